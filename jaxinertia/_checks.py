@@ -1,0 +1,34 @@
+"""Bad input becomes a ValueError when it is known, and a run-time error when it is traced."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+
+def is_traced(tree: Any) -> bool:
+    """Whether any leaf is unknown until run time (inside jit, vmap or grad)."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def is_zero(tree: Any) -> bool:
+    """Whether every leaf is known, now, to be zero."""
+    return not is_traced(tree) and all(np.all(np.asarray(x) == 0) for x in jax.tree.leaves(tree))
+
+
+def require(x: Any, holds: Any, message: str) -> Any:
+    """Return x; raise ValueError(message) unless `holds`, at once if known, else at run time."""
+    if is_traced(holds):
+        return eqx.error_if(x, ~holds, message)
+    if not np.all(np.asarray(holds)):
+        raise ValueError(message)
+    return x
+
+
+def is_symmetric_psd(matrix: np.ndarray) -> bool:
+    """Symmetric with no eigenvalue below zero, both within rounding."""
+    scale = max(float(np.abs(matrix).max()), np.finfo(matrix.dtype).tiny)
+    slack = 64 * len(matrix) * np.finfo(matrix.dtype).eps * scale
+    symmetric = bool(np.all(np.abs(matrix - matrix.T) <= slack))
+    return symmetric and float(np.linalg.eigvalsh(matrix).min()) >= -slack

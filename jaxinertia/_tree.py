@@ -1,0 +1,46 @@
+"""Vector algebra on pytrees: the few operations that mechanics needs."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from ._types import Scalar
+
+
+def add_scaled(y: PyTree, a: Scalar | float, x: PyTree) -> PyTree:
+    """y + a x, leaf by leaf, in the dtype of y."""
+    return jax.tree.map(lambda yi, xi: yi + jnp.asarray(a, yi.dtype) * xi, y, x)
+
+
+def dot(x: PyTree, y: PyTree) -> Scalar:
+    """sum_i x_i y_i over all components of all leaves."""
+    products = jax.tree.map(lambda xi, yi: jnp.sum(xi * yi), x, y)
+    return sum_leaves(products)
+
+
+def sum_leaves(tree: PyTree) -> Scalar:
+    """The sum of a pytree's scalar leaves."""
+    first, *rest = jax.tree.leaves(tree)
+    for leaf in rest:
+        first = first + leaf
+    return first
+
+
+def size(tree: PyTree) -> int:
+    """The number of components, d."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def dtype(tree: PyTree) -> jnp.dtype:
+    """The one dtype that all leaves promote to."""
+    return jnp.result_type(*jax.tree.leaves(tree))
+
+
+def cast(tree: PyTree, to: jnp.dtype) -> PyTree:
+    """Cast every inexact array leaf; leave all else alone."""
+
+    def leaf(x):
+        inexact = hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
+        return jnp.asarray(x, to) if inexact else x
+
+    return jax.tree.map(leaf, tree)

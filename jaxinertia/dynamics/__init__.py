@@ -1,0 +1,1 @@
+"""How it moves: splittings as diffrax solvers, and the two ways to run them."""

@@ -1,0 +1,110 @@
+"""diffrax's own run: adaptive steps, events, and its Runge-Kutta and stochastic solvers, with the same balance."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._types import Key
+from ..energy.balance import close
+from ..energy.inertia import kinetic_and_potential
+from ..physics.system import System
+from .grid import check_times, count_steps
+from .phase import Phase, start
+from .splitting import Splitting
+from .terms import terms
+
+
+class Options(eqx.Module):
+    """What only diffrax's run takes."""
+
+    stepsize_controller: diffrax.AbstractStepSizeController | None = None
+    event: diffrax.Event | None = None
+    adjoint: diffrax.AbstractAdjoint | None = None
+    max_steps: int | None = eqx.field(static=True, default=None)
+
+    @property
+    def any_given(self) -> bool:
+        return any(x is not None for x in (self.stepsize_controller, self.event, self.adjoint, self.max_steps))
+
+
+DEFAULT_MAX_STEPS = 2**16
+
+
+def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Key | None, path: Any, options: Options):
+    """Integrate; returns (position, momentum, kinetic, potential, balance, event_time)."""
+    if substeps is not None:
+        raise ValueError(f"substeps = {substeps!r} is for a Splitting at fixed steps; pass dt= with this solver")
+    if system.is_quiet:
+        system = system.without_noise()
+    if options.stepsize_controller is None:
+        counts, host = count_steps(ts, dt)
+        controller, dt0, max_steps = diffrax.StepTo(_all_times(host, counts)), None, int(counts.sum())
+    else:
+        host = check_times(ts)
+        controller, dt0 = _land_on(options.stepsize_controller, host), dt
+        max_steps = options.max_steps or DEFAULT_MAX_STEPS
+    if system.noise is not None and path is None:
+        path = _tree_path(solver, host, dt, momentum, key)
+    return _solve(system, jnp.asarray(host), position, momentum, solver, path, controller, dt0, max_steps, options)
+
+
+@eqx.filter_jit
+def _solve(system, ts, position, momentum, solver, path, controller, dt0, max_steps, options: Options):
+    first = start(system, position, momentum)
+    adjoint = {} if options.adjoint is None else {"adjoint": options.adjoint}
+    solution = diffrax.diffeqsolve(
+        terms(system, path),
+        solver,
+        ts[0],
+        ts[-1],
+        dt0,
+        first,
+        args=system,
+        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=ts), diffrax.SubSaveAt(t1=True)]),
+        stepsize_controller=controller,
+        max_steps=max_steps,
+        event=options.event,
+        **adjoint,
+    )
+    phase = solution.ys[0]
+    event_time = None
+    if options.event is not None:  # diffrax marks rows after the event with inf
+        event_time = solution.ts[1][0]
+        phase = jax.tree.map(lambda y: jnp.where(jnp.isinf(y), jnp.nan, y), phase)
+    kinetic, potential = jax.lax.map(lambda y: kinetic_and_potential(system, y.position, y.momentum), phase)
+    by_remainder = system.noise is not None and not isinstance(solver, Splitting)
+    noise = None if by_remainder else phase.noise
+    balance = close(kinetic + potential, phase.friction, noise, phase.work, noise_is_remainder=by_remainder)
+    return phase.position, phase.momentum, kinetic, potential, balance, event_time
+
+
+def _all_times(host: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Every step's time; output times themselves stay exact."""
+    pieces = [np.linspace(a, b, n + 1)[:-1] for a, b, n in zip(host[:-1], host[1:], counts, strict=True)]
+    return np.concatenate([*pieces, host[-1:]])
+
+
+def _land_on(controller, host: np.ndarray):
+    """Steps end on the output times, where nothing is interpolated; the accounts stay out of the error norm."""
+    if hasattr(controller, "norm"):
+        norm = controller.norm
+        controller = eqx.tree_at(lambda c: c.norm, controller, lambda y: norm(_state_only(y)))
+    if isinstance(controller, (diffrax.ClipStepSizeController, diffrax.StepTo, diffrax.ConstantStepSize)):
+        return controller
+    return diffrax.ClipStepSizeController(controller, step_ts=jnp.asarray(host))
+
+
+def _state_only(y):
+    return (y.position, y.momentum) if isinstance(y, Phase) else y
+
+
+def _tree_path(solver, host, dt, momentum, key):
+    shape = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), momentum)
+    area = getattr(solver, "minimal_levy_area", diffrax.BrownianIncrement)
+    # The tree's law is exact between its nodes; they only need to be finer than the steps.
+    tolerance = (float(dt) if dt is not None else (host[-1] - host[0]) / 1024) / 4
+    return diffrax.VirtualBrownianTree(host[0], host[-1], tolerance, shape, key, levy_area=area)

@@ -1,0 +1,128 @@
+"""Output times and the equal inner steps between them."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._checks import is_traced
+
+
+class Grid(NamedTuple):
+    """Rows of `steps` equal steps each; row k starts at starts[k] with the step h[k] (or h, if all are equal).
+
+    Row `ends[j]` ends at the output time ts[j + 1]. An even grid has one row per interval; an uneven one shares a
+    common block of steps, so that it compiles once, and keeps only the rows that end an interval.
+    """
+
+    ts: Float[Array, " times"]
+    starts: Float[Array, " rows"]
+    h: Float[Array, " rows"] | Float[Array, ""]
+    steps: int
+    ends: tuple[int, ...] | None  # None: every row ends an interval
+
+    @property
+    def rows(self) -> int:
+        return self.starts.shape[0]
+
+
+def plan(ts: Any, dt: Any, substeps: int | None) -> Grid:
+    """The grid for output times ts with inner steps of at most dt, or `substeps` steps an interval.
+
+    Raises ValueError for times that do not increase, a dt that is not a positive number, or traced times with dt.
+    """
+    if substeps is not None:
+        return _with_substeps(ts, dt, substeps)
+    counts, host = count_steps(ts, dt)
+    block = _common_block(counts)
+    rows = np.ceil(counts / block).astype(int)
+    h = np.diff(host) / (rows * block)
+    even = _is_even(host, rows * block)
+    inside = np.concatenate([np.arange(r) for r in rows])
+    starts = np.repeat(host[:-1], rows) + inside * block * np.repeat(h, rows)
+    ends = None if len(starts) == len(counts) else tuple((np.cumsum(rows) - 1).tolist())
+    step = (host[-1] - host[0]) / float(np.sum(rows) * block) if even else np.repeat(h, rows)
+    return Grid(jnp.asarray(host), jnp.asarray(starts), jnp.asarray(step), block, ends)
+
+
+def count_steps(ts: Any, dt: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Steps per interval, n = max(1, ceil(interval / dt (1 - 1e-6))), and the times in host float64."""
+    if is_traced(ts):
+        raise ValueError("ts is traced (jax.numpy inside jit): use a NumPy array for ts, or substeps= instead of dt=")
+    if is_traced(dt):
+        raise ValueError("dt is traced: the number of steps must be known; use a Python float, or substeps=")
+    host = check_times(ts)
+    step = check_step(dt)
+    return np.maximum(1, np.ceil(np.diff(host) / step * (1 - 1e-6))).astype(int), host
+
+
+def check_times(ts: Any) -> np.ndarray:
+    """ts as host float64; ValueError unless one-dimensional, finite and increasing."""
+    try:
+        host = np.asarray(ts, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"ts = {ts!r} is not an array of times; pass e.g. np.linspace(0, 10, 101)") from error
+    if host.ndim != 1 or host.size < 2:
+        raise ValueError(f"ts must be 1-D with the start and at least one later time, got shape {host.shape}")
+    if not np.all(np.isfinite(host)):
+        raise ValueError(f"ts has a NaN or inf at index {int(np.argmin(np.isfinite(host)))}; remove it")
+    falls = np.flatnonzero(np.diff(host) <= 0)
+    if falls.size:
+        i = int(falls[0])
+        raise ValueError(
+            f"ts must increase, but ts[{i}] = {host[i]} >= ts[{i + 1}] = {host[i + 1]}; sort it, drop repeats"
+        )
+    return host
+
+
+def check_step(dt: Any) -> float:
+    """dt as a float; ValueError unless positive and finite."""
+    try:
+        step = float(dt)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"dt = {dt!r} must be a positive number, the largest inner step (or pass substeps=)"
+        ) from error
+    if not (math.isfinite(step) and step > 0):
+        raise ValueError(f"dt = {dt!r} must be positive and finite; it is the largest inner step")
+    return step
+
+
+def _with_substeps(ts, dt, substeps):
+    if dt is not None:
+        raise ValueError(f"dt = {dt!r} and substeps = {substeps!r} are both given; pass one of them")
+    if isinstance(substeps, bool) or not isinstance(substeps, (int, np.integer)) or substeps < 1:
+        raise ValueError(f"substeps = {substeps!r} must be a whole number of at least 1: steps in each interval")
+    if not is_traced(ts):
+        host = check_times(ts)
+        if _is_even(host, np.full(len(host) - 1, substeps)):
+            h = (host[-1] - host[0]) / float((len(host) - 1) * substeps)
+            return Grid(jnp.asarray(host), jnp.asarray(host[:-1]), jnp.asarray(h), int(substeps), None)
+        ts = jnp.asarray(host)
+    if ts.ndim != 1 or ts.shape[0] < 2:
+        raise ValueError(f"ts must be 1-D with the start and at least one later time, got shape {ts.shape}")
+    return Grid(ts, ts[:-1], jnp.diff(ts) / substeps, int(substeps), None)
+
+
+def _is_even(host: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether one step size reaches every output time within the rounding of the times themselves."""
+    done = np.concatenate([[0], np.cumsum(counts)])
+    if np.any(counts != counts[0]):
+        return False
+    even = host[0] + (host[-1] - host[0]) * (done / done[-1])
+    return bool(np.all(np.abs(even - host) <= 4 * np.finfo(np.float64).eps * np.abs(host).max()))
+
+
+_ROW_COST = 4.0  # saving a row costs about as much as a few steps
+
+
+def _common_block(counts: np.ndarray) -> int:
+    """The number of steps a row has: equal counts as they are, else the least total work."""
+    if np.all(counts == counts[0]):
+        return int(counts[0])
+    powers = 2 ** np.arange(int(counts.max()).bit_length())
+    candidates = np.unique(np.concatenate([powers, counts[:64]]))
+    work = [np.sum(np.ceil(counts / b)) * (b + _ROW_COST) for b in candidates]
+    return int(candidates[int(np.argmin(work))])

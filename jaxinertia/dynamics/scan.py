@@ -1,0 +1,44 @@
+"""A scan whose reverse mode remembers about the square root of its steps.
+
+Long scans run in blocks of about sqrt(length) steps; the backward pass keeps the state at each block's start and
+recomputes one block at a time. Forward mode, and a run without gradients, see a plain scan.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+PLAIN = 128  # up to this many steps, remembering all costs little
+
+
+def checkpointed_scan(
+    body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, length: int, unroll: int = 1
+) -> tuple[Any, Any]:
+    """`jax.lax.scan`, checkpointed in blocks where it is long."""
+    if length <= PLAIN:
+        return jax.lax.scan(body, carry, xs, length, unroll=min(unroll, max(length, 1)))
+    block = _block(length)
+    count, tail = divmod(length, block)
+
+    def run_block(carry, x):
+        return jax.lax.scan(body, carry, x, block, unroll=unroll)
+
+    # prevent_cse is for code outside a scan; inside one it only adds barriers.
+    run_block = jax.checkpoint(run_block, prevent_cse=False)
+    head = jax.tree.map(lambda x: x[: count * block].reshape(count, block, *x.shape[1:]), xs)
+    carry, ys = jax.lax.scan(run_block, carry, head, count)
+    ys = jax.tree.map(lambda y: y.reshape(count * block, *y.shape[2:]), ys)
+    if tail:
+        carry, last = jax.lax.scan(body, carry, jax.tree.map(lambda x: x[count * block :], xs), tail, unroll=1)
+        ys = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), ys, last)
+    return carry, ys
+
+
+def _block(length: int) -> int:
+    """A divisor of the length near its square root, or else the square root and a tail."""
+    root = math.isqrt(length)
+    near = [b for b in range(root // 2 + 1, 2 * root) if length % b == 0]
+    return min(near, key=lambda b: abs(b - root), default=root)

@@ -1,0 +1,99 @@
+"""simulate: from a system and an initial state to a trajectory with its energy balance."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+
+from .._types import Key
+from ..physics.system import System, prepare
+from . import adaptive, fixed, grid
+from .splitting import Splitting
+from .trajectory import Trajectory
+
+
+def simulate(
+    system: System,
+    ts: Any,
+    position: Any,
+    momentum: Any = None,
+    *,
+    dt: float | None = None,
+    substeps: int | None = None,
+    solver: diffrax.AbstractSolver | None = None,
+    key: Key | None = None,
+    path: Any = None,
+    stepsize_controller: diffrax.AbstractStepSizeController | None = None,
+    event: diffrax.Event | None = None,
+    adjoint: diffrax.AbstractAdjoint | None = None,
+    max_steps: int | None = None,
+) -> Trajectory:
+    r"""Integrate dq/dt = grad K(p), dp = (-grad L(q) - Gamma v + F(t)) dt + sigma dW, and book its energy.
+
+    A `Splitting` runs at fixed steps in a nested scan, which is fast; any other diffrax solver, and any run with a
+    step-size controller or an event, goes through `diffrax.diffeqsolve`. Differentiable in forward and reverse mode
+    with respect to every float leaf of the system and the state.
+
+    Arguments:
+        system: a `ji.System`.
+        ts: increasing output times, shape (times,), any spacing; ts[0] is the start.
+        position: initial position, a pytree of float arrays; of an Equinox model its inexact arrays move.
+        momentum: like the position; None starts at rest.
+        dt: the largest inner step. Every interval takes n = ceil(interval / dt) equal steps and lands on its end (on
+            uneven spacing n may be larger). With an adaptive controller, the first step (None: chosen by it).
+        substeps: instead of dt, the number of steps in every interval; for ts traced inside jit.
+        solver: None means `ji.solvers.Splitting("BAOAB")`; any Splitting or diffrax solver.
+        key: a JAX random key; required if the system has noise and no path is given.
+        path: a Brownian path (e.g. `diffrax.VirtualBrownianTree`) shaped like the position, instead of a key.
+        stepsize_controller, event, adjoint, max_steps: passed on to `diffrax.diffeqsolve`; the friction account is left
+            out of a PIDController's error norm, and steps land on ts. max_steps defaults to 65,536.
+
+    Returns:
+        A `Trajectory` with leading axis len(ts). After an event its rows are NaN and `event_time` is set.
+
+    Raises:
+        ValueError: for times that do not increase, a dt that is not positive, traced ts or dt, shapes that do not
+            match, noise without key or path, or a word that would drop damping or noise.
+
+    Example:
+        >>> system = ji.System(ji.potentials.Quadratic(), damping=0.2)
+        >>> traj = ji.simulate(system, np.linspace(0, 20, 201), 1.0, dt=0.01)
+        >>> traj.inertia, traj.balance.friction
+
+    Source: the paper's Eq. 1-5; B. Leimkuhler and C. Matthews, Molecular Dynamics, 2015.
+    """
+    _check_arguments(system, solver)
+    if dt is None and substeps is None and stepsize_controller is None:
+        raise ValueError("dt is None: pass the largest inner step, e.g. dt=0.01, or substeps=")
+    system, position, momentum, rest = prepare(system, position, momentum)
+    solver = Splitting("BAOAB") if solver is None else solver
+    if isinstance(solver, Splitting):
+        system = solver.check(system)
+    _check_noise(system, key, path)
+    options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
+    if isinstance(solver, Splitting) and not options.any_given:
+        plan = grid.plan(ts, dt, substeps)
+        ts = plan.ts
+        result = (*fixed.run(system, plan, position, momentum, solver, key, path), None)
+    else:
+        settings = dict(dt=dt, substeps=substeps, solver=solver, key=key, path=path, options=options)
+        result = adaptive.run(system, ts, position, momentum, **settings)
+    position, momentum, kinetic, potential, balance, event_time = result
+    return Trajectory(jnp.asarray(ts), eqx.combine(position, rest), momentum, kinetic, potential, balance, event_time)
+
+
+def _check_arguments(system, solver):
+    if not isinstance(system, System):
+        raise ValueError(f"system must be a ji.System, got {system!r}; wrap the potential: ji.System(potential)")
+    if isinstance(solver, str):
+        raise ValueError(f"solver = {solver!r} is a string; pass ji.solvers.Splitting({solver!r})")
+    if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
+        raise ValueError(f"solver must be a ji.solvers.Splitting or a diffrax solver, got {solver!r}")
+
+
+def _check_noise(system, key, path):
+    if not system.is_quiet and key is None and path is None:
+        raise ValueError("key is None, but the system has noise: pass key=jax.random.key(0), or path=")
+    if key is not None and path is not None:
+        raise ValueError("key and path are both given: pass the one that should drive the noise")

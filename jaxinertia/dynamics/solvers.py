@@ -1,0 +1,9 @@
+"""`ji.solvers`: splittings, their compositions, and what `diffrax.diffeqsolve` needs to run them."""
+
+from .compositions import kahan_li6 as kahan_li6
+from .compositions import suzuki4 as suzuki4
+from .compositions import yoshida4 as yoshida4
+from .phase import Phase as Phase
+from .phase import initial as initial
+from .splitting import Splitting as Splitting
+from .terms import terms as terms

@@ -1,0 +1,126 @@
+"""Splittings: words of exact sub-flows, as diffrax solvers."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from .. import _words
+from .._checks import is_traced, require
+from ..physics.kinetic import Euclidean
+from ..physics.system import System
+from .advance import Clock, advance, open_account, relaxations, settle
+from .brownian import from_path
+from .phase import Phase
+from .stages import lay_out
+
+
+class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
+    """A step as a word of exact sub-flows, written in the order in which they act.
+
+    A drifts, q += h grad K(p);  B kicks, p -= h grad L(q);  O relaxes, p -> e^{-Gamma h} p + noise, exactly. Each
+    letter of a plain word takes dt divided by its count. "BA" is symplectic Euler (the paper's Eq. 9-10), "OBA" heavy
+    ball and so SGD with momentum, "BAB" velocity Verlet, "OBABO" and "BAOAB" the damped and Langevin Verlets.
+
+    Arguments:
+        word: a string of letters, or (letter, weight) pairs such as `[("B", 0.5), ("A", 1.0), ("B", 0.5)]`.
+        order: the order in h, if known; else 2 for a palindrome and 1 for any other word.
+
+    Raises:
+        ValueError: for an unknown letter, a word without A or B, or weights of a letter that do not sum to 1. When run:
+            for a word without O if the system has damping or noise, and for a negative O weight with noise.
+
+    Example:
+        >>> ji.simulate(system, ts, 1.0, dt=0.01, solver=ji.solvers.Splitting("OBABO"))
+
+    Source: B. Leimkuhler and C. Matthews, Molecular Dynamics, 2015, ch. 7 (the letters and BAOAB).
+    """
+
+    letters: tuple[_words.Letter, ...] = eqx.field(static=True)
+    known_order: int | None = eqx.field(static=True)
+
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
+
+    def __init__(self, word: _words.Word, order: int | None = None):
+        self.letters = _words.parse(word)
+        self.known_order = order
+
+    @property
+    def has_relaxation(self) -> bool:
+        """Whether the word has an O, and so can damp."""
+        return any(letter.kind == "O" for letter in self.letters)
+
+    def order(self, terms=None) -> int:
+        if self.known_order is not None:
+            return self.known_order
+        return 2 if _words.is_palindrome(self.letters) else 1
+
+    def strong_order(self, terms=None) -> float:
+        return 1.0
+
+    def check(self, system: System) -> System:
+        """The system, if this word can run it; ValueError (or a run-time error where traced) if not."""
+        if not self.has_relaxation:
+            return self._refuse_dropping(system)
+        if not isinstance(system.kinetic, Euclidean) and not system.is_frictionless:
+            raise ValueError(
+                f"kinetic = {system.kinetic!r}: O is exact for kinetic.Euclidean() only; "
+                "use a diffrax solver such as diffrax.Tsit5(), or damping=0"
+            )
+        if system.noise is not None and any(w < 0 for kind, w in self.letters if kind == "O"):
+            raise ValueError(
+                "solver has a negative O weight, and noise cannot run backwards in time; "
+                "use 'BAOAB' or 'OBABO' for a system with noise"
+            )
+        return system
+
+    def _refuse_dropping(self, system: System) -> System:
+        word = "".join(letter.kind for letter in self.letters)
+        remedy = f"the word {word!r} has no O to apply it; use 'BAOAB', 'OBABO', or a composition of one of them"
+        gamma = system.damping.gamma
+        if not system.is_frictionless:
+            if not is_traced(gamma):
+                raise ValueError(f"damping gamma = {gamma} would be dropped: {remedy}")
+            system = eqx.tree_at(lambda s: s.damping.gamma, system, _require_zero(gamma, "damping gamma", remedy))
+        if not system.is_quiet:
+            sigma = system.noise.sigma
+            if not is_traced(sigma):
+                raise ValueError(f"noise sigma = {sigma} would be dropped: {remedy}")
+            system = eqx.tree_at(lambda s: s.noise.sigma, system, _require_zero(sigma, "noise sigma", remedy))
+        return system
+
+    # diffrax's interface. The gradient is carried, so that a word that ends with a kick takes one gradient a step.
+
+    def init(self, terms, t0, t1, y0: Phase, args: System):
+        self.check(args)
+        return args.gradient(y0.position)
+
+    def func(self, terms, t0, y0: Phase, args: System):
+        return terms.vf(t0, y0, args)
+
+    def step(self, terms, t0, t1, y0: Phase, args: System, solver_state, made_jump):
+        del made_jump
+        h = jnp.asarray(t1 - t0, y0.friction.dtype)
+        stages = lay_out(self.letters)
+        clock = Clock(t0, h, relaxations(args, stages, h, y0.momentum))
+        increment = None if args.noise is None else from_path(_increment_of(terms), t0, t1 - t0, t1)
+        point, gradient = advance(args, stages, clock, open_account(y0), solver_state, increment)
+        y1 = settle(y0, point, clock.relaxations, sum(stage.kind == "O" for stage in stages))
+        if gradient is None:
+            gradient = args.gradient(y1.position)
+        return y1, None, {"y0": y0, "y1": y1}, gradient, diffrax.RESULTS.successful
+
+
+def _require_zero(value, name, remedy):
+
+    return jax.tree.map(lambda x: require(x, jnp.all(x == 0), f"{name} would be dropped: {remedy}"), value)
+
+
+def _increment_of(terms):
+    if not isinstance(terms, diffrax.MultiTerm):
+        raise ValueError("terms have no Brownian path, but the system has noise; build them with terms(system, path)")
+    return lambda t0, t1: terms.contr(t0, t1)[1]

@@ -1,0 +1,114 @@
+"""What a simulation returns: the path, its energies, and where the energy went."""
+
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._types import Position
+from ..energy.balance import Balance
+
+_FORMAT = "jaxinertia trajectory 1"
+
+
+class Trajectory(eqx.Module):
+    """States and energies at the output times, leading axis len(ts).
+
+    ts: output times, shape (times,).
+    position, momentum: pytrees like the initial position, each leaf with a leading axis of times.
+    kinetic, potential: K and L, shape (times,); `inertia` is their sum, the paper's I.
+    balance: cumulative friction, noise, work and discretization, each (times,); their sum is inertia - inertia[0].
+    event_time: the time at which the `event` stopped the run, or None; later rows are NaN.
+    """
+
+    ts: Float[Array, " times"]
+    position: Position
+    momentum: Position
+    kinetic: Float[Array, " times"]
+    potential: Float[Array, " times"]
+    balance: Balance
+    event_time: Float[Array, ""] | None = None
+
+    @property
+    def inertia(self) -> Float[Array, " times"]:
+        """I = K + L, shape (times,): the paper's Eq. 2."""
+        return self.kinetic + self.potential
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a NumPy .npz file (no pickle); the suffix is added if missing. Returns the path written.
+
+        Raises:
+            ValueError: inside jit or vmap, where there are no numbers to write yet.
+        """
+        path = Path(path)
+        path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+        leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(self, eqx.is_array))
+        if any(isinstance(leaf, jax.core.Tracer) for _, leaf in leaves):
+            raise ValueError("trajectory is traced (inside jit or vmap): return it from there, then save it")
+        np.savez(path, format=_FORMAT, **{_name(key): np.asarray(leaf) for key, leaf in leaves})
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path, like: Any = None) -> "Trajectory":
+        """Read what `save` wrote.
+
+        Arguments:
+            path: the .npz file.
+            like: a position with the structure that was simulated. Not needed where it was one array or (nested)
+                dicts of arrays.
+
+        Raises:
+            ValueError: if the file is missing or not a saved trajectory, or `like` has other leaves.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"path = {str(path)!r} cannot be read as a saved trajectory: {error}") from error
+        if str(arrays.pop("format", "")) != _FORMAT:
+            raise ValueError(f"path = {str(path)!r} is not a saved trajectory; write one with Trajectory.save")
+        state = {name: _state(arrays, name, like) for name in ("position", "momentum")}
+        balance = Balance(**{k: jnp.asarray(arrays[f"balance.{k}"]) for k in Balance.__annotations__})
+        rest = {k: jnp.asarray(arrays[k]) for k in ("ts", "kinetic", "potential", "event_time") if k in arrays}
+        return cls(balance=balance, **state, **rest)
+
+
+def _name(key) -> str:
+    return jax.tree_util.keystr(key).removeprefix(".")
+
+
+def _state(arrays: dict[str, np.ndarray], name: str, like: Any) -> Any:
+    found = {key.removeprefix(name): jnp.asarray(x) for key, x in arrays.items() if _belongs(key, name)}
+    if like is None:
+        return _nested(name, found)
+    moving, rest = eqx.partition(like, eqx.is_inexact_array)
+    names = [jax.tree_util.keystr(key) for key, _ in jax.tree_util.tree_leaves_with_path(moving)]
+    if sorted(names) != sorted(found):
+        raise ValueError(f"like has the leaves {sorted(names)}, the file {sorted(found)}; pass the position simulated")
+    leaves = jax.tree.structure(moving).unflatten([found[key] for key in names])
+    return eqx.combine(leaves, rest) if name == "position" else leaves
+
+
+def _belongs(key: str, name: str) -> bool:
+    return key == name or key.startswith((f"{name}[", f"{name}."))
+
+
+def _nested(name: str, found: dict[str, Array]) -> Any:
+    if set(found) == {""}:
+        return found[""]
+    tree: dict[str, Any] = {}
+    for key, value in found.items():
+        parts = key.removeprefix("['").removesuffix("']").split("']['")
+        if not (key.startswith("['") and key.endswith("']")) or any("]" in part for part in parts):
+            raise ValueError(
+                f"{name} was not one array or dicts of arrays ({key!r}); pass like=, a position of its structure"
+            )
+        node = tree
+        for part in parts[:-1]:
+            node = node.setdefault(part, {})
+        node[parts[-1]] = value
+    return tree

@@ -1,0 +1,50 @@
+"""The energy balance: every change of the inertia is booked under one of four accounts."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Balance(eqx.Module):
+    r"""I(t) - I(0) = friction + noise + work + discretization, each cumulative from the start, shape (times,).
+
+    friction: what damping took, -int v^T Gamma v dt; never positive. Per exact relaxation over h from K0 it is
+        -[K0 - K(e^{-Gamma h} p0)] - [tr(sigma sigma^T) h - tr C] / 2, the expected dissipation given the start.
+    noise: what the random force gave, of mean tr(sigma sigma^T) t / 2 at every step size.
+    work: what the external force gave, int F.v dt.
+    discretization: the integrator's own error, of its order in h; zero where the flow is exact. NaN where diffrax's
+        stochastic solvers run, which cannot tell it from noise.
+    """
+
+    friction: Float[Array, " *times"]
+    noise: Float[Array, " *times"]
+    work: Float[Array, " *times"]
+    discretization: Float[Array, " *times"]
+
+    @property
+    def total(self) -> Float[Array, " *times"]:
+        """friction + noise + work + discretization: equal to I(t) - I(0)."""
+        return self.friction + self.noise + self.work + self.discretization
+
+
+def close(
+    inertia: Float[Array, " times"],
+    friction: Float[Array, " times"],
+    noise: Float[Array, " times"] | None,
+    work: Float[Array, " times"] | None,
+    noise_is_remainder: bool = False,
+) -> Balance:
+    """Make a balance from accounts kept along the path: what they leave open is discretization (or noise)."""
+    zero = jnp.zeros_like(friction)
+    work = zero if work is None else work
+    change = inertia - inertia[0]
+    if noise_is_remainder:
+        return Balance(friction, change - friction - work, work, jnp.full_like(zero, jnp.nan))
+    noise = zero if noise is None else noise
+    return Balance(friction, noise, work, change - friction - noise - work)
+
+
+def friction_from_path(power: Float[Array, " times"], ts: Float[Array, " times"]) -> Float[Array, " times"]:
+    """Friction recomputed from a saved path, -int v^T Gamma v dt by the trapezoidal rule: an independent audit."""
+    pieces = -(power[1:] + power[:-1]) / 2 * jnp.diff(ts)
+    return jnp.concatenate([jnp.zeros((1,), power.dtype), jnp.cumsum(pieces)])

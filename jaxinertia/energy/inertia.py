@@ -1,0 +1,38 @@
+"""The computational inertia I = K(p) + L(q), the paper's Eq. 2."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from .. import _tree
+from .._types import Position, Scalar
+from ..physics.system import System, prepare
+
+
+def kinetic_and_potential(system: System, position: Position, momentum: Position) -> tuple[Scalar, Scalar]:
+    """(K, L) of a prepared state, in the dtype of the position."""
+    dtype = _tree.dtype(position)
+    kinetic = system.kinetic.energy(momentum)
+    return jnp.asarray(kinetic, dtype), jnp.asarray(system.potential(position), dtype)
+
+
+def inertia(system: System, position: Any, momentum: Any = None) -> Scalar:
+    """I = K(p) + L(q): with the Euclidean kinetic energy, |v|^2 / 2 + L (the paper's Eq. 2).
+
+    Arguments:
+        system: gives K and L.
+        position: a pytree of float arrays, one state (use `jax.vmap` for many).
+        momentum: like the position; None means at rest.
+
+    Returns:
+        A scalar, in units of energy (of the loss).
+
+    Raises:
+        ValueError: if the momentum does not match the position, or the potential is not a scalar.
+
+    Example:
+        >>> ji.inertia(ji.System(ji.potentials.Quadratic()), 1.0, 0.5)   # 0.5 + 0.125
+    """
+    system, position, momentum, _ = prepare(system, position, momentum)
+    kinetic, potential = kinetic_and_potential(system, position, momentum)
+    return kinetic + potential

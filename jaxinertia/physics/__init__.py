@@ -1,0 +1,1 @@
+"""What moves: potentials, kinetic energy, damping, noise, and the system that joins them."""

@@ -1,0 +1,233 @@
+"""A catalogue of potentials: what the position rolls on. In training, the potential is the loss.
+
+Any callable from a position to a scalar is a potential; these are Equinox modules, so their parameters are
+leaves that jit, vmap and grad see. Potentials written for one coordinate sum over all components.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .._checks import is_traced
+from .._tree import dot, sum_leaves
+from .._types import ArrayLike, Position, Scalar
+from .shapes import leaves_of, match
+
+
+def _parameter(name: str, value: ArrayLike) -> Array:
+    value = leaves_of(value)
+    for leaf in jax.tree.leaves(value):
+        if not is_traced(leaf) and not np.all(np.isfinite(np.asarray(leaf))):
+            raise ValueError(f"{name} must be finite, got {leaf}; replace the NaN or inf")
+    return value
+
+
+def _sum(per_component, position: Position) -> Scalar:
+    return sum_leaves(jax.tree.map(lambda x: jnp.sum(per_component(x)), position))
+
+
+def _plane(name: str, position: Position) -> tuple[Scalar, Scalar]:
+    if jnp.shape(position) != (2,):
+        raise ValueError(
+            f"position of {name} must have shape (2,), got {jax.tree.map(jnp.shape, position)}; "
+            "pass one point, and use jax.vmap or ji.sweep for many"
+        )
+    return position[0], position[1]
+
+
+class Quadratic(eqx.Module):
+    """L(x) = (x - c)^T S (x - c) / 2: the paper's Eq. 12, and every minimum seen from close by.
+
+    Arguments:
+        stiffness: S, energy per length squared: a scalar, per component, or a (d, d) symmetric matrix for one 1-D
+            position. It may be negative (a saddle).
+        center: c, the stationary point; a scalar or shaped like the position.
+
+    Raises:
+        ValueError: if an entry is not finite, or the shapes do not fit the position when called.
+
+    Example:
+        >>> ji.potentials.Quadratic(stiffness=[1.0, 4.0])
+    """
+
+    stiffness: Position
+    center: Position
+
+    def __init__(self, stiffness: ArrayLike = 1.0, center: ArrayLike = 0.0):
+        self.stiffness = _parameter("stiffness", stiffness)
+        self.center = _parameter("center", center)
+
+    def __call__(self, position: Position) -> Scalar:
+        center = match("center", self.center, position).value
+        offset = jax.tree.map(jnp.subtract, position, center)
+        stiffness = match("stiffness", self.stiffness, position)
+        if stiffness.matrix:
+            return dot(offset, jax.tree.map(lambda x: stiffness.value @ x, offset)) / 2
+        return dot(offset, jax.tree.map(jnp.multiply, stiffness.value, offset)) / 2
+
+
+class Duffing(eqx.Module):
+    """L(x) = sum(linear x^2 / 2 + quadratic x^3 / 3 + cubic x^4 / 4); the force is -(linear x + quadratic x^2 + cubic x^3).
+
+    Arguments:
+        linear, cubic, quadratic: coefficients of the restoring force; scalars, or broadcasting against each leaf.
+
+    Source: G. Duffing, Erzwungene Schwingungen bei veraenderlicher Eigenfrequenz, 1918.
+
+    Example:
+        >>> ji.potentials.Duffing(linear=1.0, cubic=0.5)
+    """
+
+    linear: Array
+    cubic: Array
+    quadratic: Array
+
+    def __init__(self, linear: ArrayLike = 1.0, cubic: ArrayLike = 1.0, quadratic: ArrayLike = 0.0):
+        self.linear = _parameter("linear", linear)
+        self.cubic = _parameter("cubic", cubic)
+        self.quadratic = _parameter("quadratic", quadratic)
+
+    def __call__(self, position: Position) -> Scalar:
+        def energy(x):
+            return x * x * (self.linear / 2 + x * (self.quadratic / 3 + x * (self.cubic / 4)))
+
+        return _sum(energy, position)
+
+
+class DoubleWell(eqx.Module):
+    """L(x) = sum(height (x^2 / width^2 - 1)^2): minima at +-width, a barrier of `height` between.
+
+    Arguments:
+        height: barrier, an energy.
+        width: distance of each minimum from the barrier, a length; not zero.
+
+    Example:
+        >>> ji.potentials.DoubleWell(height=1.0, width=1.0)
+    """
+
+    height: Array
+    width: Array
+
+    def __init__(self, height: ArrayLike = 1.0, width: ArrayLike = 1.0):
+        self.height = _parameter("height", height)
+        self.width = _parameter("width", width)
+        if not is_traced(self.width) and np.any(np.asarray(self.width) == 0):
+            raise ValueError(f"width must not be zero, got {width}; pass the distance of a minimum from the barrier")
+
+    def __call__(self, position: Position) -> Scalar:
+        return _sum(lambda x: self.height * (x * x / self.width**2 - 1) ** 2, position)
+
+
+class Pendulum(eqx.Module):
+    """L(x) = sum(frequency^2 (1 - cos x)): small swings have the angular frequency `frequency`.
+
+    Arguments:
+        frequency: omega_0, radians per time.
+
+    Example:
+        >>> ji.potentials.Pendulum(frequency=2.0)
+    """
+
+    frequency: Array
+
+    def __init__(self, frequency: ArrayLike = 1.0):
+        self.frequency = _parameter("frequency", frequency)
+
+    def __call__(self, position: Position) -> Scalar:
+        return _sum(lambda x: self.frequency**2 * (1 - jnp.cos(x)), position)
+
+
+class Rosenbrock(eqx.Module):
+    """L(x, y) = (a - x)^2 + b (y - x^2)^2: a curved valley with its minimum at (a, a^2).
+
+    Position: shape (2,). Raises ValueError for any other shape when called.
+
+    Source: H. H. Rosenbrock, The Computer Journal 3, 175 (1960).
+
+    Example:
+        >>> ji.potentials.Rosenbrock(a=1.0, b=100.0)
+    """
+
+    a: Array
+    b: Array
+
+    def __init__(self, a: ArrayLike = 1.0, b: ArrayLike = 100.0):
+        self.a = _parameter("a", a)
+        self.b = _parameter("b", b)
+
+    def __call__(self, position: Position) -> Scalar:
+        x, y = _plane("Rosenbrock", position)
+        return (self.a - x) ** 2 + self.b * (y - x * x) ** 2
+
+
+class Himmelblau(eqx.Module):
+    """L(x, y) = (x^2 + y - 11)^2 + (x + y^2 - 7)^2: four minima of equal depth, 0.
+
+    Position: shape (2,). Raises ValueError for any other shape when called.
+
+    Source: D. M. Himmelblau, Applied Nonlinear Programming, 1972.
+
+    Example:
+        >>> ji.potentials.Himmelblau()
+    """
+
+    def __call__(self, position: Position) -> Scalar:
+        x, y = _plane("Himmelblau", position)
+        return (x * x + y - 11) ** 2 + (x + y * y - 7) ** 2
+
+
+class Loss(eqx.Module):
+    """L(params) = fn(params, *data): any network's loss over its data, as a potential on its parameters.
+
+    Arguments:
+        fn: function of (params, *data) that returns a scalar. Where params is an Equinox model, its inexact
+            array leaves are the position that moves; everything else stays as it is.
+        *data: arrays that stay fixed.
+
+    Raises:
+        ValueError: if fn is not callable.
+
+    Example:
+        >>> ji.potentials.Loss(lambda model, x, y: jnp.mean((jax.vmap(model)(x) - y) ** 2), x, y)
+    """
+
+    fn: Callable[..., Scalar]
+    data: tuple[Any, ...]
+
+    def __init__(self, fn: Callable[..., Scalar], *data: Any):
+        if not callable(fn):
+            raise ValueError(f"fn must be callable as fn(params, *data), got {fn!r}")
+        self.fn = as_module(fn)
+        self.data = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, data)
+
+    def __call__(self, position: Position) -> Scalar:
+        return self.fn(position, *self.data)
+
+
+class Function(eqx.Module):
+    """A bare callable as a module without leaves, so that what holds it is always a pytree."""
+
+    fn: Callable = eqx.field(static=True)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.fn(*args)
+
+
+def as_module(fn: Callable) -> Callable:
+    """Equinox modules as they are; any other callable with a static function."""
+    return fn if isinstance(fn, eqx.Module) else Function(fn)
+
+
+class Rejoined(eqx.Module):
+    """A potential of the leaves that move: the static rest of an Equinox model is put back before the call."""
+
+    potential: Callable
+    rest: Any
+
+    def __call__(self, position: Position) -> Scalar:
+        return self.potential(eqx.combine(position, self.rest))

@@ -1,0 +1,192 @@
+r"""The exact Ornstein-Uhlenbeck map: friction and noise on the momentum over a time h.
+
+dp = -Gamma p dt + sigma dW  has the exact solution  p(h) = e^{-Gamma h} p(0) + xi,  xi ~ N(0, C),
+C = int_0^h e^{-Gamma s} sigma sigma^T e^{-Gamma^T s} ds. Each map books its friction: the expected
+dissipation given the start,
+
+    friction = -[ loss(p0) + heat ],   E[change of K] = friction + tr(sigma sigma^T) h / 2,
+
+with loss(p) = K(p) - K(e^{-Gamma h} p) and heat = tr(sigma sigma^T) h / 2 - tr(C) / 2, both >= 0.
+(Decaying first and adding the noise afterwards would book too little noise.)
+"""
+
+import abc
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._tree import dot, sum_leaves
+from .._types import Position, Scalar
+from .damping import Linear
+from .noise import White
+from .shapes import Coefficient, check_friction_matrix, match
+
+
+class AbstractRelaxation(eqx.Module):
+    """The O sub-flow over one fixed time, with what it takes from the kinetic energy."""
+
+    @abc.abstractmethod
+    def __call__(self, momentum: Position, increment: Position | None) -> Position:
+        """The momentum after the relaxation, driven by the Brownian increment W(t+h) - W(t)."""
+
+    @abc.abstractmethod
+    def loss(self, momentum: Position) -> Scalar:
+        """Proportional to K(p) - K(e^{-Gamma h} p); `friction` knows the factor."""
+
+    @abc.abstractmethod
+    def friction(self, losses: Scalar, count: int) -> Scalar:
+        """The booked friction of `count` relaxations whose `loss` values sum to `losses`."""
+
+
+def relaxation(damping: Linear, noise: White | None, h: Scalar, momentum: Position) -> AbstractRelaxation:
+    """The exact map for this damping and noise over the time h, laid out for this momentum."""
+    gamma = match("damping gamma", damping.gamma, momentum)
+    check_friction_matrix(gamma)
+    sigma = None if noise is None else match("noise sigma", noise.sigma, momentum)
+    if gamma.matrix or (sigma is not None and sigma.matrix):
+        return _matrix(_as_matrix(gamma, momentum), sigma and _as_matrix(sigma, momentum), h)
+    return _componentwise(gamma, sigma, h, momentum)
+
+
+class Componentwise(AbstractRelaxation):
+    """Every component decays on its own: p_i -> e^{-gamma_i h} p_i + sigma_i sqrt(phi(2 gamma_i h)) dW_i."""
+
+    decay: Position
+    amplitude: Position | None
+    lost_fraction: Position  # 1 - e^{-2 gamma h}
+    heat: Scalar
+    uniform: bool = eqx.field(static=True)
+
+    def __call__(self, momentum, increment):
+        decayed = jax.tree.map(jnp.multiply, self.decay, momentum)
+        if self.amplitude is None:
+            return decayed
+        return jax.tree.map(lambda p, a, dw: p + a * dw, decayed, self.amplitude, increment)
+
+    def loss(self, momentum):
+        if self.uniform:  # one factor for all: left out of the sum, and of the inner loop
+            return dot(momentum, momentum) / 2
+        weighted = jax.tree.map(jnp.multiply, self.lost_fraction, momentum)
+        return dot(weighted, momentum) / 2
+
+    def friction(self, losses, count):
+        factor = jax.tree.leaves(self.lost_fraction)[0] if self.uniform else 1
+        return -(factor * losses + count * self.heat)
+
+
+def _componentwise(gamma: Coefficient, sigma: Coefficient | None, h, momentum):
+    rates = jax.tree.map(lambda g: g * h, gamma.value)
+    decay = jax.tree.map(lambda x: jnp.exp(-x), rates)
+    lost = jax.tree.map(lambda x: -jnp.expm1(-2 * x), rates)
+    amplitude, heat = None, jnp.zeros((), jnp.result_type(h))
+    if sigma is not None:
+        amplitude = jax.tree.map(lambda s, x: s * jnp.sqrt(phi(2 * x)), sigma.value, rates)
+        heat = sum_leaves(
+            jax.tree.map(
+                lambda s, x, p: jnp.sum(jnp.broadcast_to(s**2 * phi_deficit(2 * x), p.shape)) * h / 2,
+                sigma.value,
+                rates,
+                momentum,
+            )
+        )
+    return Componentwise(decay, amplitude, lost, heat, gamma.uniform)
+
+
+class Matrix(AbstractRelaxation):
+    """A matrix Gamma or sigma couples the components: p -> E p + S dW, with E = e^{-Gamma h}, S S^T h = C."""
+
+    decay: jax.Array
+    amplitude: jax.Array | None
+    lost_fraction: jax.Array  # I - E^T E
+    heat: Scalar
+
+    def __call__(self, momentum, increment):
+        moved = jax.tree.map(lambda p: self.decay @ p, momentum)
+        if self.amplitude is None:
+            return moved
+        return jax.tree.map(lambda p, dw: p + self.amplitude @ dw, moved, increment)
+
+    def loss(self, momentum):
+        return dot(momentum, jax.tree.map(lambda p: self.lost_fraction @ p, momentum)) / 2
+
+    def friction(self, losses, count):
+        return -(losses + count * self.heat)
+
+
+def _matrix(gamma, sigma, h):
+    # expm and Van Loan, not eigenvectors: those have no derivative where eigenvalues repeat.
+    decay = jax.scipy.linalg.expm(-gamma * h)
+    lost = jnp.eye(len(gamma), dtype=gamma.dtype) - decay.T @ decay
+    if sigma is None:
+        return Matrix(decay, None, lost, jnp.zeros((), gamma.dtype))
+    rate = sigma @ sigma.T
+    covariance = _van_loan(gamma, rate, h)
+    heat = (jnp.trace(rate) * h - jnp.trace(covariance)) / 2
+    return Matrix(decay, _root_along(covariance / h, sigma), lost, heat)
+
+
+def _van_loan(gamma, rate, h):
+    """C = int_0^h e^{-Gamma s} Q e^{-Gamma^T s} ds (Van Loan, IEEE Trans. Autom. Control 23, 1978)."""
+    d = len(gamma)
+    block = jnp.block([[gamma, rate], [jnp.zeros_like(gamma), -gamma.T]])
+    flow = jax.scipy.linalg.expm(block * h)
+    return flow[d:, d:].T @ flow[:d, d:]
+
+
+def _root_along(covariance, sigma):
+    """S with S S^T = covariance that tends to sigma as h -> 0, so that paths at several steps agree."""
+    q, r = jnp.linalg.qr(sigma.T)  # sigma = r^T q^T with r^T lower triangular
+    signs = jnp.where(jnp.diag(r) < 0, -1.0, 1.0).astype(sigma.dtype)
+    return _cholesky(covariance) @ (q * signs).T
+
+
+def _cholesky(matrix):
+    """Lower Cholesky factor of a positive semi-definite matrix: a column without variance becomes zero."""
+    d = len(matrix)
+    floor = d * jnp.finfo(matrix.dtype).eps * jnp.max(jnp.abs(matrix))
+
+    def column(j, factor):
+        row = jnp.where(jnp.arange(d) < j, factor[j], 0.0)
+        rest = matrix[:, j] - factor @ row
+        pivot = rest[j]
+        alive = pivot > floor
+        scaled = rest / jnp.sqrt(jnp.where(alive, pivot, 1.0))
+        keep = alive & (jnp.arange(d) >= j)
+        return factor.at[:, j].set(jnp.where(keep, scaled, 0.0))
+
+    return jax.lax.fori_loop(0, d, column, jnp.zeros_like(matrix))
+
+
+def _as_matrix(coefficient: Coefficient, momentum: Position):
+    if coefficient.matrix:
+        return coefficient.value
+    ones = jax.tree.map(jnp.ones_like, momentum)
+    (diagonal,) = jax.tree.leaves(coefficient.times(ones))
+    return jnp.diag(diagonal)
+
+
+# phi(y) = (1 - e^{-y}) / y and 1 - phi(y): both entire, so small y goes by the series, value and derivatives
+# alike. The `where` inside keeps the unused branch finite: a NaN there would reach the gradient.
+_SMALL = 0.5
+_TERMS = 16
+_PHI = np.array([(-1.0) ** k / math.factorial(k + 1) for k in reversed(range(_TERMS))])
+_DEFICIT = np.array([(-1.0) ** k / math.factorial(k + 2) for k in reversed(range(_TERMS))])
+
+
+def phi(y: Scalar) -> Scalar:
+    """(1 - e^{-y}) / y, and 1 at y = 0."""
+    small = jnp.abs(y) < _SMALL
+    safe = jnp.where(small, 1.0, y)
+    near = jnp.where(small, y, 0.0)
+    return jnp.where(small, jnp.polyval(jnp.asarray(_PHI, y.dtype), near), -jnp.expm1(-safe) / safe)
+
+
+def phi_deficit(y: Scalar) -> Scalar:
+    """1 - phi(y), without cancellation near y = 0."""
+    small = jnp.abs(y) < _SMALL
+    near = jnp.where(small, y, 0.0)
+    safe = jnp.where(small, 1.0, y)
+    return jnp.where(small, near * jnp.polyval(jnp.asarray(_DEFICIT, y.dtype), near), 1 - phi(safe))

@@ -1,0 +1,80 @@
+"""How gamma and sigma meet a position: scalar, per component, or matrix."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from .._checks import is_symmetric_psd, is_traced
+from .._types import ArrayLike, Position
+
+
+class Coefficient(NamedTuple):
+    """gamma or sigma laid out for one position.
+
+    `value` is a (d, d) array if `matrix`, else a pytree like the position; `uniform` says that all
+    components share one number, which sums over components may take out of the sum.
+    """
+
+    value: Position
+    matrix: bool
+    uniform: bool
+
+    def times(self, vector: Position) -> Position:
+        """Gamma v: a matrix product, or component by component."""
+        if self.matrix:
+            return jax.tree.map(lambda v: self.value @ v, vector)
+        return jax.tree.map(jnp.multiply, self.value, vector)
+
+
+def match(name: str, value: Position, position: Position) -> Coefficient:
+    """Lay a scalar, an array or a pytree out for a position; ValueError if it does not fit."""
+    leaves, structure = jax.tree.flatten(position)
+    if jax.tree.structure(value) != jax.tree.structure(0):
+        return Coefficient(_like(name, value, position), matrix=False, uniform=False)
+    if value.ndim == 0:
+        return Coefficient(structure.unflatten([value] * len(leaves)), matrix=False, uniform=True)
+    if len(leaves) > 1:
+        raise ValueError(
+            f"{name} has shape {value.shape}, but the position has {len(leaves)} leaves; "
+            "pass a scalar, or a pytree with the structure of the position"
+        )
+    (leaf,) = leaves
+    if value.ndim == 2 and leaf.ndim == 1 and value.shape == (leaf.size, leaf.size):
+        return Coefficient(value, matrix=True, uniform=False)
+    return Coefficient(_like(name, structure.unflatten([value]), position), matrix=False, uniform=False)
+
+
+def check_friction_matrix(gamma: Coefficient) -> None:
+    """A damping matrix must be symmetric and positive semi-definite, or friction could add energy."""
+    if gamma.matrix and not is_traced(gamma.value) and not is_symmetric_psd(jax.device_get(gamma.value)):
+        raise ValueError(
+            f"damping gamma, used as a matrix, must be symmetric with no negative eigenvalue, got "
+            f"{gamma.value.tolist()}; symmetrise it, or build it as R @ R.T"
+        )
+
+
+def leaves_of(value: ArrayLike) -> PyTree:
+    """Numbers and (nested lists of) numbers become float arrays; other pytrees keep their structure."""
+    if isinstance(value, list) and not any(hasattr(x, "dtype") for x in jax.tree.leaves(value)):
+        value = np.asarray(value)
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), value)
+
+
+def _like(name, value, position):
+    got, wanted = jax.tree.structure(value), jax.tree.structure(position)
+    shapes = [(x.shape, q.shape) for x, q in zip(jax.tree.leaves(value), jax.tree.leaves(position), strict=False)]
+    if got != wanted or not all(_fits(x, q) for x, q in shapes):
+        raise ValueError(
+            f"{name} has structure {got} and shapes {[x.shape for x in jax.tree.leaves(value)]}, which do not fit "
+            f"the position's {wanted} and {[q.shape for q in jax.tree.leaves(position)]}; pass a scalar, "
+            "or a pytree of arrays shaped like the position"
+        )
+    return value
+
+
+def _fits(shape, target):
+    padded = (1,) * (len(target) - len(shape)) + tuple(shape)
+    return len(shape) <= len(target) and all(a in (1, b) for a, b in zip(padded, target, strict=True))

@@ -1,0 +1,152 @@
+"""The system: theta'' + Gamma theta' + grad L(theta) = F(t) + sigma dW/dt."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import _tree
+from .._checks import is_zero
+from .._types import ArrayLike, Position, Scalar
+from .damping import Linear
+from .kinetic import AbstractKinetic, Euclidean
+from .noise import White
+from .potentials import Rejoined, as_module
+
+
+class System(eqx.Module):
+    r"""A mechanical system on a potential (the paper's Eq. 1 and 5), always a pytree.
+
+    dq/dt = grad K(p),   dp = (-grad L(q) - Gamma grad K(p) + F(t)) dt + sigma dW.
+
+    Arguments:
+        potential: L, any callable from a position (a pytree of float arrays) to a scalar.
+        damping: gamma >= 0 in units of one over time, as a number, an array or a pytree (see `damping.Linear`).
+        noise: sigma, as a number or an array (see `noise.White`), or None.
+        kinetic: K; None means `kinetic.Euclidean()`, with which momentum is velocity.
+        force: F, a callable from the time to a pytree like the position, or None.
+
+    Raises:
+        ValueError: if the potential or force is not callable, or gamma or sigma is invalid.
+
+    Example:
+        >>> system = ji.System(ji.potentials.Pendulum(2.0), damping=0.1)
+        >>> traj = ji.simulate(system, np.linspace(0, 20, 201), 1.0, dt=0.01)
+
+    Source: arXiv 2505.19171, Eq. 1, 2 and 5.
+    """
+
+    potential: Callable
+    damping: Linear
+    noise: White | None
+    kinetic: AbstractKinetic
+    force: Callable | None
+
+    def __init__(
+        self,
+        potential: Callable,
+        damping: ArrayLike = 0.0,
+        noise: ArrayLike | None = None,
+        kinetic: AbstractKinetic | None = None,
+        force: Callable | None = None,
+    ):
+        if not callable(potential):
+            raise ValueError(f"potential must be callable, got {potential!r}; pass ji.potentials.X(...) or a function")
+        if force is not None and not callable(force):
+            raise ValueError(f"force must be a function of time, got {force!r}; for a constant F pass lambda t: F")
+        if kinetic is not None and not isinstance(kinetic, AbstractKinetic):
+            raise ValueError(f"kinetic must be a ji.kinetic energy, got {kinetic!r}; pass ji.kinetic.Euclidean()")
+        self.potential = as_module(potential)
+        self.damping = damping if isinstance(damping, Linear) else Linear(damping)
+        self.noise = noise if isinstance(noise, White) or noise is None else White(noise)
+        self.kinetic = Euclidean() if kinetic is None else kinetic
+        self.force = None if force is None else as_module(force)
+
+    def gradient(self, position: Position) -> Position:
+        """grad L, like the position."""
+        return jax.grad(self.potential)(position)
+
+    def drive(self, t: Scalar, position: Position) -> Position:
+        """F(t), cast and broadcast to the position."""
+        return jax.tree.map(lambda f, q: jnp.broadcast_to(jnp.asarray(f, q.dtype), q.shape), self.force(t), position)
+
+    def without_noise(self) -> "System":
+        """The same system with noise=None."""
+        return eqx.tree_at(lambda s: s.noise, self, None, is_leaf=lambda x: x is None)
+
+    @property
+    def is_frictionless(self) -> bool:
+        """Whether gamma is known, now, to be zero."""
+        return is_zero(self.damping.gamma)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is no noise, or sigma is known, now, to be zero."""
+        return self.noise is None or is_zero(self.noise.sigma)
+
+
+def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System, Position, Position, Any]:
+    """Bring a system and a state to one dtype, and part what moves from what does not.
+
+    Numbers and arrays move; of an Equinox module its inexact array leaves do, and the rest is put back before
+    the potential is called. Returns (system, position, momentum, rest).
+
+    Raises:
+        ValueError: if nothing moves, the momentum does not match the position, a number is complex, or the
+            potential does not return a scalar.
+    """
+    position = _as_arrays("position", position)
+    moving, rest = eqx.partition(position, eqx.is_inexact_array)
+    leaves = jax.tree.leaves(moving)
+    if not leaves:
+        raise ValueError(f"position has no float array that could move, got {position!r}; pass an array of floats")
+    dtype = _tree.dtype(moving)
+    if momentum is None:
+        momentum = jax.tree.map(jnp.zeros_like, moving)
+    else:
+        momentum = _match_momentum(_as_arrays("momentum", momentum), moving)
+    system = _tree.cast(system, dtype)
+    if jax.tree.leaves(rest):
+        system = eqx.tree_at(lambda s: s.potential, system, Rejoined(system.potential, rest))
+    _check_scalar(system.potential, moving)
+    return system, moving, momentum, rest
+
+
+def _as_arrays(name: str, tree: Any) -> Any:
+    def leaf(x):
+        if isinstance(x, eqx.Module) or x is None:
+            return jax.tree.map(lambda y: jnp.asarray(y) if isinstance(y, np.ndarray) else y, x)
+        try:
+            array = jnp.asarray(x)
+        except TypeError as error:
+            raise ValueError(f"{name} has the leaf {x!r}, which is not a number or an array of numbers") from error
+        if jnp.issubdtype(array.dtype, jnp.complexfloating):
+            raise ValueError(f"{name} must be real, got complex numbers {x!r}; pass real and imaginary parts apart")
+        return jnp.asarray(array, jnp.result_type(float, array))
+
+    if isinstance(tree, list) and not any(hasattr(x, "dtype") for x in jax.tree.leaves(tree)):
+        tree = np.asarray(tree)
+    return jax.tree.map(leaf, tree, is_leaf=lambda x: isinstance(x, eqx.Module))
+
+
+def _match_momentum(momentum: Any, position: Position) -> Position:
+    momentum = eqx.filter(momentum, eqx.is_inexact_array)
+    shapes = [(p.shape, q.shape) for p, q in zip(jax.tree.leaves(momentum), jax.tree.leaves(position), strict=False)]
+    if jax.tree.structure(momentum) != jax.tree.structure(position) or any(p != q for p, q in shapes):
+        raise ValueError(
+            f"momentum has structure {jax.tree.structure(momentum)} and shapes {[p for p, _ in shapes]}, the position "
+            f"{jax.tree.structure(position)} and {[q for _, q in shapes]}; pass a momentum shaped like the position, "
+            "or None to start at rest"
+        )
+    return jax.tree.map(lambda p, q: jnp.asarray(p, q.dtype), momentum, position)
+
+
+def _check_scalar(potential: Callable, position: Position) -> None:
+    out = eqx.filter_eval_shape(potential, position)
+    if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
+        raise ValueError(
+            f"potential must return one float, got {out}; sum it over components, e.g. lambda x: jnp.sum(x**2) / 2"
+        )
