@@ -1,12 +1,32 @@
 """jaxinertia: learning trajectories as mechanical systems, with every change of energy booked."""
 
+import importlib
+from typing import Any
+
 from .dynamics import solvers as solvers
 from .dynamics.simulate import simulate as simulate
 from .dynamics.trajectory import Trajectory as Trajectory
+from .energy import analytic as analytic
 from .energy.balance import Balance as Balance
 from .energy.inertia import inertia as inertia
+from .energy.modified import modified_inertia as modified_inertia
 from .physics import damping as damping
 from .physics import kinetic as kinetic
 from .physics import noise as noise
 from .physics import potentials as potentials
 from .physics.system import System as System
+
+__version__ = "0.1.0"
+
+# matplotlib alone costs more than everything above: it loads on first use (PEP 562).
+_LAZY = {"plots": ".report.plots"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(_LAZY[name], __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

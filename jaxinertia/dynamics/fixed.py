@@ -15,7 +15,7 @@ from ..physics.system import System
 from . import brownian
 from .advance import Clock, advance, open_account, relaxations, settle
 from .grid import Grid
-from .phase import Phase, start
+from .phase import start
 from .scan import PLAIN, checkpointed_scan
 from .splitting import Splitting
 from .stages import Run, cut_behind_drift, without_relaxation

@@ -4,7 +4,6 @@ from functools import partial
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._checks import is_symmetric_psd, is_traced, require
