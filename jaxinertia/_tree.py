@@ -26,6 +26,16 @@ def sum_leaves(tree: PyTree) -> Scalar:
     return first
 
 
+def same_structure(x: PyTree, y: PyTree) -> bool:
+    """Whether two pytrees have the same structure."""
+    return bool(jax.tree.structure(x) == jax.tree.structure(y))  # type: ignore[operator]
+
+
+def shapes(tree: PyTree) -> PyTree:
+    """The shape of every leaf, for messages."""
+    return jax.tree.map(jnp.shape, tree)
+
+
 def size(tree: PyTree) -> int:
     """The number of components, d."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))

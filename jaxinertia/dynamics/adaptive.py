@@ -42,7 +42,7 @@ def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Ke
         system = system.without_noise()
     if options.stepsize_controller is None:
         counts, host = count_steps(ts, dt)
-        controller, dt0, max_steps = diffrax.StepTo(_all_times(host, counts)), None, int(counts.sum())
+        controller, dt0, max_steps = diffrax.StepTo(jnp.asarray(_all_times(host, counts))), None, int(counts.sum())
     else:
         host = check_times(ts)
         controller, dt0 = _land_on(options.stepsize_controller, host), dt

@@ -57,8 +57,8 @@ def settle(phase: Phase, point: Point, maps: dict[float, AbstractRelaxation], re
     if len(maps) == 1:
         (only,) = maps.values()
         friction = only.friction(point.losses, relaxed)
-    noise = None if phase.noise is None else phase.noise + point.exchange - friction
-    work = None if phase.work is None else phase.work + point.work
+    noise = None if phase.noise is None or point.exchange is None else phase.noise + point.exchange - friction
+    work = None if phase.work is None or point.work is None else phase.work + point.work
     return Phase(point.position, point.momentum, phase.friction + friction, noise, work)
 
 

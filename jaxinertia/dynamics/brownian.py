@@ -19,7 +19,7 @@ def from_key(key: Key, step: Index, draws: int, h: Scalar, like: Position):
         keys = [draw] if len(leaves) == 1 else jr.split(draw, len(leaves))
         scale = jnp.sqrt(stage.weight * h)
         normals = [scale * jr.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
-        return structure.unflatten(normals)
+        return jax.tree.unflatten(structure, normals)
 
     return increment
 

@@ -86,7 +86,7 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
             if not is_traced(gamma):
                 raise ValueError(f"damping gamma = {gamma} would be dropped: {remedy}")
             system = eqx.tree_at(lambda s: s.damping.gamma, system, _require_zero(gamma, "damping gamma", remedy))
-        if not system.is_quiet:
+        if system.noise is not None and not system.is_quiet:
             sigma = system.noise.sigma
             if not is_traced(sigma):
                 raise ValueError(f"noise sigma = {sigma} would be dropped: {remedy}")

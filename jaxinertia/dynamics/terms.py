@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import lineax as lx
 
 from .. import _tree
-from .._types import Position, Scalar
+from .._types import Position
 from ..physics.shapes import match
 from ..physics.system import System
 from .phase import Phase
@@ -38,7 +38,7 @@ def terms(system: System, path: Any = None) -> diffrax.AbstractTerm:
     return diffrax.MultiTerm(diffrax.ODETerm(_drift), diffrax.ControlTerm(_diffusion, path))
 
 
-def _drift(t: Scalar, y: Phase, system: System) -> Phase:
+def _drift(t: Any, y: Phase, system: System) -> Phase:
     velocity = system.kinetic.velocity(y.momentum)
     drag = system.damping.force(velocity)
     gradient = system.gradient(y.position)
@@ -52,8 +52,9 @@ def _drift(t: Scalar, y: Phase, system: System) -> Phase:
     return Phase(velocity, momentum, -_tree.dot(velocity, drag), noise, work)
 
 
-def _diffusion(t: Scalar, y: Phase, system: System) -> lx.AbstractLinearOperator:
+def _diffusion(t: Any, y: Phase, system: System) -> lx.AbstractLinearOperator:
     """dW -> (0, sigma dW, 0): additive noise on the momentum."""
+    assert system.noise is not None  # `terms` gives this term to noisy systems only
     sigma = match("noise sigma", system.noise.sigma, y.momentum)
     still = jax.tree.map(jnp.zeros_like, y)
 

@@ -49,7 +49,8 @@ class Trajectory(eqx.Module):
         leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(self, eqx.is_array))
         if any(isinstance(leaf, jax.core.Tracer) for _, leaf in leaves):
             raise ValueError("trajectory is traced (inside jit or vmap): return it from there, then save it")
-        np.savez(path, format=_FORMAT, **{_name(key): np.asarray(leaf) for key, leaf in leaves})
+        arrays: dict[str, Any] = {_name(key): np.asarray(leaf) for key, leaf in leaves}
+        np.savez(path, format=_FORMAT, **arrays)
         return path
 
     @classmethod
@@ -89,7 +90,7 @@ def _state(arrays: dict[str, np.ndarray], name: str, like: Any) -> Any:
     names = [jax.tree_util.keystr(key) for key, _ in jax.tree_util.tree_leaves_with_path(moving)]
     if sorted(names) != sorted(found):
         raise ValueError(f"like has the leaves {sorted(names)}, the file {sorted(found)}; pass the position simulated")
-    leaves = jax.tree.structure(moving).unflatten([found[key] for key in names])
+    leaves = jax.tree.unflatten(jax.tree.structure(moving), [found[key] for key in names])
     return eqx.combine(leaves, rest) if name == "position" else leaves
 
 

@@ -42,9 +42,3 @@ def close(
         return Balance(friction, change - friction - work, work, jnp.full_like(zero, jnp.nan))
     noise = zero if noise is None else noise
     return Balance(friction, noise, work, change - friction - noise - work)
-
-
-def friction_from_path(power: Float[Array, " times"], ts: Float[Array, " times"]) -> Float[Array, " times"]:
-    """Friction recomputed from a saved path, -int v^T Gamma v dt by the trapezoidal rule: an independent audit."""
-    pieces = -(power[1:] + power[:-1]) / 2 * jnp.diff(ts)
-    return jnp.concatenate([jnp.zeros((1,), power.dtype), jnp.cumsum(pieces)])

@@ -72,7 +72,9 @@ class Quadratic(eqx.Module):
 
 
 class Duffing(eqx.Module):
-    """L(x) = sum(linear x^2 / 2 + quadratic x^3 / 3 + cubic x^4 / 4); the force is -(linear x + quadratic x^2 + cubic x^3).
+    """L(x) = sum(linear x^2 / 2 + quadratic x^3 / 3 + cubic x^4 / 4).
+
+    The force is -(linear x + quadratic x^2 + cubic x^3).
 
     Arguments:
         linear, cubic, quadratic: coefficients of the restoring force; scalars, or broadcasting against each leaf.

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from .. import _tree
 from .._checks import is_symmetric_psd, is_traced
 from .._types import ArrayLike, Position
 
@@ -31,11 +32,11 @@ class Coefficient(NamedTuple):
 
 def match(name: str, value: Position, position: Position) -> Coefficient:
     """Lay a scalar, an array or a pytree out for a position; ValueError if it does not fit."""
-    leaves, structure = jax.tree.flatten(position)
-    if jax.tree.structure(value) != jax.tree.structure(0):
+    leaves = jax.tree.leaves(position)
+    if not _tree.same_structure(value, 0):
         return Coefficient(_like(name, value, position), matrix=False, uniform=False)
     if value.ndim == 0:
-        return Coefficient(structure.unflatten([value] * len(leaves)), matrix=False, uniform=True)
+        return Coefficient(jax.tree.map(lambda _: value, position), matrix=False, uniform=True)
     if len(leaves) > 1:
         raise ValueError(
             f"{name} has shape {value.shape}, but the position has {len(leaves)} leaves; "
@@ -44,7 +45,7 @@ def match(name: str, value: Position, position: Position) -> Coefficient:
     (leaf,) = leaves
     if value.ndim == 2 and leaf.ndim == 1 and value.shape == (leaf.size, leaf.size):
         return Coefficient(value, matrix=True, uniform=False)
-    return Coefficient(_like(name, structure.unflatten([value]), position), matrix=False, uniform=False)
+    return Coefficient(_like(name, jax.tree.map(lambda _: value, position), position), matrix=False, uniform=False)
 
 
 def check_friction_matrix(gamma: Coefficient) -> None:
@@ -64,13 +65,11 @@ def leaves_of(value: ArrayLike) -> PyTree:
 
 
 def _like(name, value, position):
-    got, wanted = jax.tree.structure(value), jax.tree.structure(position)
-    shapes = [(x.shape, q.shape) for x, q in zip(jax.tree.leaves(value), jax.tree.leaves(position), strict=False)]
-    if got != wanted or not all(_fits(x, q) for x, q in shapes):
+    pairs = zip(jax.tree.leaves(value), jax.tree.leaves(position), strict=False)
+    if not _tree.same_structure(value, position) or not all(_fits(x.shape, q.shape) for x, q in pairs):
         raise ValueError(
-            f"{name} has structure {got} and shapes {[x.shape for x in jax.tree.leaves(value)]}, which do not fit "
-            f"the position's {wanted} and {[q.shape for q in jax.tree.leaves(position)]}; pass a scalar, "
-            "or a pytree of arrays shaped like the position"
+            f"{name} has the shapes {_tree.shapes(value)}, which do not fit the position's {_tree.shapes(position)}; "
+            "pass a scalar, or a pytree of arrays shaped like the position"
         )
     return value
 

@@ -134,12 +134,11 @@ def _as_arrays(name: str, tree: Any) -> Any:
 
 def _match_momentum(momentum: Any, position: Position) -> Position:
     momentum = eqx.filter(momentum, eqx.is_inexact_array)
-    shapes = [(p.shape, q.shape) for p, q in zip(jax.tree.leaves(momentum), jax.tree.leaves(position), strict=False)]
-    if jax.tree.structure(momentum) != jax.tree.structure(position) or any(p != q for p, q in shapes):
+    pairs = zip(jax.tree.leaves(momentum), jax.tree.leaves(position), strict=False)
+    if not _tree.same_structure(momentum, position) or any(p.shape != q.shape for p, q in pairs):
         raise ValueError(
-            f"momentum has structure {jax.tree.structure(momentum)} and shapes {[p for p, _ in shapes]}, the position "
-            f"{jax.tree.structure(position)} and {[q for _, q in shapes]}; pass a momentum shaped like the position, "
-            "or None to start at rest"
+            f"momentum has the shapes {_tree.shapes(momentum)}, the position {_tree.shapes(position)}; "
+            "pass a momentum shaped like the position, or None to start at rest"
         )
     return jax.tree.map(lambda p, q: jnp.asarray(p, q.dtype), momentum, position)
 

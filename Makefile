@@ -1,0 +1,45 @@
+# Each target sets up what it needs: a virtual environment in .venv, with pinned versions.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: paper test test-slow lint notebooks bench clean
+.DEFAULT_GOAL := test
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.paper: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[io]'
+	touch $@
+
+.venv/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[io,dev]'
+	touch $@
+
+.venv/.bench: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[io,dev,bench]'
+	touch $@
+
+paper: .venv/.paper ## the paper's figures and a verdict on every claim, into paper/
+	$(BIN)/jaxinertia paper --out paper
+
+test: .venv/.dev ## the tests, and the notebooks as they stand
+	$(BIN)/python -m pytest --numprocesses 2 --nbmake tests notebooks
+
+test-slow: .venv/.dev ## the long checks
+	$(BIN)/python -m pytest -m slow tests
+
+lint: .venv/.dev ## style, types, and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+notebooks: .venv/.dev ## run the notebooks and keep their outputs
+	$(BIN)/python -m pytest --nbmake --overwrite notebooks
+
+bench: .venv/.bench ## the tables in benchmarks/results, beside their peers (needs gcc)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv build dist paper

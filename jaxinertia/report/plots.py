@@ -1,0 +1,179 @@
+"""`ji.plots`: one picture for each question one asks of a run. Each takes an optional Axes and returns the Axes.
+
+A trajectory that came out of `jax.vmap` (a leading axis of runs) draws all its runs.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from matplotlib.axes import Axes
+
+from ..dynamics.trajectory import Trajectory
+from ..energy import analytic
+from ..energy.rates import measured_decay_rate
+from . import style
+
+
+def energy(trajectory: Trajectory, ax: Axes | None = None, *, parts: bool = True) -> Axes:
+    """Inertia against time, with kinetic and potential energy and the booked losses I(0) + friction.
+
+    Arguments:
+        trajectory: one run.
+        ax: where to draw; None makes a figure.
+        parts: also draw K and L.
+
+    Raises:
+        ValueError: if the trajectory holds more than one run.
+    """
+    _one_run("energy", trajectory)
+    ax = _axes(ax)
+    ts, inertia = np.asarray(trajectory.ts), np.asarray(trajectory.inertia)
+    if parts:
+        ax.plot(ts, trajectory.kinetic, color=style.SKY, lw=0.8, label="kinetic $K$")
+        ax.plot(ts, trajectory.potential, color=style.ORANGE, lw=0.8, label="potential $L$")
+    ax.plot(ts, inertia, color=style.BLUE, label="inertia $I = K + L$")
+    booked = inertia[0] + np.asarray(trajectory.balance.friction + trajectory.balance.work)
+    ax.plot(ts, booked, color=style.BLACK, ls=(0, (1, 2)), lw=1.6, label="$I(0)$ + friction + work")
+    ax.set(xlabel="time $t$", ylabel="energy")
+    ax.legend()
+    return ax
+
+
+def phase_portrait(trajectory: Trajectory, ax: Axes | None = None, *, component: int = 0, **line: Any) -> Axes:
+    """Momentum against position of one component, with a dot at the start.
+
+    Arguments:
+        trajectory: one run, or many with a leading axis.
+        ax: where to draw; None makes a figure.
+        component: which component of the flattened position.
+        **line: passed on to `Axes.plot`.
+
+    Raises:
+        ValueError: if there is no such component.
+    """
+    ax = _axes(ax)
+    for q, p in zip(_runs(trajectory, trajectory.position), _runs(trajectory, trajectory.momentum), strict=True):
+        if not 0 <= component < q.shape[1]:
+            raise ValueError(f"component = {component!r} must be in 0..{q.shape[1] - 1}: the position's components")
+        (drawn,) = ax.plot(q[:, component], p[:, component], **line)
+        ax.plot(q[0, component], p[0, component], "o", ms=3, color=drawn.get_color())
+    ax.set(xlabel=r"position $\theta$", ylabel=r"velocity $v$")
+    return ax
+
+
+def decay_rates(
+    trajectory: Trajectory,
+    gamma: Any,
+    ax: Axes | None = None,
+    *,
+    stiffness: float | None = None,
+    window: tuple[float, float] | None = None,
+) -> Axes:
+    """Measured decay rate of the inertia against gamma, with the exact line where the stiffness is given.
+
+    Arguments:
+        trajectory: many runs with a leading axis, one for each gamma; their potential has its minimum at 0.
+        gamma: shape (runs,).
+        ax: where to draw; None makes a figure.
+        stiffness: of a quadratic potential: draws the exact rate and the critical point.
+        window: (from, to), the times that count; None takes the later half.
+
+    Raises:
+        ValueError: if gamma does not have one entry for each run.
+    """
+    ax = _axes(ax)
+    gamma = np.asarray(gamma)
+    inertia = np.asarray(trajectory.inertia)
+    ts = np.asarray(trajectory.ts)
+    ts = ts[0] if ts.ndim > 1 else ts
+    if gamma.ndim != 1 or inertia.shape[:-1] != gamma.shape:
+        raise ValueError(f"gamma has shape {gamma.shape}, the runs {inertia.shape[:-1]}; pass one gamma for each run")
+    low, high = window or (ts[len(ts) // 2], ts[-1])
+    late = (ts >= low) & (ts <= high)
+    rates = measured_decay_rate(ts[late], inertia[:, late])
+    if stiffness is not None:
+        fine = np.linspace(0, gamma.max() * 1.02, 1000)
+        ax.plot(fine, analytic.decay_rate(stiffness, fine), color=style.BLUE, label="exact, long times")
+        ax.axvline(2 * np.sqrt(stiffness), color=style.GREY, lw=0.6, ls=":")
+    ax.plot(gamma, rates, "o", ms=3, color=style.RED, label=f"measured, $t$ in [{low:g}, {high:g}]")
+    ax.set(xlabel=r"damping $\gamma$", ylabel="decay rate of $I$")
+    ax.legend()
+    return ax
+
+
+def landscape(trajectory: Trajectory, potential: Any = None, ax: Axes | None = None, *, levels: int = 14) -> Axes:
+    """Paths of a two-component position over the contours of the potential.
+
+    Arguments:
+        trajectory: one run, or many with a leading axis.
+        potential: a callable from shape (2,) to a scalar, for the contours; None draws the paths alone.
+        ax: where to draw; None makes a figure.
+        levels: number of contours.
+
+    Raises:
+        ValueError: if the position does not have two components.
+    """
+    ax = _axes(ax)
+    paths = _runs(trajectory, trajectory.position)
+    if paths[0].shape[1] != 2:
+        raise ValueError(f"position has {paths[0].shape[1]} components; a landscape needs 2")
+    if potential is not None:
+        points = np.concatenate(paths)
+        _contours(ax, potential, points.min(0), points.max(0), levels)
+    for path in paths:
+        (drawn,) = ax.plot(path[:, 0], path[:, 1], lw=0.8)
+        ax.plot(*path[0], "o", ms=3, color=drawn.get_color())
+    ax.set(xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", aspect="equal")
+    return ax
+
+
+def discrete(trajectory: Trajectory, ax: Axes | None = None, **line: Any) -> Axes:
+    """The integrator's own error in the energy, cumulative: the account `balance.discretization` against time.
+
+    Arguments:
+        trajectory: one run, or many with a leading axis.
+        ax: where to draw; None makes a figure.
+        **line: passed on to `Axes.plot`.
+    """
+    ax = _axes(ax)
+    error = np.atleast_2d(np.asarray(trajectory.balance.discretization))
+    ts = np.asarray(trajectory.ts)
+    for run in error:
+        ax.plot(ts[0] if ts.ndim > 1 else ts, run, **line)
+    ax.set(xlabel="time $t$", ylabel="discretization error of $I$")
+    return ax
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt  # noqa: PLC0415  only here does a window system matter
+
+    with style.applied():
+        return plt.subplots(figsize=(style.COLUMN, 2.6))[1]
+
+
+def _one_run(name: str, trajectory: Trajectory) -> None:
+    if np.ndim(trajectory.kinetic) != 1:
+        raise ValueError(
+            f"trajectory has runs of shape {np.shape(trajectory.kinetic)[:-1]}; plots.{name} draws one: "
+            "pick it with jax.tree.map(lambda x: x[0], trajectory)"
+        )
+
+
+def _runs(trajectory: Trajectory, state: Any) -> list[np.ndarray]:
+    """One (times, components) array for each run."""
+    batch = np.shape(trajectory.kinetic)
+    flat = [np.asarray(x).reshape(*batch, -1) for x in jax.tree.leaves(state) if hasattr(x, "shape")]
+    joined = np.concatenate(flat, axis=-1)
+    return list(joined.reshape(-1, batch[-1], joined.shape[-1]))
+
+
+def _contours(ax: Axes, potential: Any, low: np.ndarray, high: np.ndarray, levels: int) -> None:
+    margin = 0.15 * np.maximum(high - low, 1e-12)
+    x = np.linspace(low[0] - margin[0], high[0] + margin[0], 200)
+    y = np.linspace(low[1] - margin[1], high[1] + margin[1], 200)
+    grid = np.stack(np.meshgrid(x, y), axis=-1)
+    heights = np.asarray(jax.vmap(jax.vmap(potential))(grid))
+    ax.contour(x, y, heights, levels=levels, colors=style.GREY, linewidths=0.4, alpha=0.7)
