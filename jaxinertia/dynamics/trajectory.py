@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from .._types import Position
 from ..energy.balance import Balance
@@ -25,16 +25,16 @@ class Trajectory(eqx.Module):
     event_time: the time at which the `event` stopped the run, or None; later rows are NaN.
     """
 
-    ts: Float[Array, " times"]
-    position: Position
+    ts: Float[Array, " *runs times"]
+    position: PyTree
     momentum: Position
-    kinetic: Float[Array, " times"]
-    potential: Float[Array, " times"]
+    kinetic: Float[Array, " *runs times"]
+    potential: Float[Array, " *runs times"]
     balance: Balance
-    event_time: Float[Array, ""] | None = None
+    event_time: Float[Array, " *runs"] | None = None
 
     @property
-    def inertia(self) -> Float[Array, " times"]:
+    def inertia(self) -> Float[Array, " *runs times"]:
         """I = K + L, shape (times,): the paper's Eq. 2."""
         return self.kinetic + self.potential
 

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from .._checks import is_traced
 from .._tree import dot, sum_leaves
@@ -207,7 +207,7 @@ class Loss(eqx.Module):
         self.fn = as_module(fn)
         self.data = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, data)
 
-    def __call__(self, position: Position) -> Scalar:
+    def __call__(self, position: PyTree) -> Scalar:
         return self.fn(position, *self.data)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _tree
-from .._checks import is_zero
+from .._checks import is_traced, is_zero
 from .._types import ArrayLike, Position, Scalar
 from .damping import Linear
 from .kinetic import AbstractKinetic, Euclidean
@@ -108,6 +108,8 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
         momentum = jax.tree.map(jnp.zeros_like, moving)
     else:
         momentum = _match_momentum(_as_arrays("momentum", momentum), moving)
+    _check_finite("position", moving)
+    _check_finite("momentum", momentum)
     system = _tree.cast(system, dtype)
     if jax.tree.leaves(rest):
         system = eqx.tree_at(lambda s: s.potential, system, Rejoined(system.potential, rest))
@@ -141,6 +143,12 @@ def _match_momentum(momentum: Any, position: Position) -> Position:
             "pass a momentum shaped like the position, or None to start at rest"
         )
     return jax.tree.map(lambda p, q: jnp.asarray(p, q.dtype), momentum, position)
+
+
+def _check_finite(name: str, state: Position) -> None:
+    for leaf in jax.tree.leaves(state):
+        if not is_traced(leaf) and not np.all(np.isfinite(np.asarray(leaf))):
+            raise ValueError(f"{name} has a NaN or inf: {leaf}; start from finite numbers")
 
 
 def _check_scalar(potential: Callable, position: Position) -> None:

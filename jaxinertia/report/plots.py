@@ -36,7 +36,7 @@ def energy(trajectory: Trajectory, ax: Axes | None = None, *, parts: bool = True
     booked = inertia[0] + np.asarray(trajectory.balance.friction + trajectory.balance.work)
     ax.plot(ts, booked, color=style.BLACK, ls=(0, (1, 2)), lw=1.6, label="$I(0)$ + friction + work")
     ax.set(xlabel="time $t$", ylabel="energy")
-    ax.legend()
+    _legend(ax)
     return ax
 
 
@@ -98,7 +98,7 @@ def decay_rates(
         ax.axvline(2 * np.sqrt(stiffness), color=style.GREY, lw=0.6, ls=":")
     ax.plot(gamma, rates, "o", ms=3, color=style.RED, label=f"measured, $t$ in [{low:g}, {high:g}]")
     ax.set(xlabel=r"damping $\gamma$", ylabel="decay rate of $I$")
-    ax.legend()
+    _legend(ax)
     return ax
 
 
@@ -152,6 +152,10 @@ def _axes(ax: Axes | None) -> Axes:
 
     with style.applied():
         return plt.subplots(figsize=(style.COLUMN, 2.6))[1]
+
+
+def _legend(ax: Axes) -> None:
+    ax.legend(fontsize=7, frameon=False, handlelength=1.8)
 
 
 def _one_run(name: str, trajectory: Trajectory) -> None:

@@ -1,0 +1,63 @@
+"""The command line as a user meets it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from jaxinertia.report import cli
+from jaxinertia.report.paper import practice, run
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def one_part(monkeypatch):
+    monkeypatch.setattr(run, "PARTS", {"practice": practice.measure})
+
+
+def test_paper_writes_claims_and_prints_verdicts(one_part, tmp_path):
+    result = RUNNER.invoke(cli.app, ["paper", "--out", str(tmp_path / "a" / "b"), "--quick"])
+    assert result.exit_code == 0, result.output
+    assert "V-C" in result.output
+    assert (tmp_path / "a" / "b" / "claims.md").exists()
+    assert (tmp_path / "a" / "b" / "claims.json").exists()
+
+
+def test_an_unusable_folder_is_a_clear_error(one_part, tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    result = RUNNER.invoke(cli.app, ["paper", "--out", str(blocker / "paper")])
+    assert result.exit_code == 2
+    assert "out =" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_failed_claim_is_a_failed_command(monkeypatch, tmp_path):
+    from jaxinertia.report.paper.claims import Check, Claim
+    from jaxinertia.report.paper.findings import Findings
+
+    bad = Findings([Claim("Eq. (0)", "1 = 2", (Check("1", 2.0, 1.0, 0.1),))])
+    monkeypatch.setattr(run, "PARTS", {"bad": lambda quick: bad})
+    result = RUNNER.invoke(cli.app, ["paper", "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "fails" in result.output
+
+
+def test_help_names_the_commands():
+    result = RUNNER.invoke(cli.app, ["--help"])
+    assert "paper" in result.output
+
+
+def test_readme_runs():
+    """Every Python block of the README runs, in order, in one session."""
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
+    assert len(blocks) >= 5
+    code = "import matplotlib; matplotlib.use('Agg')\n" + "\n".join(blocks)
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", code], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

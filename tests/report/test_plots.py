@@ -1,0 +1,88 @@
+"""Each plot draws the numbers it was given, on the Axes it was given."""
+
+import jax
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import jaxinertia as ji
+
+matplotlib.use("Agg")
+
+TS = np.linspace(0, 10, 51)
+PLANE = ji.potentials.Quadratic([1.0, 4.0])
+
+
+@pytest.fixture
+def ax():
+    return Figure().subplots()
+
+
+@pytest.fixture(scope="module")
+def one():
+    return ji.simulate(ji.System(ji.potentials.Quadratic(), damping=0.2), TS, 1.0, dt=0.1)
+
+
+@pytest.fixture(scope="module")
+def many():
+    gammas = np.array([0.1, 0.5, 1.0])
+    return gammas, jax.vmap(lambda g: ji.simulate(ji.System(PLANE, damping=g), TS, np.ones(2), dt=0.1))(gammas)
+
+
+def lines(ax):
+    return [np.asarray(line.get_ydata()) for line in ax.get_lines()]
+
+
+def test_energy_draws_inertia_and_booked_losses(ax, one):
+    assert ji.plots.energy(one, ax) is ax
+    kinetic, potential, inertia, booked = lines(ax)
+    np.testing.assert_array_equal(kinetic + potential, inertia)
+    np.testing.assert_allclose(booked, inertia, atol=float(np.max(np.abs(one.balance.discretization))))
+    assert ax.get_xlabel() == "time $t$"
+
+
+def test_energy_refuses_many_runs(ax, many):
+    with pytest.raises(ValueError, match="trajectory has runs of shape"):
+        ji.plots.energy(many[1], ax)
+
+
+def test_phase_portrait_draws_each_run_once(ax, many):
+    ji.plots.phase_portrait(many[1], ax, component=1)
+    drawn = [y for y in lines(ax) if len(y) > 1]
+    np.testing.assert_array_equal(np.stack(drawn), many[1].momentum[:, :, 1])
+    with pytest.raises(ValueError, match="component = 2"):
+        ji.plots.phase_portrait(many[1], ax, component=2)
+
+
+def test_decay_rates_draws_measured_points_and_the_exact_line(ax):
+    gammas = np.array([0.5, 3.0])
+    ts = np.linspace(0, 40, 401)
+    runs = jax.vmap(lambda g: ji.simulate(ji.System(ji.potentials.Quadratic(), damping=g), ts, 1.0, dt=0.02))(gammas)
+    ji.plots.decay_rates(runs, gammas, ax, stiffness=1.0, window=(20.0, 40.0))
+    points = next(y for y in lines(ax) if len(y) == 2 and not np.allclose(y, [0, 1]))
+    # The closed form's rates over [20, 40]; BAOAB at h = 0.02 is off by about h^2.
+    np.testing.assert_allclose(points, [0.500821, 0.763932], rtol=4e-4)
+    with pytest.raises(ValueError, match="gamma has shape"):
+        ji.plots.decay_rates(runs, gammas[:1], ax)
+
+
+def test_landscape_draws_paths_and_contours(ax, many, one):
+    ji.plots.landscape(many[1], PLANE, ax)
+    assert sum(len(y) > 1 for y in lines(ax)) == 3
+    assert ax.collections
+    with pytest.raises(ValueError, match="position has 1 components"):
+        ji.plots.landscape(one, None, ax)
+
+
+def test_discrete_draws_the_discretization_account(ax, one):
+    ji.plots.discrete(one, ax)
+    np.testing.assert_array_equal(lines(ax)[0], one.balance.discretization)
+
+
+def test_without_axes_a_figure_is_made(one):
+    import matplotlib.pyplot as plt
+
+    made = ji.plots.phase_portrait(one)
+    assert made.figure.get_size_inches()[0] == pytest.approx(3.5)
+    plt.close(made.figure)
