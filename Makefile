@@ -24,7 +24,7 @@ paper: .venv/.paper ## the paper's figures and a verdict on every claim, into pa
 	$(BIN)/jaxinertia paper --out paper
 
 test: .venv/.dev ## the tests, and the notebooks as they stand
-	$(BIN)/python -m pytest --numprocesses 2 --nbmake tests notebooks
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --nbmake tests notebooks
 
 test-slow: .venv/.dev ## the long checks
 	$(BIN)/python -m pytest -m slow tests
