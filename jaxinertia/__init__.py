@@ -5,6 +5,9 @@ from typing import Any
 
 from .dynamics import solvers as solvers
 from .dynamics.simulate import simulate as simulate
+from .dynamics.sweep import reductions as reductions
+from .dynamics.sweep.result import Sweep as Sweep
+from .dynamics.sweep.run import sweep as sweep
 from .dynamics.trajectory import Trajectory as Trajectory
 from .energy import analytic as analytic
 from .energy.balance import Balance as Balance

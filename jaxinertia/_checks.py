@@ -1,9 +1,13 @@
 """Bad input becomes a ValueError when it is known, and a run-time error when it is traced."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -17,10 +21,24 @@ def is_zero(tree: Any) -> bool:
     return not is_traced(tree) and all(np.all(np.asarray(x) == 0) for x in jax.tree.leaves(tree))
 
 
+_poison: ContextVar[bool] = ContextVar("poison", default=False)
+
+
+@contextmanager
+def nan_for_bad_values() -> Iterator[None]:
+    """Inside, a bad value found at run time becomes NaN instead of an error: where many points run together, one bad
+    point must not stop the others, and a program without callbacks can be kept in JAX's compilation cache."""
+    token = _poison.set(True)
+    try:
+        yield
+    finally:
+        _poison.reset(token)
+
+
 def require(x: Any, holds: Any, message: str) -> Any:
     """Return x; raise ValueError(message) unless `holds`, at once if known, else at run time."""
     if is_traced(holds):
-        return eqx.error_if(x, ~holds, message)
+        return jnp.where(holds, x, jnp.nan) if _poison.get() else eqx.error_if(x, ~holds, message)
     if not np.all(np.asarray(holds)):
         raise ValueError(message)
     return x

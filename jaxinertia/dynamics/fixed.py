@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.extend.core import jaxprs_in_params
 
 from .. import _tree
 from .._types import Key
@@ -20,7 +21,9 @@ from .scan import PLAIN, checkpointed_scan
 from .splitting import Splitting
 from .stages import Run, cut_behind_drift, without_relaxation
 
-SMALL = 64  # components up to which a step is so cheap that the loop around it counts
+# Two turns in one pass of the loop save time where a turn is so cheap that the loop around it counts. On CPUs XLA then
+# computes a turn once for each of its outputs: a loss, where the gradient takes more than about this many operations.
+SMALL, CHEAP = 64, 40  # components, operations
 
 
 def run(system: System, grid: Grid, position, momentum, solver: Splitting, key: Key | None, path: Any):
@@ -61,7 +64,7 @@ def _row(system: System, grid: Grid, schedule: Run, momentum, key, path):
     draws = 1 + max(stage.draw for stage in stages)
     draw_from = _source(key, path, grid.ts[-1], draws, momentum)
     turns = grid.steps - 1
-    unroll = 2 if _tree.size(momentum) <= SMALL else 1
+    unroll = _unroll(system, momentum)
     numbered = system.noise is not None or system.force is not None
 
     def maps_for(h):
@@ -102,6 +105,20 @@ def _row(system: System, grid: Grid, schedule: Run, momentum, key, path):
         return (phase, gradient), (phase, kinetic_and_potential(system, phase.position, phase.momentum))
 
     return row
+
+
+def _unroll(system, position) -> int:
+    return 2 if _tree.size(position) <= SMALL and _operations(system.gradient, position) <= CHEAP else 1
+
+
+def _operations(fn, *args) -> int:
+    """How many primitive operations fn takes."""
+
+    def count(jaxpr):
+        inner = [sub for equation in jaxpr.eqns for sub in jaxprs_in_params(equation.params)]
+        return len(jaxpr.eqns) + sum(count(sub) for sub in inner)
+
+    return count(jax.make_jaxpr(fn)(*args).jaxpr)
 
 
 def _ignore_index(turn, point, _):

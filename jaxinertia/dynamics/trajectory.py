@@ -25,16 +25,16 @@ class Trajectory(eqx.Module):
     event_time: the time at which the `event` stopped the run, or None; later rows are NaN.
     """
 
-    ts: Float[Array, " *runs times"]
+    ts: Float[Array | np.ndarray, " *runs times"]
     position: PyTree
     momentum: Position
-    kinetic: Float[Array, " *runs times"]
-    potential: Float[Array, " *runs times"]
+    kinetic: Float[Array | np.ndarray, " *runs times"]
+    potential: Float[Array | np.ndarray, " *runs times"]
     balance: Balance
-    event_time: Float[Array, " *runs"] | None = None
+    event_time: Float[Array | np.ndarray, " *runs"] | None = None
 
     @property
-    def inertia(self) -> Float[Array, " *runs times"]:
+    def inertia(self) -> Float[Array | np.ndarray, " *runs times"]:
         """I = K + L, shape (times,): the paper's Eq. 2."""
         return self.kinetic + self.potential
 

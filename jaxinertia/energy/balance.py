@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -16,13 +17,13 @@ class Balance(eqx.Module):
         stochastic solvers run, which cannot tell it from noise.
     """
 
-    friction: Float[Array, " *times"]
-    noise: Float[Array, " *times"]
-    work: Float[Array, " *times"]
-    discretization: Float[Array, " *times"]
+    friction: Float[Array | np.ndarray, " *times"]
+    noise: Float[Array | np.ndarray, " *times"]
+    work: Float[Array | np.ndarray, " *times"]
+    discretization: Float[Array | np.ndarray, " *times"]
 
     @property
-    def total(self) -> Float[Array, " *times"]:
+    def total(self) -> Float[Array | np.ndarray, " *times"]:
         """friction + noise + work + discretization: equal to I(t) - I(0)."""
         return self.friction + self.noise + self.work + self.discretization
 

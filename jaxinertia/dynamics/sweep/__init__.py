@@ -1,0 +1,1 @@
+"""Many trajectories at once: the product of axes, mapped in chunks over all cores and devices."""

@@ -1,0 +1,257 @@
+"""Where chunks go: into memory, into a store, or into statistics."""
+
+import abc
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from . import reductions
+from .axes import Axes
+from .chunks import Chunk, Plan
+from .program import Program
+from .result import Sweep
+from .store import Store
+
+LISTED = 5  # failures named in the report
+
+
+class Target(abc.ABC):
+    """Takes finished chunks, and makes the result."""
+
+    def __init__(self, axes: Axes, program: Program, layout: Plan):
+        self.axes, self.program, self.layout = axes, program, layout
+        self.failed = 0
+        self.failures: list[dict[str, Any]] = []
+
+    @abc.abstractmethod
+    def open(self, call: dict[str, str]) -> None:
+        """Before the first chunk."""
+
+    @abc.abstractmethod
+    def take(self, number: int, chunk: Chunk, leaves: list[np.ndarray]) -> None:
+        """A finished chunk: one (count, ...) array for each output."""
+
+    @abc.abstractmethod
+    def result(self, computed: int, seconds: float) -> Sweep:
+        """After the last chunk."""
+
+    def finished(self, number: int) -> bool:
+        return False
+
+    def close(self) -> None:  # noqa: B027  most have nothing left to do
+        """After this process's last chunk."""
+
+    def note_failures(self, start: int, leaves: list[np.ndarray]) -> None:
+        """Count points with an output that is not finite, and keep the coordinates of the first few."""
+        bad = np.zeros(len(leaves[0]), bool)
+        for leaf in leaves:
+            if np.issubdtype(leaf.dtype, np.floating):
+                bad |= ~np.isfinite(leaf.reshape(len(leaf), -1)).all(1)
+        self.failed += int(bad.sum())
+        for offset in np.flatnonzero(bad)[: LISTED - len(self.failures)]:
+            self.failures.append(self.axes.coordinates(start + int(offset)))
+
+    def unflatten(self, arrays: list[np.ndarray]) -> Any:
+        return jax.tree.unflatten(self.program.structure, arrays)
+
+
+def target(axes: Axes, program: Program, layout: Plan, reduce: Any, store: Any) -> Target:
+    """The target that the arguments of `sweep` ask for."""
+    if store is None and jax.process_count() > 1:
+        raise ValueError("store is None, but several processes run: pass store=, a path that all of them can write")
+    if reduce is not None:
+        return Reduced(axes, program, layout, reduce, store)
+    return InMemory(axes, program, layout) if store is None else Stored(axes, program, layout, store)
+
+
+class InMemory(Target):
+    """All values in NumPy arrays."""
+
+    def open(self, call):
+        self.arrays = [np.empty((self.axes.size, *x.shape), x.dtype) for x in self.program.outputs.values()]
+
+    def take(self, number, chunk, leaves):
+        for array, leaf in zip(self.arrays, leaves, strict=True):
+            array[chunk.start : chunk.start + chunk.count] = leaf
+        self.note_failures(chunk.start, leaves)
+
+    def result(self, computed, seconds):
+        shaped = [array.reshape(*self.axes.shape, *array.shape[1:]) for array in self.arrays]
+        both = (self.unflatten(shaped), dict(zip(self.program.outputs, shaped, strict=True)))
+        return Sweep(self.axes, self.axes.names, lambda: both, self.failed, self.failures, computed, seconds)
+
+
+class Stored(Target):
+    """All values in a Zarr store; the marks there say which chunks are finished."""
+
+    def __init__(self, axes, program, layout, path):
+        super().__init__(axes, program, layout)
+        self.store = Store(path)
+
+    def open(self, call):
+        if jax.process_index() == 0:
+            self.store.open(call, self.axes, self.program.outputs, self.layout, _description(self.axes))
+        _wait_for_all("store is there")
+        if jax.process_index() != 0:
+            self.store.attach(call)
+
+    def finished(self, number):
+        return self.store.finished(number)
+
+    def take(self, number, chunk, leaves):
+        box = tuple(s.stop - s.start for s in chunk.place)
+        named = zip(self.program.outputs, leaves, strict=True)
+        self.store.write(number, chunk, {name: leaf.reshape(*box, *leaf.shape[1:]) for name, leaf in named})
+
+    def close(self):
+        _wait_for_all("all chunks are written")
+
+    def result(self, computed, seconds):
+        for chunk in self.layout.chunks:  # of earlier runs and other processes too
+            arrays = [self.store.read_box(name, chunk.place) for name in self.program.outputs]
+            self.note_failures(chunk.start, [a.reshape(chunk.count, *a.shape[len(chunk.place) :]) for a in arrays])
+
+        def read():
+            arrays = [self.store.read(name) for name in self.program.outputs]
+            return self.unflatten(arrays), dict(zip(self.program.outputs, arrays, strict=True))
+
+        return Sweep(self.axes, self.axes.names, read, self.failed, self.failures, computed, seconds)
+
+
+class Reduced(Target):
+    """Statistics over some axes. With a store, the state after each chunk is kept there."""
+
+    def __init__(self, axes, program, layout, reduce, path):
+        super().__init__(axes, program, layout)
+        self.over, self.statistics = _parse_reduce(axes, reduce)
+        self.kept = tuple(i for i in range(len(axes.shape)) if i not in self.over)
+        self.path = None if path is None else Path(path)
+        cells = [tuple(axes.shape[i] for i in self.kept) + x.shape for x in program.outputs.values()]
+        self.states = [[s.empty(c) for s in self.statistics] for c in cells]
+        self.done = -1
+
+    def open(self, call):
+        self.call = call
+        if self.path is None:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"store = {str(self.path)!r} cannot be made: {error}; pass another path") from error
+        file = self._file(jax.process_index())
+        if file.exists():
+            self._restore(file)
+
+    def finished(self, number):
+        return number <= self.done
+
+    def take(self, number, chunk, leaves):
+        box = tuple(s.stop - s.start for s in chunk.place)
+        kept_place = tuple(chunk.place[i] for i in self.kept)
+        for leaf, states in zip(leaves, self.states, strict=True):
+            values = leaf.reshape(*box, *leaf.shape[1:])
+            values = np.moveaxis(values, self.over, tuple(range(len(self.over))))
+            values = values.reshape(-1, *values.shape[len(self.over) :])
+            for statistic, state in zip(self.statistics, states, strict=True):
+                here = {name: x[kept_place] for name, x in state.items()}
+                for name, x in statistic.merge(here, statistic.of(values)).items():
+                    state[name][kept_place] = x
+        self.note_failures(chunk.start, leaves)
+        self.done = number
+        if self.path is not None:
+            self._keep()
+
+    def close(self):
+        if self.path is None:
+            return
+        _wait_for_all("all statistics are written")
+        for process in range(jax.process_count()):
+            if process != jax.process_index():
+                self._merge_other(self._file(process))
+
+    def result(self, computed, seconds):
+        values, named = {}, {}
+        for i, statistic in enumerate(self.statistics):
+            arrays = [statistic.finish(states[i]) for states in self.states]
+            values[statistic.name] = self.unflatten(arrays)
+            outputs = zip(self.program.outputs, arrays, strict=True)
+            named |= {f"{name}.{statistic.name}" if name != "value" else statistic.name: x for name, x in outputs}
+        dimensions = tuple(self.axes.names[i] for i in self.kept)
+        return Sweep(self.axes, dimensions, lambda: (values, named), self.failed, self.failures, computed, seconds)
+
+    def _file(self, process):
+        return self.path / f"statistics-{process}-of-{jax.process_count()}.npz"
+
+    def _keep(self):
+        """Replace the file in one step, so that a kill leaves either the old or the new one."""
+        head = {"call": self.call, "done": self.done, "failed": self.failed, "failures": self.failures}
+        states = [(f"{i}.{j}", s) for i, row in enumerate(self.states) for j, s in enumerate(row)]
+        arrays = {f"{place}.{name}": x for place, state in states for name, x in state.items()}
+        file = self._file(jax.process_index())
+        fresh = file.with_suffix(".new")
+        try:
+            with open(fresh, "wb") as stream:
+                np.savez(stream, head=json.dumps(head), **arrays)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(fresh, file)
+        except OSError as error:
+            raise ValueError(
+                f"store = {str(self.path)!r} cannot be written: {error}; free space or pass another path "
+                "(the same call goes on from the last state written)"
+            ) from error
+
+    def _load(self, file):
+        with np.load(file, allow_pickle=False) as stored:
+            arrays = dict(stored)
+        head = json.loads(str(arrays.pop("head")))
+        differing = [name for name in self.call if head["call"].get(name) != self.call[name]]
+        if differing:
+            raise ValueError(
+                f"store = {str(self.path)!r} was made by another call, which differs in {', '.join(differing)}; "
+                "pass another path, or delete it to start anew"
+            )
+        return head, arrays
+
+    def _restore(self, file):
+        head, arrays = self._load(file)
+        self.done, self.failed, self.failures = head["done"], head["failed"], head["failures"]
+        for key, x in arrays.items():
+            i, j, name = key.split(".")
+            self.states[int(i)][int(j)][name] = x
+
+    def _merge_other(self, file):
+        head, arrays = self._load(file)
+        self.failed += head["failed"]
+        self.failures = (self.failures + head["failures"])[:LISTED]
+        for i, states in enumerate(self.states):
+            for j, statistic in enumerate(self.statistics):
+                other = {name: arrays[f"{i}.{j}.{name}"] for name in states[j]}
+                states[j] = statistic.merge(states[j], other)
+
+
+def _parse_reduce(axes: Axes, reduce: Any) -> tuple[tuple[int, ...], tuple[reductions.Statistic, ...]]:
+    if not isinstance(reduce, Mapping) or len(reduce) != 1:
+        raise ValueError(f"reduce = {reduce!r} must be a dict of one entry such as {{'seed': ('mean', 'variance')}}")
+    ((names, statistics),) = reduce.items()
+    names = names if isinstance(names, tuple) else (names,)
+    unknown = [name for name in names if name not in axes.names]
+    if unknown:
+        raise ValueError(f"reduce names the axes {unknown}, the sweep has {list(axes.names)}")
+    return tuple(axes.names.index(name) for name in names), reductions.parse(statistics)
+
+
+def _description(axes: Axes) -> str:
+    return "jaxinertia.sweep over " + " x ".join(f"{axis.size} {axis.name}" for axis in axes.axes)
+
+
+def _wait_for_all(what: str) -> None:
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils  # noqa: PLC0415  needs a running jax.distributed
+
+        multihost_utils.sync_global_devices(f"jaxinertia sweep: {what}")

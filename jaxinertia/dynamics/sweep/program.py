@@ -1,0 +1,96 @@
+"""The compiled part of a sweep: one chunk of points, over all devices of this process."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from ..._checks import nan_for_bad_values
+from .axes import Axes
+
+LANES = "points"
+
+
+class Program(NamedTuple):
+    """fn as a function of a point's global index, and what it returns."""
+
+    point: Callable[[Any, Any, Any], Any]  # (index, arrays, key) -> pytree
+    outputs: dict[str, jax.ShapeDtypeStruct]  # name -> one point's output
+    structure: Any
+
+
+def trace(fn: Callable, axes: Axes, key: Any) -> Program:
+    """Trace fn once on abstract values.
+
+    Raises ValueError if fn does not take the axes' parameters, or returns no array.
+    """
+
+    bound = _binder(fn, axes, key)
+
+    def point(index, arrays, key):
+        parameters = axes.point(arrays, index)
+        if key is not None:
+            parameters["key"] = jax.random.fold_in(key, index)
+        with nan_for_bad_values():  # one bad point must not stop the others
+            arguments = bound(parameters)
+            out = fn(*arguments.args, **arguments.kwargs)
+        out = jax.tree.map(lambda x: jnp.asarray(x) if eqx.is_array_like(x) else x, out)
+        return jax.tree.map(_nan_for_inf, eqx.filter(out, eqx.is_array))
+
+    out = jax.eval_shape(point, jnp.zeros((), index_dtype(axes)), axes.arrays(), key)
+    leaves = jax.tree_util.tree_leaves_with_path(out)
+    if not leaves:
+        raise ValueError(f"fn = {fn!r} returns no array; return what should be kept of each point")
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") or "value" for path, _ in leaves]
+    outputs = {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
+    return Program(point, outputs, jax.tree.structure(out))
+
+
+def _binder(fn: Callable, axes: Axes, key: Any) -> Callable[[dict[str, Any]], inspect.BoundArguments]:
+    """Parameters by name, in the order of fn's signature: what jax.grad returns takes them by position."""
+    signature = inspect.signature(fn)
+    names = [name for axis in axes.axes for name in axis.values] + ([] if key is None else ["key"])
+    try:
+        signature.bind(**dict.fromkeys(names))
+    except TypeError as error:
+        raise ValueError(
+            f"fn{signature} does not take the arguments {names}: {error}; name the axes after them"
+        ) from error
+    return lambda parameters: signature.bind(**parameters)
+
+
+def compile_chunk(program: Program, count: int, devices: list[Any], width: int, block: int) -> Callable:
+    """A function (start, arrays, key) -> leaves of leading size `width`, computed in one share per device."""
+    share = width // len(devices)
+
+    def on_one_device(start, arrays, key):
+        lane = jax.lax.axis_index(LANES).astype(start.dtype)
+        index = jnp.minimum(start + lane * share + jnp.arange(share, dtype=start.dtype), count - 1)
+
+        def at(i):
+            return jax.tree.leaves(program.point(i, arrays, key))
+
+        return jax.vmap(at)(index) if share == block else jax.lax.map(at, index, batch_size=block)
+
+    mesh = Mesh(np.array(devices), (LANES,))
+    everywhere, split = PartitionSpec(), PartitionSpec(LANES)
+    inputs = (everywhere, everywhere, everywhere)
+    return jax.jit(jax.shard_map(on_one_device, mesh=mesh, in_specs=inputs, out_specs=split, check_vma=False))
+
+
+def index_dtype(axes: Axes) -> Any:
+    """int32 where it suffices. ValueError for more points than it can name, without x64."""
+    if axes.size < 2**31:
+        return jnp.int32
+    if jnp.result_type(float) != jnp.float64 or axes.size >= 2**32:
+        raise ValueError(f"axes have {axes.size:,} points; enable x64 (up to 2^32 points), or split the sweep")
+    return jnp.int64
+
+
+def _nan_for_inf(x):
+    return jnp.where(jnp.isfinite(x), x, jnp.nan) if jnp.issubdtype(x.dtype, jnp.floating) else x

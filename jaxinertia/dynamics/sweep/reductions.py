@@ -1,0 +1,197 @@
+"""Statistics over axes of a sweep that is too large to keep: updated chunk by chunk, and merged between processes.
+
+Each keeps a state per cell (a point of the axes that remain, and an entry of the output) in NumPy arrays. Points that
+are not finite are left out, and `count` says how many were kept.
+"""
+
+import abc
+from dataclasses import dataclass
+
+import numpy as np
+
+State = dict[str, np.ndarray]
+
+
+class Statistic(abc.ABC):
+    """A mergeable summary of many values per cell."""
+
+    name: str
+
+    @abc.abstractmethod
+    def empty(self, cells: tuple[int, ...]) -> State:
+        """The state of no values."""
+
+    @abc.abstractmethod
+    def of(self, values: np.ndarray) -> State:
+        """The state of some values: shape (values, *cells)."""
+
+    @abc.abstractmethod
+    def merge(self, a: State, b: State) -> State:
+        """The state of both."""
+
+    @abc.abstractmethod
+    def finish(self, state: State) -> np.ndarray:
+        """What the user asked for."""
+
+
+@dataclass(frozen=True)
+class Moments(Statistic):
+    """Mean or variance (ddof 1), by Welford's update in its merging form: exact to rounding.
+
+    Source: T. F. Chan, G. H. Golub, R. J. LeVeque, The American Statistician 37, 242 (1983).
+    """
+
+    name: str = "mean"
+
+    def empty(self, cells):
+        return {key: np.zeros(cells) for key in ("count", "mean", "squares")}
+
+    def of(self, values):
+        good = np.isfinite(values)
+        count = good.sum(0).astype(float)
+        mean = np.where(good, values, 0.0).sum(0, dtype=float) / np.maximum(count, 1)
+        squares = np.where(good, values - mean, 0.0)
+        return {"count": count, "mean": mean, "squares": (squares**2).sum(0)}
+
+    def merge(self, a, b):
+        count = a["count"] + b["count"]
+        share = b["count"] / np.maximum(count, 1)
+        step = b["mean"] - a["mean"]
+        return {
+            "count": count,
+            "mean": a["mean"] + step * share,
+            "squares": a["squares"] + b["squares"] + step**2 * a["count"] * share,
+        }
+
+    def finish(self, state):
+        if self.name == "count":
+            return state["count"]
+        needed = 1 if self.name == "mean" else 2
+        value = state["mean"] if self.name == "mean" else state["squares"] / np.maximum(state["count"] - 1, 1)
+        return np.where(state["count"] >= needed, value, np.nan)
+
+
+@dataclass(frozen=True)
+class Histogram(Statistic):
+    """Counts between edges, shape (*cells, len(edges) - 1); what falls outside is left out.
+
+    Arguments:
+        edges: increasing, at least two.
+
+    Raises:
+        ValueError: if the edges do not increase.
+    """
+
+    edges: tuple[float, ...]
+    name: str = "histogram"
+
+    def __post_init__(self):
+        edges = np.asarray(self.edges, float)
+        if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0):
+            raise ValueError(f"edges = {self.edges!r} must increase, with at least two; e.g. np.linspace(0, 1, 51)")
+        object.__setattr__(self, "edges", tuple(edges.tolist()))
+
+    def empty(self, cells):
+        return {"counts": np.zeros((*cells, len(self.edges) - 1), np.int64)}
+
+    def of(self, values):
+        places = np.searchsorted(np.asarray(self.edges), values, side="right") - 1
+        places = np.where(values == self.edges[-1], len(self.edges) - 2, places)
+        return {"counts": _count(places, np.isfinite(values), len(self.edges) - 1)}
+
+    def merge(self, a, b):
+        return {"counts": a["counts"] + b["counts"]}
+
+    def finish(self, state):
+        return state["counts"]
+
+
+@dataclass(frozen=True)
+class Quantiles(Statistic):
+    """Quantiles to a relative error, from counts in logarithmic bins; shape (*cells, len(probabilities)).
+
+    Arguments:
+        probabilities: each in [0, 1].
+        relative_error: of the answer, for magnitudes between `smallest` and `largest` (smaller ones count as zero).
+
+    Raises:
+        ValueError: for a probability outside [0, 1], or a relative error outside (0, 1).
+
+    Source: C. Masson, J. E. Rim, H. K. Lee, DDSketch, PVLDB 12, 2195 (2019).
+    """
+
+    probabilities: tuple[float, ...]
+    relative_error: float = 0.01
+    smallest: float = 1e-9
+    largest: float = 1e9
+    name: str = "quantiles"
+
+    def __post_init__(self):
+        object.__setattr__(self, "probabilities", tuple(np.atleast_1d(self.probabilities).astype(float).tolist()))
+        if not all(0 <= p <= 1 for p in self.probabilities):
+            raise ValueError(f"probabilities = {self.probabilities!r} must lie in [0, 1]")
+        if not 0 < self.relative_error < 1:
+            raise ValueError(f"relative_error = {self.relative_error!r} must lie between 0 and 1")
+
+    @property
+    def _growth(self) -> float:
+        return float(np.log((1 + self.relative_error) / (1 - self.relative_error)))
+
+    @property
+    def _bins(self) -> int:
+        """Bins for one sign; the whole row is negative, zero, positive."""
+        return int(np.ceil(np.log(self.largest / self.smallest) / self._growth)) + 1
+
+    def empty(self, cells):
+        return {"counts": np.zeros((*cells, 2 * self._bins + 1), np.int64)}
+
+    def of(self, values):
+        size = np.abs(values)
+        tiny = ~(size > self.smallest)
+        level = np.ceil(np.log(np.where(tiny, self.smallest, size) / self.smallest) / self._growth)
+        level = np.clip(level, 1, self._bins).astype(int)
+        places = self._bins + np.where(tiny, 0, np.where(values < 0, -level, level))
+        return {"counts": _count(places, np.isfinite(values), 2 * self._bins + 1)}
+
+    def merge(self, a, b):
+        return {"counts": a["counts"] + b["counts"]}
+
+    def finish(self, state):
+        counts = state["counts"]
+        total = counts.sum(-1)
+        reached = np.cumsum(counts, axis=-1)
+        answers = []
+        for p in self.probabilities:
+            rank = np.floor(p * np.maximum(total - 1, 0)).astype(np.int64)
+            place = np.argmax(reached > rank[..., None], axis=-1)
+            answers.append(np.where(total > 0, self._value(place), np.nan))
+        return np.stack(answers, axis=-1)
+
+    def _value(self, place):
+        level = place - self._bins
+        # The middle of a bin in the sense of relative error.
+        middle = self.smallest * np.exp(self._growth * np.abs(level)) * (1 - self.relative_error)
+        return np.sign(level) * middle
+
+
+def _count(places: np.ndarray, good: np.ndarray, bins: int) -> np.ndarray:
+    """How many of values (values, *cells) fall into each bin: shape (*cells, bins)."""
+    cells = places.shape[1:]
+    inside = good & (places >= 0) & (places < bins)
+    cell = np.broadcast_to(np.arange(int(np.prod(cells, dtype=int))).reshape(cells), places.shape)
+    flat = (cell * bins + places)[inside]
+    return np.bincount(flat, minlength=int(np.prod(cells, dtype=int)) * bins).reshape(*cells, bins)
+
+
+def parse(statistics) -> tuple[Statistic, ...]:
+    """Statistics from names and objects; ValueError for an unknown one."""
+    if isinstance(statistics, (str, Statistic)):
+        statistics = (statistics,)
+    parsed = tuple(Moments(s) if s in ("mean", "variance", "count") else s for s in statistics)
+    for statistic in parsed:
+        if not isinstance(statistic, Statistic):
+            raise ValueError(
+                f"reduce has the statistic {statistic!r}; use 'mean', 'variance', 'count', "
+                "ji.reductions.Histogram(edges) or ji.reductions.Quantiles(probabilities)"
+            )
+    return parsed

@@ -1,0 +1,129 @@
+"""What a sweep returns: labelled values, and a report of what failed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .axes import Axes, Axis
+
+_FORMAT = "jaxinertia sweep 1"
+
+
+class Sweep:
+    """The results of `ji.sweep`.
+
+    values: the pytree that fn returns, each leaf a NumPy array with the axes leading (after `reduce`: a dict from the
+        statistic's name to such a pytree, without the reduced axes). Read from the store on first use, if there is one.
+    axes: parameter names and their values, in the order of the dimensions.
+    failed: how many points have an output that is not finite; `failures` are the first few, as dicts of parameters.
+    computed, seconds: points computed by this call (not those found in the store), and the time that took.
+    """
+
+    def __init__(
+        self,
+        axes: Axes,
+        dimensions: tuple[str, ...],
+        read: Callable[[], tuple[Any, dict[str, np.ndarray]]],
+        failed: int,
+        failures: list[dict[str, Any]],
+        computed: int,
+        seconds: float,
+    ):
+        self._axes, self._dimensions, self._read = axes, dimensions, read
+        self._cached: tuple[Any, dict[str, np.ndarray]] | None = None
+        self.failed, self.failures, self.computed, self.seconds = failed, failures, computed, seconds
+
+    @property
+    def axes(self) -> dict[str, np.ndarray]:
+        return {name: x for axis in self._axes.axes for name, x in axis.values.items()}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes that the values have."""
+        sizes = dict(zip(self._axes.names, self._axes.shape, strict=True))
+        return tuple(sizes[name] for name in self._dimensions)
+
+    @property
+    def values(self) -> Any:
+        return self._both()[0]
+
+    def _both(self):
+        if self._cached is None:
+            self._cached = self._read()
+        return self._cached
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset`: dimensions and coordinates named after the axes, one variable for each output.
+
+        Raises:
+            ValueError: if xarray is not installed.
+        """
+        try:
+            import xarray  # noqa: PLC0415  optional
+        except ImportError as error:
+            raise ValueError("to_xarray needs xarray: pip install 'jaxinertia[io]'") from error
+        variables = {}
+        for name, value in self._both()[1].items():
+            inner = tuple(f"{name}_{i}" for i in range(value.ndim - len(self._dimensions)))
+            variables[name] = (self._dimensions + inner, value)
+        coordinates = {}
+        for axis in self._axes.axes:
+            for name, x in axis.values.items():
+                if axis.name in self._dimensions:
+                    coordinates[name] = ((axis.name, *(f"{name}_{i}" for i in range(x.ndim - 1))), x)
+        return xarray.Dataset(variables, coordinates, {"failed": self.failed})
+
+    def summary(self) -> str:
+        """A few lines: size, speed, ranges of the outputs, and what failed."""
+        shape = " x ".join(f"{n} {name}" for name, n in zip(self._axes.names, self._axes.shape, strict=True))
+        rate = self.computed / self.seconds if self.seconds > 0 else 0.0
+        lines = [
+            f"sweep of {self._axes.size:,} points: {shape}",
+            f"computed {self.computed:,} in {self.seconds:.3g} s ({rate:,.0f} points/s)",
+        ]
+        for name, value in self._both()[1].items():
+            if value.size and np.issubdtype(value.dtype, np.number) and np.any(np.isfinite(value)):
+                low, mean, high = np.nanmin(value), np.nanmean(value), np.nanmax(value)
+                lines.append(f"{name}: min {low:.6g}, mean {mean:.6g}, max {high:.6g}, shape {value.shape}")
+        lines.append(f"failed (not finite): {self.failed:,}" + ("" if self.failed else " - none"))
+        lines += [f"  {failure}" for failure in self.failures]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"Sweep({', '.join(f'{n}={s}' for n, s in zip(self._axes.names, self._axes.shape, strict=True))})"
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a NumPy .npz file (no pickle); the suffix is added if missing. Returns the path written."""
+        path = Path(path)
+        path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+        layout = [[axis.name, list(axis.values)] for axis in self._axes.axes]
+        head = {"format": _FORMAT, "layout": layout, "dimensions": list(self._dimensions), "failures": self.failures}
+        numbers = {"failed": self.failed, "computed": self.computed, "seconds": self.seconds}
+        arrays: dict[str, Any] = {f"axis.{name}": x for name, x in self.axes.items()}
+        arrays |= {f"value.{name}": x for name, x in self._both()[1].items()}
+        np.savez(path, head=json.dumps(head | numbers), **arrays)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Sweep":
+        """Read what `save` wrote; a pytree of several outputs comes back as a dict from its names.
+
+        Raises:
+            ValueError: if the file is missing or not a saved sweep.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+            head = json.loads(str(arrays["head"]))
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(f"path = {str(path)!r} cannot be read as a saved sweep: {error}") from error
+        if head.get("format") != _FORMAT:
+            raise ValueError(f"path = {str(path)!r} is not a saved sweep; write one with Sweep.save")
+        axes = Axes(tuple(Axis(name, {p: arrays[f"axis.{p}"] for p in params}) for name, params in head["layout"]))
+        named = {key.removeprefix("value."): x for key, x in arrays.items() if key.startswith("value.")}
+        values = named["value"] if set(named) == {"value"} else named
+        counts = (head["failed"], head["failures"], head["computed"], head["seconds"])
+        return cls(axes, tuple(head["dimensions"]), lambda: (values, named), *counts)

@@ -1,0 +1,120 @@
+"""sweep: a function of one point, over the product of axes."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from ..._checks import is_traced
+from ..._types import Key
+from . import axes as axes_module
+from . import collect
+from .axes import Axes
+from .chunks import Chunk, Plan, plan
+from .fingerprint import fingerprint
+from .program import Program, compile_chunk, index_dtype, trace
+from .result import Sweep
+
+IN_FLIGHT = 2  # chunks computed ahead of the one being stored
+
+
+def sweep(
+    fn: Callable[..., Any],
+    axes: Mapping[Any, Any],
+    *,
+    key: Key | None = None,
+    chunk_size: int | None = None,
+    devices: Any = None,
+    store: str | Path | None = None,
+    reduce: Mapping[Any, Any] | None = None,
+    progress: bool = False,
+) -> Sweep:
+    """Map fn over the product of axes: in chunks of bounded memory, on all cores and devices, into a store if given.
+
+    Arguments:
+        fn: a function of one point, called with each axis as a keyword (a scalar, or a row of an array with more
+            dimensions) and `key=` if a key is given; returns any pytree of arrays. It usually calls `ji.simulate` and
+            returns what should be kept; it may take gradients.
+        axes: `{"gamma": gammas, "q0": q0s}`; the product is mapped in C order, last axis fastest. A tuple zips:
+            `{("q0", "p0"): (q0s, p0s)}`.
+        key: each point gets `fold_in(key, global index)`: the same random bits for any chunk size, devices or restart.
+        chunk_size: points at a time; None chooses from the size of the output and a memory limit.
+        devices: JAX devices; None means all of this process. On a CPU, `jax.config.update("jax_num_cpu_devices", n)`
+            before JAX starts gives one a core.
+        store: a path for a Zarr store. Results go there chunk by chunk; the same call, started again after a crash,
+            goes on where it was. With several processes (`jax.distributed`) each computes its share into the one store.
+        reduce: `{"seed": ("mean", "variance")}`: keep statistics over these axes instead of every point; also
+            "count", `ji.reductions.Histogram(edges)`, `ji.reductions.Quantiles(probabilities)`.
+        progress: show a bar with points per second and the time left.
+
+    Returns:
+        A `Sweep`: `values` with the axes leading, `axes`, `to_xarray()`, `summary()`. Points that diverge are NaN,
+        counted in `failed` and the first few listed in `failures`.
+
+    Raises:
+        ValueError: for axes, a chunk_size or a reduction that make no sense, fn that returns no array, or a store that
+            belongs to another call or cannot be written.
+
+    Example:
+        >>> def final_energy(gamma, q0):
+        ...     system = ji.System(ji.potentials.Duffing(), damping=gamma)
+        ...     return ji.simulate(system, np.array([0.0, 20.0]), q0, dt=0.01).inertia[-1]
+        >>> runs = ji.sweep(final_energy, {"gamma": np.linspace(0, 2, 256), "q0": np.linspace(-1, 1, 256)})
+    """
+    if chunk_size is not None and (isinstance(chunk_size, bool) or int(chunk_size) != chunk_size or chunk_size < 1):
+        raise ValueError(f"chunk_size = {chunk_size!r} must be a whole number of at least 1")
+    if not callable(fn):
+        raise ValueError(f"fn = {fn!r} must be a function of one point, called with the axes as keywords")
+    if isinstance(axes, Mapping) and is_traced(list(axes.values())):
+        raise ValueError("axes are traced: take gradients inside fn, one for every point, e.g. jax.grad(energy)(gamma)")
+    parsed = axes_module.parse(axes)
+    devices = jax.local_devices() if devices is None else list(devices)
+    program = trace(fn, parsed, key)
+    layout = _lay_out(parsed, program, chunk_size, devices)
+    target = collect.target(parsed, program, layout, reduce, store)
+    call = (
+        fingerprint(program.point, np.zeros((), index_dtype(parsed)), parsed.arrays(), key, parsed, layout.box)
+        if store is not None
+        else {}
+    )
+    target.open(call)
+    started = time.perf_counter()
+    computed = _compute(program, parsed, layout, devices, key, target, progress)
+    return target.result(computed, time.perf_counter() - started)
+
+
+def _lay_out(axes: Axes, program: Program, chunk_size, devices) -> Plan:
+    size = sum(int(np.prod(x.shape)) * np.dtype(x.dtype).itemsize for x in program.outputs.values())
+    return plan(axes.shape, chunk_size, size, len(devices), devices[0].platform == "cpu")
+
+
+def _compute(program, axes: Axes, layout: Plan, devices, key, target, progress: bool) -> int:
+    """Run this process's unfinished chunks; returns how many points were computed."""
+    mine = range(jax.process_index(), len(layout.chunks), jax.process_count())
+    todo = [number for number in mine if not target.finished(number)]
+    run = compile_chunk(program, axes.size, devices, layout.width, layout.block)
+    arrays, dtype = axes.arrays(), index_dtype(axes)
+    total = sum(layout.chunks[number].count for number in mine)
+    left = sum(layout.chunks[number].count for number in todo)
+    waiting: deque[tuple[int, Chunk, Any]] = deque()
+    with tqdm(total=total, initial=total - left, unit="point", unit_scale=True, disable=not progress) as bar:
+
+        def finish_one():
+            number, chunk, leaves = waiting.popleft()
+            target.take(number, chunk, [np.asarray(leaf)[: chunk.count] for leaf in leaves])
+            bar.update(chunk.count)
+
+        for number in todo:
+            chunk = layout.chunks[number]
+            waiting.append((number, chunk, run(np.asarray(chunk.start, dtype), arrays, key)))
+            if len(waiting) > IN_FLIGHT:
+                finish_one()
+        while waiting:
+            finish_one()
+    target.close()
+    return left
