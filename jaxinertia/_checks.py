@@ -49,4 +49,4 @@ def is_symmetric_psd(matrix: np.ndarray) -> bool:
     scale = max(float(np.abs(matrix).max()), np.finfo(matrix.dtype).tiny)
     slack = 64 * len(matrix) * np.finfo(matrix.dtype).eps * scale
     symmetric = bool(np.all(np.abs(matrix - matrix.T) <= slack))
-    return symmetric and float(np.linalg.eigvalsh(matrix).min()) >= -slack
+    return symmetric and bool(np.linalg.eigvalsh(matrix).min() >= -slack)

@@ -43,10 +43,8 @@ def quadratic(
     shape = jnp.broadcast_shapes(q0.shape, p0.shape, stiffness.shape, gamma.shape)
     t = t.reshape(t.shape + (1,) * len(shape))
     a = gamma / 2
-    c, s = _decaying_cosh_and_sinh(t, a, stiffness)
-    q = q0 * c + (p0 + a * q0) * s
-    p = p0 * c - (stiffness * q0 + a * p0) * s
-    return q, p
+    c_plus, c_minus, s = _propagator(t, a, stiffness)
+    return q0 * c_plus + p0 * s, p0 * c_minus - stiffness * q0 * s
 
 
 def damped_invariant(
@@ -118,7 +116,7 @@ def _mean_of_one(t, q, p, stiffness, gamma, sigma):
         [zero, zero, zero, zero],
     ]
     matrix = jnp.stack([jnp.stack([jnp.asarray(x, t.dtype) for x in row]) for row in rates])
-    moments = jax.scipy.linalg.expm(matrix * t) @ jnp.stack([q * q, q * p, p * p, one])
+    moments = jax.scipy.linalg.expm(matrix * t, max_squarings=48) @ jnp.stack([q * q, q * p, p * p, one])
     return (moments[2] + stiffness * moments[0]) / 2
 
 
@@ -167,10 +165,11 @@ _COSH = np.array([1 / math.factorial(2 * k) for k in reversed(range(_TERMS))])
 _SINH = np.array([1 / math.factorial(2 * k + 1) for k in reversed(range(_TERMS))])
 
 
-def _decaying_cosh_and_sinh(t, a, stiffness):
-    """e^{-at} C and e^{-at} S: by series near D t^2 = 0, else with the exponents joined so that nothing overflows.
+def _propagator(t, a, stiffness):
+    """e^{-at} (C + a S), e^{-at} (C - a S) and e^{-at} S.
 
-    Each branch sees only arguments where it is finite (a NaN in an unused branch would reach the gradient).
+    By series near D t^2 = 0; where overdamped, from the two real rates, so that nothing overflows or cancels. Each
+    branch sees only arguments where it is finite (a NaN in an unused branch would reach the gradient).
     """
     d = a * a - stiffness
     z = d * t * t
@@ -190,9 +189,8 @@ def _decaying_cosh_and_sinh(t, a, stiffness):
     fast = jnp.where(over, a, 0.0) + root
     slow = jnp.where(over, stiffness, 0.0) / fast  # a - root, without the cancellation
     e_slow, e_fast = jnp.exp(-slow * t), jnp.exp(-fast * t)
-    c_over = (e_slow + e_fast) / 2
-    s_over = (e_slow - e_fast) / (2 * root)
+    over_all = (fast * e_slow - slow * e_fast, fast * e_fast - slow * e_slow, e_slow - e_fast)
 
-    c = jnp.where(near, c_near, jnp.where(under, c_under, c_over))
-    s = jnp.where(near, s_near, jnp.where(under, s_under, s_over))
-    return c, s
+    c = jnp.where(near, c_near, c_under)
+    s = jnp.where(near, s_near, s_under)
+    return tuple(jnp.where(over, x / (2 * root), y) for x, y in zip(over_all, (c + a * s, c - a * s, s), strict=True))

@@ -17,7 +17,7 @@ import jax
 
 from .. import _tree
 from .._checks import is_traced
-from .._types import Scalar
+from .._types import ArrayLike, Scalar
 from .._words import Letter, Word, parse
 from ..physics.kinetic import Euclidean
 from ..physics.system import System, prepare
@@ -27,7 +27,7 @@ HIGHEST_ORDER = 2
 
 
 def modified_inertia(
-    system: System, position: Any, momentum: Any, dt: float, *, solver: Any, order: int = HIGHEST_ORDER
+    system: System, position: Any, momentum: Any, dt: ArrayLike, *, solver: Any, order: int = HIGHEST_ORDER
 ) -> Scalar:
     r"""The modified inertia of one state, with powers of h up to h^order kept; friction and noise are left out.
 

@@ -1,0 +1,58 @@
+/* The word OBABO (and BAB, with gamma = 0) by hand: many independent oscillators, blocks of them in registers and the
+   first cache, SIMD across a block, threads across blocks. force(q) = linear q + cubic q^3. */
+#include <math.h>
+
+#define BLOCK 32
+
+void obabo(long count, long steps, double h, const double *gamma, double linear, double cubic, double *q, double *p) {
+#pragma omp parallel for schedule(static)
+    for (long first = 0; first < count; first += BLOCK) {
+        double x[BLOCK], v[BLOCK], decay[BLOCK], force[BLOCK];
+        for (int i = 0; i < BLOCK; i++) {
+            x[i] = q[first + i];
+            v[i] = p[first + i];
+            decay[i] = exp(-gamma[first + i] * h / 2);
+            force[i] = x[i] * (linear + cubic * x[i] * x[i]);
+        }
+        for (long step = 0; step < steps; step++)
+            for (int i = 0; i < BLOCK; i++) {
+                v[i] *= decay[i];
+                v[i] -= h / 2 * force[i];
+                x[i] += h * v[i];
+                force[i] = x[i] * (linear + cubic * x[i] * x[i]);
+                v[i] -= h / 2 * force[i];
+                v[i] *= decay[i];
+            }
+        for (int i = 0; i < BLOCK; i++) {
+            q[first + i] = x[i];
+            p[first + i] = v[i];
+        }
+    }
+}
+
+void verlet(long count, long steps, double h, double linear, double cubic, int pendulum, double *q, double *p) {
+#pragma omp parallel for schedule(static)
+    for (long first = 0; first < count; first += BLOCK) {
+        double x[BLOCK], v[BLOCK];
+        for (int i = 0; i < BLOCK; i++) {
+            x[i] = q[first + i] + h / 2 * p[first + i];
+            v[i] = p[first + i];
+        }
+        if (pendulum)
+            for (long step = 0; step < steps; step++)
+                for (int i = 0; i < BLOCK; i++) {
+                    v[i] -= h * sin(x[i]);
+                    x[i] += h * v[i];
+                }
+        else
+            for (long step = 0; step < steps; step++)
+                for (int i = 0; i < BLOCK; i++) {
+                    v[i] -= h * x[i] * (linear + cubic * x[i] * x[i]);
+                    x[i] += h * v[i];
+                }
+        for (int i = 0; i < BLOCK; i++) {
+            q[first + i] = x[i] - h / 2 * v[i];
+            p[first + i] = v[i];
+        }
+    }
+}

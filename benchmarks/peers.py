@@ -1,0 +1,162 @@
+"""The peers: hand-written C, numba, diffrax and SciPy, all on many independent oscillators at once."""
+
+import ctypes
+import math
+import subprocess
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numba
+import numpy as np
+from scipy.integrate import DOP853
+
+FLAGS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC")
+
+
+@cache
+def c_library(threads: bool) -> ctypes.CDLL:
+    """oscillators.c, compiled here and now; with OpenMP if `threads`."""
+    target = Path(tempfile.mkdtemp()) / "oscillators.so"
+    source = Path(__file__).with_name("oscillators.c")
+    openmp = ("-fopenmp",) if threads else ()
+    subprocess.run(["gcc", *FLAGS, *openmp, "-Wno-unknown-pragmas", str(source), "-o", str(target), "-lm"], check=True)
+    return ctypes.CDLL(str(target))
+
+
+def _pointer(x: np.ndarray) -> Any:
+    return x.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
+
+
+def c_obabo(gamma, q0, steps, h, linear=1.0, cubic=0.0, threads=False) -> tuple[np.ndarray, np.ndarray]:
+    q, p = q0.copy(), np.zeros_like(q0)
+    numbers = [ctypes.c_double(x) for x in (linear, cubic)]
+    c_library(threads).obabo(
+        ctypes.c_long(len(q)),
+        ctypes.c_long(steps),
+        ctypes.c_double(h),
+        _pointer(gamma),
+        *numbers,
+        _pointer(q),
+        _pointer(p),
+    )
+    return q, p
+
+
+def c_verlet(q0, steps, h, linear=1.0, cubic=0.0, pendulum=False) -> tuple[np.ndarray, np.ndarray]:
+    q, p = q0.copy(), np.zeros_like(q0)
+    numbers = [ctypes.c_double(x) for x in (linear, cubic)]
+    c_library(False).verlet(
+        ctypes.c_long(len(q)),
+        ctypes.c_long(steps),
+        ctypes.c_double(h),
+        *numbers,
+        ctypes.c_int(pendulum),
+        _pointer(q),
+        _pointer(p),
+    )
+    return q, p
+
+
+@numba.njit(parallel=True, fastmath=True)
+def numba_obabo(gamma, q0, steps, h):
+    """One trajectory after another, as one would write it."""
+    q, p = q0.copy(), np.zeros_like(q0)
+    for i in numba.prange(len(q)):
+        x, v, decay = q[i], 0.0, math.exp(-gamma[i] * h / 2)
+        for _ in range(steps):
+            v = v * decay - h / 2 * x
+            x += h * v
+            v = (v - h / 2 * x) * decay
+        q[i], p[i] = x, v
+    return q, p
+
+
+@numba.njit(parallel=True, fastmath=True)
+def numba_obabo_blocked(gamma, q0, steps, h):
+    """Blocks of 64 trajectories in the first cache, SIMD across a block."""
+    q, p = q0.copy(), np.zeros_like(q0)
+    for block in numba.prange(len(q) // 64):
+        first = block * 64
+        x, v, decay = q[first : first + 64].copy(), np.zeros(64), np.exp(-gamma[first : first + 64] * h / 2)
+        for _ in range(steps):
+            for i in range(64):
+                v[i] = v[i] * decay[i] - h / 2 * x[i]
+                x[i] += h * v[i]
+                v[i] = (v[i] - h / 2 * x[i]) * decay[i]
+        q[first : first + 64], p[first : first + 64] = x, v
+    return q, p
+
+
+def diffrax_adaptive(force: Callable, stop: float, tolerance: float, max_steps: int) -> Callable:
+    """A jitted, vmapped Tsit5 + PIDController: (gamma, q0) -> (q, p, steps)."""
+
+    def field(t, y, gamma):
+        q, p = y
+        return p, -force(q) - gamma * p
+
+    def one(gamma, q0):
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(field),
+            diffrax.Tsit5(),
+            0.0,
+            stop,
+            None,
+            (q0, jnp.zeros_like(q0)),
+            args=gamma,
+            stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
+            max_steps=max_steps,
+            saveat=diffrax.SaveAt(t1=True),
+        )
+        return solution.ys[0][0], solution.ys[1][0], solution.stats["num_steps"]
+
+    return jax.jit(jax.vmap(one))
+
+
+def tuned_diffrax(force, stop, tolerance, gamma, q0) -> Callable:
+    """The same with max_steps sized to what the batch needs: diffrax is faster for it."""
+    steps = int(diffrax_adaptive(force, stop, tolerance, 2**16)(gamma, q0)[2].max())
+    return diffrax_adaptive(force, stop, tolerance, steps + 1)
+
+
+def diffrax_fixed(force, stop, steps) -> Callable:
+    """A jitted, vmapped Tsit5 at constant steps."""
+
+    def field(t, y, gamma):
+        q, p = y
+        return p, -force(q) - gamma * p
+
+    def one(gamma, q0):
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(field),
+            diffrax.Tsit5(),
+            0.0,
+            stop,
+            stop / steps,
+            (q0, jnp.zeros_like(q0)),
+            args=gamma,
+            max_steps=steps + 1,
+            saveat=diffrax.SaveAt(t1=True),
+        )
+        return solution.ys[0][0], solution.ys[1][0]
+
+    return jax.jit(jax.vmap(one))
+
+
+def scipy_stacked(force, stop, tolerance, gamma, q0) -> tuple[np.ndarray, np.ndarray]:
+    """DOP853 on all trajectories as one long vector."""
+    n = len(q0)
+
+    def field(t, y):
+        q, p = y[:n], y[n:]
+        return np.concatenate([p, -force(q) - gamma * p])
+
+    solver = DOP853(field, 0.0, np.concatenate([q0, np.zeros(n)]), stop, rtol=tolerance, atol=tolerance)
+    while solver.status == "running":
+        solver.step()
+    return solver.y[:n], solver.y[n:]

@@ -1,0 +1,83 @@
+"""What importing the package does, and does not do; and what it promises to have."""
+
+import subprocess
+import sys
+
+import jaxinertia as ji
+
+FUNCTIONS = ("System", "simulate", "Trajectory", "Balance", "inertia", "modified_inertia")
+MEMBERS = {
+    "potentials": "Quadratic Duffing DoubleWell Pendulum Rosenbrock Himmelblau Loss",
+    "damping": "Linear",
+    "noise": "White",
+    "kinetic": "Euclidean AbstractKinetic",
+    "solvers": "Splitting yoshida4 suzuki4 kahan_li6 terms initial Phase",
+    "analytic": "quadratic damped_invariant mean_inertia decay_rate",
+    "plots": "energy phase_portrait decay_rates landscape discrete",
+}
+
+
+def python(program):
+    result = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
+
+
+def test_import_loads_neither_matplotlib_nor_optax():
+    heavy = ("matplotlib", "optax", "typer", "sklearn", "xarray", "pandas")
+    assert python(f"import sys, jaxinertia; print(*[m for m in {heavy!r} if m in sys.modules])") == []
+
+
+def test_import_does_not_change_jax():
+    program = (
+        "import jax; before = dict(jax.config.values); import jaxinertia; print(before == dict(jax.config.values))"
+    )
+    assert python(program) == ["True"]
+
+
+def test_plots_load_on_first_use():
+    assert python("import sys, jaxinertia as ji; ji.plots; print('matplotlib' in sys.modules)") == ["True"]
+
+
+def test_public_names_are_there():
+    assert {*FUNCTIONS, *MEMBERS} <= set(dir(ji))
+    for name, members in MEMBERS.items():
+        module = getattr(ji, name)
+        assert [member for member in members.split() if not hasattr(module, member)] == []
+
+
+def test_public_functions_say_what_they_take_give_and_refuse():
+    """The convention: equation, Arguments, Returns, Raises, an example."""
+    modules = (ji.analytic, ji.potentials, ji.damping, ji.noise, ji.solvers)
+    members = [getattr(m, name) for m in modules for name in MEMBERS[m.__name__.rsplit(".")[-1]].split()]
+    for public in [*members, *(getattr(ji, name) for name in FUNCTIONS)]:
+        assert public.__doc__, public
+    for function in (ji.simulate, ji.inertia, ji.modified_inertia, ji.analytic.quadratic, ji.analytic.mean_inertia):
+        for section in ("Arguments:", "Returns:", "Raises:", "Example:"):
+            assert section in function.__doc__, (function, section)
+
+
+def test_without_x64_all_is_float32_and_no_warning_is_raised():
+    """As most users run it: noise, adaptive steps, uneven times, closed forms, gradients; -W error."""
+    program = """
+import diffrax, jax, jax.numpy as jnp, numpy as np, jaxinertia as ji
+system = ji.System(ji.potentials.Duffing(), damping=np.float64(0.3), noise=0.2, force=jnp.cos)
+uneven = np.array([0.0, 0.1, 0.35, 1.0])
+key = jax.random.key(0)
+runs = [ji.simulate(system, ts, np.ones(2), dt=0.01, key=key) for ts in (np.linspace(0, 1, 5), uneven)]
+calm = system.without_noise()
+runs.append(ji.simulate(calm, uneven, np.ones(2), substeps=7))
+controller = diffrax.PIDController(rtol=1e-4, atol=1e-4)
+runs.append(ji.simulate(calm, uneven, np.ones(2), solver=diffrax.Tsit5(), stepsize_controller=controller))
+runs.append(ji.simulate(system, uneven, np.ones(2), dt=0.01, solver=diffrax.ShARK(), key=key))
+coupled = ji.System(ji.potentials.Pendulum(), [[1, 0.5], [0.5, 1]], 0.1)
+runs.append(ji.simulate(coupled, uneven, np.ones(2), dt=0.01, key=key))
+late = lambda gamma: ji.simulate(ji.System(ji.potentials.Duffing(), gamma), uneven, 1.0, dt=0.01).inertia[-1]
+runs.append(jax.grad(late)(0.0))
+runs.append(ji.analytic.quadratic(uneven, 1.0, 0.0, 1.0, 2.0))
+runs.append(ji.analytic.mean_inertia(uneven, 1.0, 0.0, 1.0, 0.0, 0.3))
+runs.append(ji.modified_inertia(calm, 1.0, 0.5, 0.1, solver="BA"))
+print(*{str(leaf.dtype) for leaf in jax.tree.leaves(runs)})
+assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((runs[:4], runs[5:])))
+"""
+    assert python(program) == ["float32"]
