@@ -38,7 +38,9 @@ def nan_for_bad_values() -> Iterator[None]:
 def require(x: Any, holds: Any, message: str) -> Any:
     """Return x; raise ValueError(message) unless `holds`, at once if known, else at run time."""
     if is_traced(holds):
-        return jnp.where(holds, x, jnp.nan) if _poison.get() else eqx.error_if(x, ~holds, message)
+        if _poison.get():
+            return jax.tree.map(lambda leaf: jnp.where(holds, leaf, jnp.nan), x)
+        return eqx.error_if(x, ~holds, message)
     if not np.all(np.asarray(holds)):
         raise ValueError(message)
     return x

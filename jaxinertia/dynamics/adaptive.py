@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .. import _tree
 from .._types import Key
 from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
@@ -70,7 +71,8 @@ def _solve(system, ts, position, momentum, solver, path, controller, dt0, max_st
         event=options.event,
         **adjoint,
     )
-    phase = solution.ys[0]
+    # Times in float64 may have promoted a float32 state.
+    phase = _tree.cast(solution.ys[0], _tree.dtype(position))
     event_time = None
     if options.event is not None:  # diffrax marks rows after the event with inf
         event_time = solution.ts[1][0]

@@ -1,7 +1,8 @@
-"""The sub-flows themselves: A drifts, B kicks, O relaxes, and each keeps its account."""
+"""The sub-flows themselves: A drifts, B kicks, O relaxes, L books what O takes, and G and K do several at once."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,21 +15,22 @@ from .phase import Phase
 from .stages import Stage
 
 Increment = Callable[[Stage], Position]
+Maps: TypeAlias = dict[tuple[str, float], AbstractRelaxation]
 
 
 class Clock(NamedTuple):
-    """A step of length h that starts at t, with the O maps that it needs, one for each distinct weight."""
+    """A step of length h that starts at t, with the O maps of its `Stage.flow`s."""
 
     t: Scalar
     h: Scalar
-    relaxations: dict[float, AbstractRelaxation]
+    relaxations: Maps
 
 
 class Point(NamedTuple):
     """The state between two sub-flows.
 
-    The losses of one distinct O are summed bare, and its factor multiplied in once at the end of the run; where the
-    word has several distinct O, `losses` is already friction. `exchange` is the change of K over all O.
+    The losses of one distinct O are summed bare, and its factor multiplied in once at the end of the run; where a run
+    books several distinct O, `losses` is already friction. `exchange` is the change of K over all O.
     """
 
     position: Position
@@ -38,10 +40,11 @@ class Point(NamedTuple):
     work: Scalar | None
 
 
-def relaxations(system: System, stages: Sequence[Stage], h: Scalar, momentum: Position):
-    """The exact O map of each distinct weight, computed once per h."""
-    weights = dict.fromkeys(stage.weight for stage in stages if stage.kind == "O")
-    return {w: relaxation(system.damping, system.noise, w * h, momentum) for w in weights}
+def relaxations(system: System, stages: Sequence[Stage], h: Scalar, momentum: Position) -> Maps:
+    """The exact O map of each distinct flow, computed once per h."""
+    flows = dict.fromkeys(stage.flow for stage in stages if stage.kind in "OGK")
+    maps = {flow: relaxation(system.damping, system.noise, flow[1] * h, momentum) for flow in flows}
+    return {flow: only.between_kicks() if flow[0] == "K" else only for flow, only in maps.items()}
 
 
 def open_account(phase: Phase) -> Point:
@@ -51,15 +54,20 @@ def open_account(phase: Phase) -> Point:
     return Point(phase.position, phase.momentum, zero, *blank)
 
 
-def settle(phase: Phase, point: Point, maps: dict[float, AbstractRelaxation], relaxed: int) -> Phase:
-    """Book what a run did, in which `maps` were applied `relaxed` times in all, on top of a phase's accounts."""
+def settle(phase: Phase, point: Point, maps: Maps, stages: Sequence[Stage], times: int = 1) -> Phase:
+    """Book what the stages did, run so many times, on top of a phase's accounts."""
     friction = point.losses
-    if len(maps) == 1:
-        (only,) = maps.values()
-        friction = only.friction(point.losses, relaxed)
+    flows = _booked(stages)
+    if len(set(flows)) == 1:
+        count = times * (len(flows) - 2 * sum(stage.kind == "U" for stage in stages))
+        friction = maps[flows[0]].friction(point.losses, count)
     noise = None if phase.noise is None or point.exchange is None else phase.noise + point.exchange - friction
     work = None if phase.work is None or point.work is None else phase.work + point.work
     return Phase(point.position, point.momentum, phase.friction + friction, noise, work)
+
+
+def _booked(stages: Sequence[Stage]) -> list[tuple[str, float]]:
+    return [stage.flow for stage in stages if stage.kind in "LUK"]
 
 
 def advance(
@@ -71,15 +79,20 @@ def advance(
     increment: Increment | None,
 ) -> tuple[Point, Position | None]:
     """Apply the stages in turn. `gradient` is grad L at the point's position where known, else None."""
+    bare = len(set(_booked(stages))) == 1
     for stage in stages:
-        if stage.kind == "A":
-            point, gradient = _drift(system, stage, clock, point), None
-        elif stage.kind == "B":
+        if stage.kind in "AG":
+            move = _drift if stage.kind == "A" else _glide
+            point, gradient = move(system, stage, clock, point), None
+        elif stage.kind in "BK":
             if gradient is None:
                 gradient = system.gradient(point.position)
-            point = _kick(system, stage, clock, point, gradient)
-        else:
+            kick = _kick if stage.kind == "B" else partial(_kick_around, bare)
+            point = kick(system, stage, clock, point, gradient)
+        elif stage.kind == "O":
             point = _relax(system, stage, clock, point, increment)
+        else:
+            point = _book(bare, stage, clock, point, point.momentum)
     return point, gradient
 
 
@@ -100,14 +113,35 @@ def _kick(system, stage, clock, point, gradient):
     return point._replace(momentum=momentum, work=point.work + h * _tree.dot(force, velocities) / 2)
 
 
-def _relax(system, stage, clock, point, increment):
-    flow = clock.relaxations[stage.weight]
-    loss = flow.loss(point.momentum)
-    if len(clock.relaxations) > 1:
+def _glide(system, stage, clock, point):
+    flow = clock.relaxations[stage.flow]
+    before, after = stage.around
+    position = _tree.add_scaled(point.position, before * clock.h, point.momentum)
+    position = jax.tree.map(jnp.add, position, flow.travel(point.momentum, after * clock.h))
+    return point._replace(position=position, momentum=flow(point.momentum, None))
+
+
+def _kick_around(bare, system, stage, clock, point, gradient):
+    first, last = (stage._replace(weight=weight) for weight in stage.around)
+    kicked = _kick(system, first, clock, point, gradient)
+    relaxed = kicked._replace(momentum=clock.relaxations[stage.flow](kicked.momentum, None))
+    after = _kick(system, last, clock, relaxed, gradient)
+    return _book(bare, stage, clock, after, jax.tree.map(jnp.add, point.momentum, after.momentum))
+
+
+def _book(bare, stage, clock, point, momentum):
+    flow = clock.relaxations[stage.flow]
+    loss = flow.loss(momentum)
+    if not bare:
         loss = flow.friction(loss, 1)
+    return point._replace(losses=point.losses - loss if stage.kind == "U" else point.losses + loss)
+
+
+def _relax(system, stage, clock, point, increment):
+    flow = clock.relaxations[stage.flow]
     momentum = flow(point.momentum, None if increment is None else increment(stage))
     exchange = point.exchange
     if exchange is not None:
         change = system.kinetic.energy(momentum) - system.kinetic.energy(point.momentum)
         exchange = exchange + change
-    return point._replace(momentum=momentum, losses=point.losses + loss, exchange=exchange)
+    return point._replace(momentum=momentum, exchange=exchange)

@@ -6,7 +6,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.extend.core import jaxprs_in_params
 
 from .. import _tree
 from .._types import Key
@@ -19,11 +18,7 @@ from .grid import Grid
 from .phase import start
 from .scan import PLAIN, checkpointed_scan
 from .splitting import Splitting
-from .stages import Run, cut_behind_drift, without_relaxation
-
-# Two turns in one pass of the loop save time where a turn is so cheap that the loop around it counts. On CPUs XLA then
-# computes a turn once for each of its outputs: a loss, where the gradient takes more than about this many operations.
-SMALL, CHEAP = 64, 40  # components, operations
+from .stages import Run, cut_before_drift, without_relaxation
 
 
 def run(system: System, grid: Grid, position, momentum, solver: Splitting, key: Key | None, path: Any):
@@ -34,7 +29,7 @@ def run(system: System, grid: Grid, position, momentum, solver: Splitting, key: 
     if system.is_quiet:
         system = system.without_noise()
         key = path = None
-    schedule = cut_behind_drift(letters, join_relaxations=system.noise is None)
+    schedule = cut_before_drift(letters, noisy=system.noise is not None)
     return _integrate(system, grid._replace(ends=None), position, momentum, schedule, key, path, grid.ends)
 
 
@@ -64,7 +59,8 @@ def _row(system: System, grid: Grid, schedule: Run, momentum, key, path):
     draws = 1 + max(stage.draw for stage in stages)
     draw_from = _source(key, path, grid.ts[-1], draws, momentum)
     turns = grid.steps - 1
-    unroll = _unroll(system, momentum)
+    # K reads the momentum before it, which XLA then copies: once for two turns.
+    unroll = 2 if any(stage.kind == "K" for stage in schedule.turn) else 1
     numbered = system.noise is not None or system.force is not None
 
     def maps_for(h):
@@ -81,52 +77,30 @@ def _row(system: System, grid: Grid, schedule: Run, momentum, key, path):
 
         def section(stages, point, gradient, i):
             start = t + i * h
-            clock = Clock(jnp.asarray(start, dtype), jnp.asarray(h, dtype), _used(maps, stages))
+            clock = Clock(jnp.asarray(start, dtype), jnp.asarray(h, dtype), maps)
             increment = draw_from(number * grid.steps + i, start, h)
             return advance(system, stages, clock, point, gradient, increment)
-
-        def book(phase, point, stages, times):
-            relaxed = times * sum(stage.kind == "O" for stage in stages)
-            return settle(phase, point, _used(maps, stages), relaxed)
 
         def turn(point, i):
             return section(schedule.turn, point, None, i)[0], None
 
         point, _ = section(schedule.opening, open_account(phase), gradient, 0)
-        phase = book(phase, point, schedule.opening, 1)
+        phase = settle(phase, point, maps, schedule.opening)
         if turns:
             index = jnp.arange(turns) if numbered else None
             turn = turn if numbered else partial(_ignore_index, turn)
             point, _ = checkpointed_scan(turn, open_account(phase), index, turns, unroll)
-            phase = book(phase, point, schedule.turn, turns)
+            phase = settle(phase, point, maps, schedule.turn, turns)
         point, gradient = section(schedule.closing, open_account(phase), None, turns)
-        phase = book(phase, point, schedule.closing, 1)
+        phase = settle(phase, point, maps, schedule.closing)
         gradient = gradient if schedule.hands_gradient_on else None
         return (phase, gradient), (phase, kinetic_and_potential(system, phase.position, phase.momentum))
 
     return row
 
 
-def _unroll(system, position) -> int:
-    return 2 if _tree.size(position) <= SMALL and _operations(system.gradient, position) <= CHEAP else 1
-
-
-def _operations(fn, *args) -> int:
-    """How many primitive operations fn takes."""
-
-    def count(jaxpr):
-        inner = [sub for equation in jaxpr.eqns for sub in jaxprs_in_params(equation.params)]
-        return len(jaxpr.eqns) + sum(count(sub) for sub in inner)
-
-    return count(jax.make_jaxpr(fn)(*args).jaxpr)
-
-
 def _ignore_index(turn, point, _):
     return turn(point, 0)
-
-
-def _used(maps, stages):
-    return {w: maps[w] for w in dict.fromkeys(stage.weight for stage in stages if stage.kind == "O")}
 
 
 def _source(key, path, last, draws, like):

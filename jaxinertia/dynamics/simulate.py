@@ -19,7 +19,7 @@ def simulate(
     position: Any,
     momentum: Any = None,
     *,
-    dt: float | None = None,
+    dt: Any = None,
     substeps: int | None = None,
     solver: diffrax.AbstractSolver | None = None,
     key: Key | None = None,
@@ -69,7 +69,7 @@ def simulate(
     system, position, momentum, rest = prepare(system, position, momentum)
     solver = Splitting("BAOAB") if solver is None else solver
     if isinstance(solver, Splitting):
-        system = solver.check(system)
+        position = solver.check(system, position)
     _check_noise(system, key, path)
     options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
     if isinstance(solver, Splitting) and not options.any_given:

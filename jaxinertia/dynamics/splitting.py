@@ -10,12 +10,13 @@ import jax.numpy as jnp
 
 from .. import _words
 from .._checks import is_traced, require
+from .._types import Position
 from ..physics.kinetic import Euclidean
 from ..physics.system import System
 from .advance import Clock, advance, open_account, relaxations, settle
 from .brownian import from_path
 from .phase import Phase
-from .stages import lay_out
+from .stages import lay_out, with_losses
 
 
 class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
@@ -62,10 +63,10 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
     def strong_order(self, terms=None) -> float:
         return 1.0
 
-    def check(self, system: System) -> System:
-        """The system, if this word can run it; ValueError (or a run-time error where traced) if not."""
+    def check(self, system: System, position: Position) -> Position:
+        """The position, if this word can run the system; ValueError (or a run-time error where traced) if not."""
         if not self.has_relaxation:
-            return self._refuse_dropping(system)
+            return self._refuse_dropping(system, position)
         if not isinstance(system.kinetic, Euclidean) and not system.is_frictionless:
             raise ValueError(
                 f"kinetic = {system.kinetic!r}: O is exact for kinetic.Euclidean() only; "
@@ -76,28 +77,28 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
                 "solver has a negative O weight, and noise cannot run backwards in time; "
                 "use 'BAOAB' or 'OBABO' for a system with noise"
             )
-        return system
+        return position
 
-    def _refuse_dropping(self, system: System) -> System:
+    def _refuse_dropping(self, system: System, position: Position) -> Position:
         word = "".join(letter.kind for letter in self.letters)
         remedy = f"the word {word!r} has no O to apply it; use 'BAOAB', 'OBABO', or a composition of one of them"
         gamma = system.damping.gamma
-        if not system.is_frictionless:
-            if not is_traced(gamma):
-                raise ValueError(f"damping gamma = {gamma} would be dropped: {remedy}")
-            system = eqx.tree_at(lambda s: s.damping.gamma, system, _require_zero(gamma, "damping gamma", remedy))
-        if system.noise is not None and not system.is_quiet:
-            sigma = system.noise.sigma
-            if not is_traced(sigma):
-                raise ValueError(f"noise sigma = {sigma} would be dropped: {remedy}")
-            system = eqx.tree_at(lambda s: s.noise.sigma, system, _require_zero(sigma, "noise sigma", remedy))
-        return system
+        sigma = None if system.noise is None else system.noise.sigma
+        for name, value, zero in (
+            ("damping gamma", gamma, system.is_frictionless),
+            ("noise sigma", sigma, system.is_quiet),
+        ):
+            if zero:
+                continue
+            shown = "" if is_traced(value) else f" = {value}"
+            all_zero = jnp.all(jnp.stack([jnp.all(x == 0) for x in jax.tree.leaves(value)]))
+            position = require(position, all_zero, f"{name}{shown} would be dropped: {remedy}")
+        return position
 
     # diffrax's interface. The gradient is carried, so that a word that ends with a kick takes one gradient a step.
 
     def init(self, terms, t0, t1, y0: Phase, args: System):
-        self.check(args)
-        return args.gradient(y0.position)
+        return args.gradient(self.check(args, y0.position))
 
     def func(self, terms, t0, y0: Phase, args: System):
         return terms.vf(t0, y0, args)
@@ -105,19 +106,14 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
     def step(self, terms, t0, t1, y0: Phase, args: System, solver_state, made_jump):
         del made_jump
         h = jnp.asarray(t1 - t0, y0.friction.dtype)
-        stages = lay_out(self.letters)
+        stages = with_losses(lay_out(self.letters))
         clock = Clock(t0, h, relaxations(args, stages, h, y0.momentum))
         increment = None if args.noise is None else from_path(_increment_of(terms), t0, t1 - t0, t1)
         point, gradient = advance(args, stages, clock, open_account(y0), solver_state, increment)
-        y1 = settle(y0, point, clock.relaxations, sum(stage.kind == "O" for stage in stages))
+        y1 = settle(y0, point, clock.relaxations, stages)
         if gradient is None:
             gradient = args.gradient(y1.position)
         return y1, None, {"y0": y0, "y1": y1}, gradient, diffrax.RESULTS.successful
-
-
-def _require_zero(value, name, remedy):
-
-    return jax.tree.map(lambda x: require(x, jnp.all(x == 0), f"{name} would be dropped: {remedy}"), value)
 
 
 def _increment_of(terms):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import equinox as eqx
 import jax
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._types import Position
 from ..energy.balance import Balance
+from ..physics.system import as_arrays
 
 _FORMAT = "jaxinertia trajectory 1"
 
@@ -65,17 +67,23 @@ class Trajectory(eqx.Module):
         Raises:
             ValueError: if the file is missing or not a saved trajectory, or `like` has other leaves.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"path = {str(path)!r} cannot be read as a saved trajectory: {error}") from error
-        if str(arrays.pop("format", "")) != _FORMAT:
-            raise ValueError(f"path = {str(path)!r} is not a saved trajectory; write one with Trajectory.save")
+        arrays = _read(path)
         state = {name: _state(arrays, name, like) for name in ("position", "momentum")}
         balance = Balance(**{k: jnp.asarray(arrays[f"balance.{k}"]) for k in Balance.__annotations__})
         rest = {k: jnp.asarray(arrays[k]) for k in ("ts", "kinetic", "potential", "event_time") if k in arrays}
         return cls(balance=balance, **state, **rest)
+
+
+def _read(path: str | Path) -> dict[str, np.ndarray]:
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile) as error:
+        raise ValueError(f"path = {str(path)!r} cannot be read as a saved trajectory: {error}") from error
+    needed = {"ts", "kinetic", "potential"} | {f"balance.{name}" for name in Balance.__annotations__}
+    if str(arrays.pop("format", "")) != _FORMAT or not needed <= set(arrays):
+        raise ValueError(f"path = {str(path)!r} is not a whole saved trajectory; write one with Trajectory.save")
+    return arrays
 
 
 def _name(key) -> str:
@@ -86,7 +94,9 @@ def _state(arrays: dict[str, np.ndarray], name: str, like: Any) -> Any:
     found = {key.removeprefix(name): jnp.asarray(x) for key, x in arrays.items() if _belongs(key, name)}
     if like is None:
         return _nested(name, found)
-    moving, rest = eqx.partition(like, eqx.is_inexact_array)
+    # A position is saved with its buffers of whole numbers; a momentum has None there.
+    kept = eqx.is_array if name == "position" else eqx.is_inexact_array
+    moving, rest = eqx.partition(as_arrays("like", like), kept)
     names = [jax.tree_util.keystr(key) for key, _ in jax.tree_util.tree_leaves_with_path(moving)]
     if sorted(names) != sorted(found):
         raise ValueError(f"like has the leaves {sorted(names)}, the file {sorted(found)}; pass the position simulated")

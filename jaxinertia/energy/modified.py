@@ -14,6 +14,7 @@ Source: E. Hairer, C. Lubich, G. Wanner, Geometric Numerical Integration, 2006, 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from .. import _tree
 from .._checks import is_traced
@@ -60,6 +61,7 @@ def modified_inertia(
     system, position, momentum, _ = prepare(system, position, momentum)
     kinetic, potential = kinetic_and_potential(system, position, momentum)
     result = kinetic + potential
+    dt = jnp.asarray(dt, result.dtype)
     if order == 0 or (order == 1 and cross == 0):
         return result
     gradient, turned = jax.jvp(system.gradient, (position,), (momentum,))

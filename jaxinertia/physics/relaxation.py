@@ -23,7 +23,7 @@ from .._tree import dot, sum_leaves
 from .._types import Position, Scalar
 from .damping import Linear
 from .noise import White
-from .shapes import Coefficient, check_friction_matrix, match
+from .shapes import Coefficient, match
 
 
 class AbstractRelaxation(eqx.Module):
@@ -32,6 +32,17 @@ class AbstractRelaxation(eqx.Module):
     @abc.abstractmethod
     def __call__(self, momentum: Position, increment: Position | None) -> Position:
         """The momentum after the relaxation, driven by the Brownian increment W(t+h) - W(t)."""
+
+    @abc.abstractmethod
+    def travel(self, momentum: Position, h: Scalar) -> Position:
+        """How far the relaxed momentum, without noise, goes in the time h."""
+
+    @abc.abstractmethod
+    def between_kicks(self) -> "AbstractRelaxation":
+        """The same map, whose `loss` takes p0 + p1 around two equal kicks instead of the momentum between them.
+
+        Whatever the kick, p0 + p1 = (1 + e^{-Gamma h}) p between them.
+        """
 
     @abc.abstractmethod
     def loss(self, momentum: Position) -> Scalar:
@@ -45,7 +56,6 @@ class AbstractRelaxation(eqx.Module):
 def relaxation(damping: Linear, noise: White | None, h: Scalar, momentum: Position) -> AbstractRelaxation:
     """The exact map for this damping and noise over the time h, laid out for this momentum."""
     gamma = match("damping gamma", damping.gamma, momentum)
-    check_friction_matrix(gamma)
     sigma = None if noise is None else match("noise sigma", noise.sigma, momentum)
     if gamma.matrix or (sigma is not None and sigma.matrix):
         return _matrix(_as_matrix(gamma, momentum), sigma and _as_matrix(sigma, momentum), h)
@@ -66,6 +76,13 @@ class Componentwise(AbstractRelaxation):
         if self.amplitude is None:
             return decayed
         return jax.tree.map(lambda p, a, dw: p + a * dw, decayed, self.amplitude, increment)
+
+    def travel(self, momentum, h):
+        return jax.tree.map(lambda d, p: (h * d) * p, self.decay, momentum)
+
+    def between_kicks(self):
+        lost = jax.tree.map(lambda x, d: x / (1 + d) ** 2, self.lost_fraction, self.decay)  # tanh(gamma h / 2)
+        return Componentwise(self.decay, self.amplitude, lost, self.heat, self.uniform)
 
     def loss(self, momentum):
         if self.uniform:  # one factor for all: left out of the sum, and of the inner loop
@@ -109,6 +126,13 @@ class Matrix(AbstractRelaxation):
         if self.amplitude is None:
             return moved
         return jax.tree.map(lambda p, dw: p + self.amplitude @ dw, moved, increment)
+
+    def travel(self, momentum, h):
+        return jax.tree.map(lambda p: h * (self.decay @ p), momentum)
+
+    def between_kicks(self):
+        inverse = jnp.linalg.inv(jnp.eye(len(self.decay), dtype=self.decay.dtype) + self.decay)
+        return Matrix(self.decay, self.amplitude, inverse.T @ self.lost_fraction @ inverse, self.heat)
 
     def loss(self, momentum):
         return dot(momentum, jax.tree.map(lambda p: self.lost_fraction @ p, momentum)) / 2
@@ -157,10 +181,18 @@ def _decay_and_integral(gamma, rate, h):
 
 
 def _root_along(covariance, sigma):
-    """S with S S^T = covariance that tends to sigma as h -> 0, so that paths at several steps agree."""
-    q, r = jnp.linalg.qr(sigma.T)  # sigma = r^T q^T with r^T lower triangular
+    """S with S S^T = covariance that tends to sigma as h -> 0, so that paths at several steps agree.
+
+    A singular sigma has many such roots: there the law is exact, but S need not tend to sigma.
+    """
+    fixed = jax.lax.stop_gradient(sigma)
+    q, r = jnp.linalg.qr(fixed.T)  # sigma = r^T q^T with r^T lower triangular
+    size = jnp.abs(jnp.diag(r))
+    singular = jnp.min(size) <= len(sigma) * jnp.finfo(sigma.dtype).eps * jnp.max(size)
+    # A singular sigma's decomposition has no derivative; any fixed rotation gives the same law.
+    smooth, _ = jnp.linalg.qr(jnp.where(singular, jnp.eye(len(sigma), dtype=sigma.dtype), sigma.T))
     signs = jnp.where(jnp.diag(r) < 0, -1.0, 1.0).astype(sigma.dtype)
-    return _cholesky(covariance) @ (q * signs).T
+    return _cholesky(covariance) @ (jnp.where(singular, q, smooth) * signs).T
 
 
 def _cholesky(matrix):

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .. import _tree
-from .._checks import is_symmetric_psd, is_traced
+from .._checks import is_traced, require
 from .._types import ArrayLike, Position
 
 
@@ -48,13 +48,21 @@ def match(name: str, value: Position, position: Position) -> Coefficient:
     return Coefficient(_like(name, jax.tree.map(lambda _: value, position), position), matrix=False, uniform=False)
 
 
-def check_friction_matrix(gamma: Coefficient) -> None:
-    """A damping matrix must be symmetric and positive semi-definite, or friction could add energy."""
-    if gamma.matrix and not is_traced(gamma.value) and not is_symmetric_psd(jax.device_get(gamma.value)):
-        raise ValueError(
-            f"damping gamma, used as a matrix, must be symmetric with no negative eigenvalue, got "
-            f"{gamma.value.tolist()}; symmetrise it, or build it as R @ R.T"
+def check_damping(gamma: Coefficient, position: Position) -> Position:
+    """The position, if this damping takes energy and never gives it; ValueError, or a run-time error where traced."""
+    if gamma.matrix:
+        message = (
+            "damping gamma, used as a matrix, must be symmetric with no negative eigenvalue"
+            + ("" if is_traced(gamma.value) else f", got {gamma.value.tolist()}")
+            + "; symmetrise it, or build it as R @ R.T"
         )
+        value = jax.lax.stop_gradient(gamma.value)
+        slack = 64 * len(value) * jnp.finfo(value.dtype).eps * jnp.max(jnp.abs(value))
+        symmetric = jnp.all(jnp.abs(value - value.T) <= slack)
+        return require(position, symmetric & jnp.all(jnp.linalg.eigvalsh(value) >= -slack), message)
+    holds = [jnp.all(leaf >= 0) for leaf in jax.tree.leaves(gamma.value)]
+    message = "damping gamma must not be negative in any component; pass gamma >= 0"
+    return require(position, jnp.all(jnp.stack(holds)), message)
 
 
 def leaves_of(value: ArrayLike) -> PyTree:

