@@ -104,9 +104,13 @@ def _state_only(y):
     return (y.position, y.momentum) if isinstance(y, Phase) else y
 
 
+_LEVY_AREAS = (diffrax.BrownianIncrement, diffrax.SpaceTimeLevyArea, diffrax.SpaceTimeTimeLevyArea)  # cheapest first
+
+
 def _tree_path(solver, host, dt, momentum, key):
     shape = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), momentum)
-    area = getattr(solver, "minimal_levy_area", diffrax.BrownianIncrement)
+    wanted = getattr(solver, "minimal_levy_area", diffrax.AbstractBrownianIncrement)  # an abstract class of diffrax
+    area = next(kind for kind in _LEVY_AREAS if issubclass(kind, wanted))
     # The tree's law is exact between its nodes; they only need to be finer than the steps.
     tolerance = (float(dt) if dt is not None else (host[-1] - host[0]) / 1024) / 4
     return diffrax.VirtualBrownianTree(host[0], host[-1], tolerance, shape, key, levy_area=area)
