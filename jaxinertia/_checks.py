@@ -1,5 +1,6 @@
 """Bad input becomes a ValueError when it is known, and a run-time error when it is traced."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -52,3 +53,25 @@ def is_symmetric_psd(matrix: np.ndarray) -> bool:
     slack = 64 * len(matrix) * np.finfo(matrix.dtype).eps * scale
     symmetric = bool(np.all(np.abs(matrix - matrix.T) <= slack))
     return symmetric and bool(np.linalg.eigvalsh(matrix).min() >= -slack)
+
+
+def as_float(name: str, x: Any) -> jax.Array:
+    """A number, an array or nested lists of numbers as a float array; ValueError for anything else."""
+    try:
+        array = jnp.asarray(np.asarray(x) if isinstance(x, (list, tuple)) else x)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} = {x!r} is not a number or an array of numbers") from error
+    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
+        raise ValueError(f"{name} = {x!r} must be real numbers, not {array.dtype}")
+    return jnp.asarray(array, jnp.result_type(float, array))
+
+
+def check_step(dt: Any) -> float:
+    """dt as a float; ValueError unless positive and finite."""
+    try:
+        step = float(dt)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"dt = {dt!r} must be a positive number, the largest inner step") from error
+    if not (math.isfinite(step) and step > 0):
+        raise ValueError(f"dt = {dt!r} must be positive and finite; it is the largest inner step")
+    return step

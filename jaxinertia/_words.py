@@ -25,6 +25,8 @@ def parse(word: Word) -> tuple[Letter, ...]:
     if isinstance(word, str):
         letters = tuple(Letter(kind, 1 / word.count(kind)) for kind in word)
     else:
+        if not isinstance(word, Iterable):
+            raise ValueError(f"word = {word!r} is not a word: {_REMEDY}")
         letters = tuple(_letter(pair) for pair in word)
     for letter in letters:
         if letter.kind not in "ABO" or len(letter.kind) != 1:
@@ -57,6 +59,8 @@ def _letter(pair) -> Letter:
 
 def compose(step: Word, weights: Iterable[float]) -> tuple[Letter, ...]:
     """The composition of steps h w_1, h w_2, ...: what raises the order of a symmetric step."""
+    if not is_palindrome(parse(step)):
+        raise ValueError(f"step = {step!r} must be symmetric, such as 'BAB' or 'BAOAB': only then does the order rise")
     scaled = (Letter(kind, w * weight) for w in weights for kind, weight in parse(step))
     return merge(scaled)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _tree
+from .._checks import check_step
 from .._types import Key
 from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
@@ -22,8 +23,8 @@ from .terms import terms
 class Options(eqx.Module):
     """What only diffrax's run takes."""
 
-    stepsize_controller: diffrax.AbstractStepSizeController | None = None
-    event: diffrax.Event | None = None
+    stepsize_controller: Any = None
+    event: Any = None
     adjoint: diffrax.AbstractAdjoint | None = None
     max_steps: int | None = eqx.field(static=True, default=None)
 
@@ -33,6 +34,19 @@ class Options(eqx.Module):
 
 
 DEFAULT_MAX_STEPS = 2**16
+
+
+def check(options: Options, solver: Any) -> None:
+    """ValueError for options that diffrax would refuse less clearly."""
+    controller, event, max_steps = options.stepsize_controller, options.event, options.max_steps
+    if controller is not None and not isinstance(controller, diffrax.AbstractStepSizeController):
+        raise ValueError(f"stepsize_controller = {controller!r} must be diffrax's, e.g. PIDController(1e-6, 1e-6)")
+    if isinstance(solver, Splitting) and isinstance(controller, diffrax.PIDController):
+        raise ValueError("stepsize_controller adapts steps, but a Splitting has no error estimate; use diffrax.Tsit5()")
+    if event is not None and not isinstance(event, diffrax.Event):
+        raise ValueError(f"event = {event!r} must be a diffrax.Event")
+    if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 1):
+        raise ValueError(f"max_steps = {max_steps!r} must be a whole number of at least 1")
 
 
 def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Key | None, path: Any, options: Options):
@@ -46,7 +60,7 @@ def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Ke
         controller, dt0, max_steps = diffrax.StepTo(jnp.asarray(_all_times(host, counts))), None, int(counts.sum())
     else:
         host = check_times(ts)
-        controller, dt0 = _land_on(options.stepsize_controller, host), dt
+        controller, dt0 = _land_on(options.stepsize_controller, host), None if dt is None else check_step(dt)
         max_steps = options.max_steps or DEFAULT_MAX_STEPS
     if system.noise is not None and path is None:
         path = _tree_path(solver, host, dt, momentum, key)

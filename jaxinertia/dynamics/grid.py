@@ -1,13 +1,12 @@
 """Output times and the equal inner steps between them."""
 
-import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import is_traced
+from .._checks import check_step, is_traced
 
 
 class Grid(NamedTuple):
@@ -75,19 +74,6 @@ def check_times(ts: Any) -> np.ndarray:
             f"ts must increase, but ts[{i}] = {host[i]} >= ts[{i + 1}] = {host[i + 1]}; sort it, drop repeats"
         )
     return host
-
-
-def check_step(dt: Any) -> float:
-    """dt as a float; ValueError unless positive and finite."""
-    try:
-        step = float(dt)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"dt = {dt!r} must be a positive number, the largest inner step (or pass substeps=)"
-        ) from error
-    if not (math.isfinite(step) and step > 0):
-        raise ValueError(f"dt = {dt!r} must be positive and finite; it is the largest inner step")
-    return step
 
 
 def _with_substeps(ts, dt, substeps):

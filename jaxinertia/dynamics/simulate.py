@@ -4,10 +4,11 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from .._types import Key
-from ..physics.system import System, prepare
+from ..physics.system import System, check_system, prepare
 from . import adaptive, fixed, grid
 from .splitting import Splitting
 from .trajectory import Trajectory
@@ -72,6 +73,7 @@ def simulate(
         position = solver.check(system, position)
     _check_noise(system, key, path)
     options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
+    adaptive.check(options, solver)
     if isinstance(solver, Splitting) and not options.any_given:
         plan = grid.plan(ts, dt, substeps)
         ts = plan.ts
@@ -84,8 +86,7 @@ def simulate(
 
 
 def _check_arguments(system, solver):
-    if not isinstance(system, System):
-        raise ValueError(f"system must be a ji.System, got {system!r}; wrap the potential: ji.System(potential)")
+    check_system(system)
     if isinstance(solver, str):
         raise ValueError(f"solver = {solver!r} is a string; pass ji.solvers.Splitting({solver!r})")
     if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
@@ -97,3 +98,14 @@ def _check_noise(system, key, path):
         raise ValueError("key is None, but the system has noise: pass key=jax.random.key(0), or path=")
     if key is not None and path is not None:
         raise ValueError("key and path are both given: pass the one that should drive the noise")
+    if key is not None and not _is_key(key):
+        raise ValueError(f"key = {key!r} must be one JAX random key: jax.random.key(0)")
+    if path is not None and not isinstance(path, diffrax.AbstractPath):
+        raise ValueError(f"path = {path!r} must be a Brownian path, e.g. a diffrax.VirtualBrownianTree")
+
+
+def _is_key(key):
+    if not isinstance(key, jax.Array):
+        return False
+    typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return key.shape == () if typed else key.ndim == 1

@@ -48,6 +48,8 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
 
     def __init__(self, word: _words.Word, order: int | None = None):
         self.letters = _words.parse(word)
+        if order is not None and (isinstance(order, bool) or not isinstance(order, int) or order < 1):
+            raise ValueError(f"order = {order!r} must be a whole number of at least 1, or None")
         self.known_order = order
 
     @property

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import is_traced
+from .._checks import as_float, is_traced
 from .._types import ArrayLike
 
 
@@ -139,6 +139,8 @@ def decay_rate(stiffness: ArrayLike, gamma: ArrayLike) -> Float[Array, "..."]:
         >>> ji.analytic.decay_rate(1.0, jnp.array([0.5, 2.0, 6.0]))    # 0.5, 2.0, 0.3431
     """
     stiffness, gamma = _numbers(stiffness=stiffness, gamma=gamma)
+    if not is_traced(stiffness) and np.any(np.asarray(stiffness) < 0):
+        raise ValueError(f"stiffness must not be negative, got {stiffness}: at a saddle the inertia does not decay")
     excess = gamma**2 - 4 * stiffness
     root = jnp.sqrt(jnp.where(excess > 0, excess, 0.0))
     # gamma - root = 4 stiffness / (gamma + root), without the cancellation.
@@ -147,7 +149,12 @@ def decay_rate(stiffness: ArrayLike, gamma: ArrayLike) -> Float[Array, "..."]:
 
 def _numbers(**given: ArrayLike) -> list[Array]:
     """Arrays of one float dtype, checked where known."""
-    arrays = {name: jnp.asarray(x) for name, x in given.items()}
+    arrays = {name: as_float(name, x) for name, x in given.items()}
+    shapes = {name: x.shape for name, x in arrays.items() if name != "t"}
+    try:
+        jnp.broadcast_shapes(*shapes.values())
+    except ValueError as error:
+        raise ValueError(f"shapes {shapes} do not broadcast; give one entry a component") from error
     dtype = jnp.result_type(float, *arrays.values())
     for name, x in arrays.items():
         if is_traced(x):

@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 
 from .. import _tree
-from .._checks import is_traced
+from .._checks import check_step, is_traced
 from .._types import ArrayLike, Scalar
 from .._words import Letter, Word, parse
 from ..physics.kinetic import Euclidean
-from ..physics.system import System, prepare
+from ..physics.system import System, check_system, prepare
 from .inertia import kinetic_and_potential
 
 HIGHEST_ORDER = 2
@@ -51,10 +51,11 @@ def modified_inertia(
     Example:
         >>> ji.modified_inertia(system, 1.0, 0.0, 0.1, solver=ji.solvers.Splitting("BAB"), order=2)
     """
+    check_system(system)
     if order not in range(HIGHEST_ORDER + 1):
         raise ValueError(f"order = {order!r} must be 0, 1 or 2, the highest power of dt to keep")
-    if not is_traced(dt) and not float(dt) > 0:
-        raise ValueError(f"dt = {dt!r} must be positive: it is the step of the solver")
+    if not is_traced(dt):
+        check_step(dt)
     if not isinstance(system.kinetic, Euclidean):
         raise ValueError(f"kinetic = {system.kinetic!r}: the modified inertia is known for kinetic.Euclidean() only")
     cross, curvature, slope = brackets(_letters(solver))

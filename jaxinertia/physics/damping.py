@@ -29,7 +29,7 @@ class Linear(eqx.Module):
     gamma: Position
 
     def __init__(self, gamma: ArrayLike):
-        gamma = leaves_of(gamma)
+        gamma = leaves_of("damping gamma", gamma)
         self.gamma = jax.tree.map(partial(_rate, bare=hasattr(gamma, "dtype")), gamma)
 
     def force(self, velocity: Position) -> Position:

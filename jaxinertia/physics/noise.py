@@ -27,7 +27,7 @@ class White(eqx.Module):
     sigma: Position
 
     def __init__(self, sigma: ArrayLike):
-        self.sigma = jax.tree.map(_amplitude, leaves_of(sigma))
+        self.sigma = jax.tree.map(_amplitude, leaves_of("noise sigma", sigma))
 
 
 def _amplitude(x):
@@ -35,4 +35,5 @@ def _amplitude(x):
         raise ValueError(f"noise sigma must be finite, got {x}; replace the NaN or inf")
     if x.ndim == 2 and x.shape[0] == x.shape[1]:
         return x  # may be a matrix, whose signs carry meaning
-    return require(x, x >= 0, f"noise sigma must not be negative, got {x}; pass its absolute value")
+    shown = "" if is_traced(x) else f", got {x}"
+    return require(x, x >= 0, f"noise sigma must not be negative{shown}; pass its absolute value")

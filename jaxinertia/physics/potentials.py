@@ -21,7 +21,7 @@ from .shapes import leaves_of, match
 
 
 def _parameter(name: str, value: ArrayLike) -> Array:
-    value = leaves_of(value)
+    value = leaves_of(name, value)
     for leaf in jax.tree.leaves(value):
         if not is_traced(leaf) and not np.all(np.isfinite(np.asarray(leaf))):
             raise ValueError(f"{name} must be finite, got {leaf}; replace the NaN or inf")
@@ -33,7 +33,7 @@ def _sum(per_component, position: Position) -> Scalar:
 
 
 def _plane(name: str, position: Position) -> tuple[Scalar, Scalar]:
-    if jnp.shape(position) != (2,):
+    if getattr(position, "shape", None) != (2,):
         raise ValueError(
             f"position of {name} must have shape (2,), got {jax.tree.map(jnp.shape, position)}; "
             "pass one point, and use jax.vmap or ji.sweep for many"

@@ -4,11 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import PyTree
 
 from .. import _tree
-from .._checks import is_traced, require
+from .._checks import as_float, is_traced, require
 from .._types import ArrayLike, Position
 
 
@@ -65,16 +64,16 @@ def check_damping(gamma: Coefficient, position: Position) -> Position:
     return require(position, jnp.all(jnp.stack(holds)), message)
 
 
-def leaves_of(value: ArrayLike) -> PyTree:
+def leaves_of(name: str, value: ArrayLike) -> PyTree:
     """Numbers and (nested lists of) numbers become float arrays; other pytrees keep their structure."""
     if isinstance(value, list) and not any(hasattr(x, "dtype") for x in jax.tree.leaves(value)):
-        value = np.asarray(value)
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), value)
+        return as_float(name, value)
+    return jax.tree.map(lambda x: as_float(name, x), value)
 
 
 def _like(name, value, position):
     pairs = zip(jax.tree.leaves(value), jax.tree.leaves(position), strict=False)
-    if not _tree.same_structure(value, position) or not all(_fits(x.shape, q.shape) for x, q in pairs):
+    if not _tree.same_structure(value, position) or not all(fits(x.shape, q.shape) for x, q in pairs):
         raise ValueError(
             f"{name} has the shapes {_tree.shapes(value)}, which do not fit the position's {_tree.shapes(position)}; "
             "pass a scalar, or a pytree of arrays shaped like the position"
@@ -82,6 +81,7 @@ def _like(name, value, position):
     return value
 
 
-def _fits(shape, target):
+def fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether the shape broadcasts to the target."""
     padded = (1,) * (len(target) - len(shape)) + tuple(shape)
     return len(shape) <= len(target) and all(a in (1, b) for a, b in zip(padded, target, strict=True))

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _tree
-from .._checks import is_traced, is_zero
+from .._checks import as_float, is_traced, is_zero
 from .._types import ArrayLike, Position, Scalar
 from .damping import Linear
 from .kinetic import AbstractKinetic, Euclidean
 from .noise import White
 from .potentials import Rejoined, as_module
-from .shapes import check_damping, match
+from .shapes import check_damping, fits, match
 
 
 class System(eqx.Module):
@@ -99,10 +99,11 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
         ValueError: if nothing moves, the momentum does not match the position, a number is complex, or the
             potential does not return a scalar.
     """
+    check_system(system)
     position = as_arrays("position", position)
     moving, rest = eqx.partition(position, eqx.is_inexact_array)
     leaves = jax.tree.leaves(moving)
-    if not leaves:
+    if not leaves or not _tree.size(moving):
         raise ValueError(f"position has no float array that could move, got {position!r}; pass an array of floats")
     dtype = _tree.dtype(moving)
     if momentum is None:
@@ -115,6 +116,7 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
     if jax.tree.leaves(rest):
         system = eqx.tree_at(lambda s: s.potential, system, Rejoined(system.potential, rest))
     _check_scalar(system.potential, moving)
+    _check_force(system, moving)
     moving = check_damping(match("damping gamma", system.damping.gamma, moving), moving)
     return system, moving, momentum, rest
 
@@ -125,16 +127,10 @@ def as_arrays(name: str, tree: Any) -> Any:
     def leaf(x):
         if isinstance(x, eqx.Module) or x is None:
             return jax.tree.map(lambda y: jnp.asarray(y) if isinstance(y, np.ndarray) else y, x)
-        try:
-            array = jnp.asarray(x)
-        except TypeError as error:
-            raise ValueError(f"{name} has the leaf {x!r}, which is not a number or an array of numbers") from error
-        if jnp.issubdtype(array.dtype, jnp.complexfloating):
-            raise ValueError(f"{name} must be real, got complex numbers {x!r}; pass real and imaginary parts apart")
-        return jnp.asarray(array, jnp.result_type(float, array))
+        return as_float(name, x)
 
     if isinstance(tree, list) and not any(hasattr(x, "dtype") for x in jax.tree.leaves(tree)):
-        tree = np.asarray(tree)
+        return as_float(name, tree)
     return jax.tree.map(leaf, tree, is_leaf=lambda x: isinstance(x, eqx.Module))
 
 
@@ -147,6 +143,21 @@ def _match_momentum(momentum: Any, position: Position) -> Position:
             "pass a momentum shaped like the position, or None to start at rest"
         )
     return jax.tree.map(lambda p, q: jnp.asarray(p, q.dtype), momentum, position)
+
+
+def check_system(system: Any) -> None:
+    """ValueError unless a System."""
+    if not isinstance(system, System):
+        raise ValueError(f"system must be a ji.System, got {system!r}; wrap the potential: ji.System(potential)")
+
+
+def _check_force(system: System, position: Position) -> None:
+    if system.force is None:
+        return
+    out = eqx.filter_eval_shape(system.force, jnp.zeros((), _tree.dtype(position)))
+    pairs = zip(jax.tree.leaves(out), jax.tree.leaves(position), strict=False)
+    if not _tree.same_structure(out, position) or not all(fits(f.shape, q.shape) for f, q in pairs):
+        raise ValueError(f"force returns {out}, which does not fit the position {_tree.shapes(position)}; match it")
 
 
 def _check_finite(name: str, state: Position) -> None:
