@@ -25,7 +25,14 @@ def measure(quick: bool) -> Findings:
     gamma = GAMMAS[1]
     free = _run(0.0, ts)
     damped = _run(gamma, ts)
-    claims = [_motion(ts), _theorem_1(), _rate(damped, ts, gamma), *_signs(damped), _closed_forms(ts), _mean_decay(gamma)]
+    claims = [
+        _motion(ts),
+        _theorem_1(),
+        _rate(damped, ts, gamma),
+        *_signs(damped),
+        _closed_forms(ts),
+        _mean_decay(gamma),
+    ]
     return Findings(claims, "fig1_energy", _draw(free, damped, gamma))
 
 
@@ -146,5 +153,3 @@ def _draw(free, damped, gamma):
     right.legend()
     left.set_ylim(top=0.56)
     return fig
-
-

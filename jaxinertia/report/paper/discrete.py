@@ -29,7 +29,12 @@ def measure(quick: bool) -> Findings:
     kept = max(_wobble(quadratic, "BA", 1, h) for h in steps)
     wobbles = {(word, order): [_wobble(duffing, word, order, h) for h in steps / 4] for word, order, _, _ in FORMS}
     orders = tuple(
-        Check(f"order in h of the wobble, {word} to h^{order}, Duffing", float(power), slope(steps, wobbles[word, order]), 0.1)
+        Check(
+            f"order in h of the wobble, {word} to h^{order}, Duffing",
+            float(power),
+            slope(steps, wobbles[word, order]),
+            0.1,
+        )
         for word, order, power, _ in FORMS
     )
     rounding = STOP / min(steps) * np.finfo(float).eps  # one rounding a step
@@ -39,7 +44,7 @@ def measure(quick: bool) -> Findings:
             "Eq. (11), appendix D",
             "the discrete inertia is conserved",
             (Check("wobble of I, h = 0.2, quadratic", 0.0, raw[0], 1e-3, "visible"),),
-            "It wobbles in proportion to h. I - (h/2) v.grad L is conserved exactly here, and to higher order elsewhere.",
+            "It wobbles in proportion to h. I - (h/2) v.grad L is conserved exactly here, to higher order elsewhere.",
             (
                 Check("order in h of the wobble of I, quadratic", 1.0, slope(steps, raw), 0.1),
                 Check("wobble of I - (h/2) v.grad L, quadratic", 0.0, kept, rounding, "one rounding a step"),
@@ -93,5 +98,3 @@ def _draw(quadratic, shown, steps, wobbles):
     style.mark_steps(right, steps)
     right.legend(loc="lower right", fontsize=6)
     return fig
-
-

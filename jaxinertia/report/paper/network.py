@@ -132,7 +132,9 @@ def _draw(steps, drift, damped, recomputed):
     plots.energy(damped, right)
     ts = np.asarray(damped.ts)
     start = float(damped.inertia[0])
-    right.plot(ts[::20], start + recomputed[::20], "x", ms=4, color=style.RED, label=r"$I(0) - \int\gamma|v|^2$, from path")
+    right.plot(
+        ts[::20], start + recomputed[::20], "x", ms=4, color=style.RED, label=r"$I(0) - \int\gamma|v|^2$, from path"
+    )
     right.set_title(rf"digits, tanh, $\gamma = {GAMMA:g}$")
     right.legend(loc="lower left", bbox_to_anchor=(0.0, 0.1))
     return fig

@@ -85,7 +85,9 @@ def _pathwise():
         "In Ito's sense add tr(sigma sigma^T)/2 dt; without it (6) holds read in Stratonovich's sense.",
         (
             Check("the same, against the mid-point sum", middle, gained, chance, "chance"),
-            Check("the same, against the Ito sum + sigma^2 t / 2", left + SIGMA**2 * stop / 2, gained, chance, "chance"),
+            Check(
+                "the same, against the Ito sum + sigma^2 t / 2", left + SIGMA**2 * stop / 2, gained, chance, "chance"
+            ),
         ),
         Verdict.NEEDS_CORRECTION,
     )

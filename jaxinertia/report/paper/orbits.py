@@ -22,7 +22,9 @@ def portrait(quick: bool) -> Findings:
     ts = times(STOP, 0.02)
 
     def run(gamma):
-        return simulate(System(potentials.Quadratic(), damping=gamma), ts, POSITION, MOMENTUM, dt=DT, solver=kahan_li6())
+        return simulate(
+            System(potentials.Quadratic(), damping=gamma), ts, POSITION, MOMENTUM, dt=DT, solver=kahan_li6()
+        )
 
     fig, (left, right) = style.figure(2, width=style.PAGE * 0.75)
     for ax, gamma in zip((left, right), GAMMAS, strict=True):
@@ -53,7 +55,9 @@ def landscape(quick: bool) -> Findings:
         ax.set_title(title)
     gap = largest(free.position[:, -1] - free.position[:, 0])
     closed = Check("distance from the start after 2 pi, frequencies 1 and 2", 0.0, gap, CLOSED, "sixth order")
-    never = Check("closest return in t in [1, 100], frequencies 1 and sqrt 2", 0.0, _closest_return(), 1e-2, "drawn width")
+    never = Check(
+        "closest return in t in [1, 100], frequencies 1 and sqrt 2", 0.0, _closest_return(), 1e-2, "drawn width"
+    )
     claim = Claim(
         "appendix C",
         "frictionless trajectories are closed orbits",

@@ -81,7 +81,9 @@ def _from_positions():
         "V-C",
         "I can be monitored without access to gradients or optimizer state",
         (
-            Check("max |I - I(0)| / I(0), v from checkpoints 0.5 apart", 0.0, largest(inertia / start - 1), 1e-2, "1 %"),
+            Check(
+                "max |I - I(0)| / I(0), v from checkpoints 0.5 apart", 0.0, largest(inertia / start - 1), 1e-2, "1 %"
+            ),
             Check("max |L - I(0)| / I(0), loss alone", 0.0, largest(traj.potential / start - 1), 1e-2, "1 %"),
         ),
         "The velocity is needed, and it is the optimizer's state.",
