@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: paper test test-slow lint notebooks bench clean
+.PHONY: paper test lint notebooks bench clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -25,9 +25,6 @@ paper: .venv/.paper ## the paper's figures and a verdict on every claim, into pa
 
 test: .venv/.dev ## the tests, and the notebooks as they stand
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --nbmake tests notebooks
-
-test-slow: .venv/.dev ## the long checks
-	$(BIN)/python -m pytest -m slow tests
 
 lint: .venv/.dev ## style, types, and the direction of imports
 	$(BIN)/ruff check .
