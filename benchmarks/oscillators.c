@@ -30,6 +30,34 @@ void obabo(long count, long steps, double h, const double *gamma, double linear,
     }
 }
 
+/* The same with the O of one step's end joined to that of the next step's start: the least work for this word. */
+void obabo_joined(long count, long steps, double h, const double *gamma, double linear, double cubic, double *q,
+                  double *p) {
+#pragma omp parallel for schedule(static)
+    for (long first = 0; first < count; first += BLOCK) {
+        double x[BLOCK], v[BLOCK], whole[BLOCK], half[BLOCK], force[BLOCK];
+        for (int i = 0; i < BLOCK; i++) {
+            x[i] = q[first + i];
+            half[i] = exp(-gamma[first + i] * h / 2);
+            whole[i] = half[i] * half[i];
+            v[i] = p[first + i] * half[i];
+            force[i] = x[i] * (linear + cubic * x[i] * x[i]);
+        }
+        for (long step = 0; step < steps; step++)
+            for (int i = 0; i < BLOCK; i++) {
+                v[i] -= h / 2 * force[i];
+                x[i] += h * v[i];
+                force[i] = x[i] * (linear + cubic * x[i] * x[i]);
+                v[i] -= h / 2 * force[i];
+                v[i] *= step + 1 < steps ? whole[i] : half[i];
+            }
+        for (int i = 0; i < BLOCK; i++) {
+            q[first + i] = x[i];
+            p[first + i] = v[i];
+        }
+    }
+}
+
 void verlet(long count, long steps, double h, double linear, double cubic, int pendulum, double *q, double *p) {
 #pragma omp parallel for schedule(static)
     for (long first = 0; first < count; first += BLOCK) {

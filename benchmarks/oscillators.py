@@ -105,6 +105,7 @@ def compare() -> None:
     fixed = peers.diffrax_fixed(linear, STOP, STEPS)
     same_word = {
         "C, one thread": lambda: energy(*peers.c_obabo(GAMMA, START, STEPS, H)),
+        "C, one thread, O joined across steps": lambda: energy(*peers.c_obabo(GAMMA, START, STEPS, H, joined=True)),
         "C, two threads": lambda: energy(*peers.c_obabo(GAMMA, START, STEPS, H, threads=True)),
         "numba, parallel, blocked": lambda: energy(*peers.numba_obabo_blocked(GAMMA, START, STEPS, H)),
         "numba, parallel, plain": lambda: energy(*peers.numba_obabo(GAMMA, START, STEPS, H)),

@@ -33,10 +33,11 @@ def _pointer(x: np.ndarray) -> Any:
     return x.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
 
 
-def c_obabo(gamma, q0, steps, h, linear=1.0, cubic=0.0, threads=False) -> tuple[np.ndarray, np.ndarray]:
+def c_obabo(gamma, q0, steps, h, linear=1.0, cubic=0.0, threads=False, joined=False) -> tuple[np.ndarray, np.ndarray]:
     q, p = q0.copy(), np.zeros_like(q0)
     numbers = [ctypes.c_double(x) for x in (linear, cubic)]
-    c_library(threads).obabo(
+    run = c_library(threads).obabo_joined if joined else c_library(threads).obabo
+    run(
         ctypes.c_long(len(q)),
         ctypes.c_long(steps),
         ctypes.c_double(h),
