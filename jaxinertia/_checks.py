@@ -61,7 +61,7 @@ def as_float(name: str, x: Any) -> jax.Array:
         array = jnp.asarray(np.asarray(x) if isinstance(x, (list, tuple)) else x)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} = {x!r} is not a number or an array of numbers") from error
-    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
         raise ValueError(f"{name} = {x!r} must be real numbers, not {array.dtype}")
     return jnp.asarray(array, jnp.result_type(float, array))
 

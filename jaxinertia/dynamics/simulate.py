@@ -100,7 +100,7 @@ def _check_noise(system, key, path):
         raise ValueError("key and path are both given: pass the one that should drive the noise")
     if key is not None and not _is_key(key):
         raise ValueError(f"key = {key!r} must be one JAX random key: jax.random.key(0)")
-    if path is not None and not isinstance(path, diffrax.AbstractPath):
+    if path is not None and not callable(getattr(path, "evaluate", None)):
         raise ValueError(f"path = {path!r} must be a Brownian path, e.g. a diffrax.VirtualBrownianTree")
 
 
