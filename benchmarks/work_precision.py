@@ -95,7 +95,7 @@ def draw(found) -> None:
         "SciPy DOP853, stacked": ("x--", style.BLACK),
     }
     with style.applied():
-        fig, axes = style.figure(2, height=3.0)
+        fig, axes = style.figure(2, height=3.2)
         for ax, (name, curves_) in zip(axes, found.items(), strict=True):
             for method, points in curves_.items():
                 seconds, errors = np.array(sorted(points, key=lambda x: x[1])).T
@@ -104,7 +104,8 @@ def draw(found) -> None:
             for target in TARGETS:
                 ax.axhline(target, color=style.GREY, lw=0.4, ls=":")
             ax.set(xlabel="time for 4096 trajectories, ms", ylabel="max final-energy error", title=name)
-        axes[0].legend(fontsize=6)
+        handles, labels = axes[0].get_legend_handles_labels()
+        fig.legend(handles, labels, loc="outside lower center", ncols=4)
         style.save(fig, RESULTS, "work_precision")
 
 
