@@ -69,7 +69,7 @@ calm = system.without_noise()
 runs.append(ji.simulate(calm, uneven, np.ones(2), substeps=7))
 controller = diffrax.PIDController(rtol=1e-4, atol=1e-4)
 runs.append(ji.simulate(calm, uneven, np.ones(2), solver=diffrax.Tsit5(), stepsize_controller=controller))
-runs.append(ji.simulate(system, uneven, np.ones(2), dt=0.01, solver=diffrax.EulerHeun(), key=key))
+runs.append(ji.simulate(system, uneven, np.ones(2), dt=0.01, solver=diffrax.ShARK(), key=key))
 coupled = ji.System(ji.potentials.Pendulum(), [[1, 0.5], [0.5, 1]], 0.1)
 runs.append(ji.simulate(coupled, uneven, np.ones(2), dt=0.01, key=key))
 late = lambda gamma: ji.simulate(ji.System(ji.potentials.Duffing(), gamma), uneven, 1.0, dt=0.01).inertia[-1]

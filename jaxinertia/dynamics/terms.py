@@ -3,13 +3,13 @@
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 
 from .. import _tree
 from .._types import Position
-from ..physics.shapes import match
+from ..physics.shapes import Coefficient, match
 from ..physics.system import System
 from .phase import Phase
 
@@ -35,7 +35,7 @@ def terms(system: System, path: Any = None) -> diffrax.AbstractTerm:
         return diffrax.ODETerm(_drift)
     if path is None:
         raise ValueError("path is None, but the system has noise; pass a diffrax.VirtualBrownianTree or similar")
-    return diffrax.MultiTerm(diffrax.ODETerm(_drift), diffrax.ControlTerm(_diffusion, path))
+    return diffrax.MultiTerm(diffrax.ODETerm(_drift), Kick(path))
 
 
 def _drift(t: Any, y: Phase, system: System) -> Phase:
@@ -52,13 +52,32 @@ def _drift(t: Any, y: Phase, system: System) -> Phase:
     return Phase(velocity, momentum, -_tree.dot(velocity, drag), noise, work)
 
 
-def _diffusion(t: Any, y: Phase, system: System) -> lx.AbstractLinearOperator:
-    """dW -> (0, sigma dW, 0): additive noise on the momentum."""
-    assert system.noise is not None  # `terms` gives this term to noisy systems only
-    sigma = match("noise sigma", system.noise.sigma, y.momentum)
-    still = jax.tree.map(jnp.zeros_like, y)
+class Kick(diffrax.AbstractTerm):
+    """dW -> (0, sigma dW, 0): additive noise on the momentum.
 
-    def kick(increment: Position) -> Phase:
-        return Phase(still.position, sigma.times(increment), still.friction, still.noise, still.work)
+    diffrax's own `ControlTerm` would take sigma as a linear operator. Its stochastic Runge-Kutta methods map over
+    what `vf` returns and scale it, so that it has to be arrays alone.
+    """
 
-    return lx.FunctionLinearOperator(kick, jax.eval_shape(lambda: y.momentum))
+    path: Any
+
+    def vf(self, t: Any, y: Phase, args: System) -> "Amplitude":
+        assert args.noise is not None  # `terms` gives this term to noisy systems only
+        sigma = match("noise sigma", args.noise.sigma, y.momentum)
+        still = eqx.tree_at(lambda y: y.momentum, jax.tree.map(jnp.zeros_like, y), None)
+        return Amplitude(sigma.value, sigma.matrix, still)
+
+    def contr(self, t0: Any, t1: Any, **kwargs: Any) -> Any:
+        return self.path.evaluate(t0, t1, **kwargs)
+
+    def prod(self, vf: "Amplitude", control: Position) -> Phase:
+        momentum = Coefficient(vf.sigma, vf.matrix, uniform=False).times(control)
+        return eqx.tree_at(lambda y: y.momentum, vf.still, momentum, is_leaf=lambda x: x is None)
+
+
+class Amplitude(eqx.Module):
+    """sigma, laid out for the momentum, and the zeros for all that noise does not touch."""
+
+    sigma: Position
+    matrix: bool = eqx.field(static=True)
+    still: Phase
