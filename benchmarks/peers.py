@@ -96,27 +96,8 @@ def numba_obabo_blocked(gamma, q0, steps, h):
 
 def diffrax_adaptive(force: Callable, stop: float, tolerance: float, max_steps: int) -> Callable:
     """A jitted, vmapped Tsit5 + PIDController: (gamma, q0) -> (q, p, steps)."""
-
-    def field(t, y, gamma):
-        q, p = y
-        return p, -force(q) - gamma * p
-
-    def one(gamma, q0):
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
-            diffrax.Tsit5(),
-            0.0,
-            stop,
-            None,
-            (q0, jnp.zeros_like(q0)),
-            args=gamma,
-            stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
-            max_steps=max_steps,
-            saveat=diffrax.SaveAt(t1=True),
-        )
-        return solution.ys[0][0], solution.ys[1][0], solution.stats["num_steps"]
-
-    return jax.jit(jax.vmap(one))
+    controller = diffrax.PIDController(rtol=tolerance, atol=tolerance)
+    return _tsit5(force, stop, dt0=None, controller=controller, max_steps=max_steps)
 
 
 def tuned_diffrax(force, stop, tolerance, gamma, q0) -> Callable:
@@ -125,9 +106,12 @@ def tuned_diffrax(force, stop, tolerance, gamma, q0) -> Callable:
     return diffrax_adaptive(force, stop, tolerance, steps + 1)
 
 
-def diffrax_fixed(force, stop, steps) -> Callable:
-    """A jitted, vmapped Tsit5 at constant steps."""
+def diffrax_fixed(force: Callable, stop: float, steps: int) -> Callable:
+    """A jitted, vmapped Tsit5 at constant steps: (gamma, q0) -> (q, p, steps)."""
+    return _tsit5(force, stop, dt0=stop / steps, controller=diffrax.ConstantStepSize(), max_steps=steps + 1)
 
+
+def _tsit5(force, stop, dt0, controller, max_steps):
     def field(t, y, gamma):
         q, p = y
         return p, -force(q) - gamma * p
@@ -138,13 +122,14 @@ def diffrax_fixed(force, stop, steps) -> Callable:
             diffrax.Tsit5(),
             0.0,
             stop,
-            stop / steps,
+            dt0,
             (q0, jnp.zeros_like(q0)),
             args=gamma,
-            max_steps=steps + 1,
+            stepsize_controller=controller,
+            max_steps=max_steps,
             saveat=diffrax.SaveAt(t1=True),
         )
-        return solution.ys[0][0], solution.ys[1][0]
+        return solution.ys[0][0], solution.ys[1][0], solution.stats["num_steps"]
 
     return jax.jit(jax.vmap(one))
 
