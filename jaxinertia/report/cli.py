@@ -1,5 +1,8 @@
-"""The command line: `jaxinertia paper`."""
+"""The command line: `jaxinertia paper`, `jaxinertia sweep`."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -22,12 +25,8 @@ def paper(
     """Reproduce arXiv 2505.19171: seven figures, and a verdict on every claim from measured numbers."""
     from .paper.run import run  # noqa: PLC0415  matplotlib loads only when a figure is wanted
 
-    try:
-        with jax.enable_x64(True):
-            claims, written, left_out = run(out, quick)
-    except ValueError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+    with _errors_in_one_line(), jax.enable_x64(True):
+        claims, written, left_out = run(out, quick)
     width = max(len(claim.where) for claim in claims)
     for claim in claims:
         typer.echo(f"{claim.where:<{width}}  {claim.verdict}")
@@ -36,3 +35,41 @@ def paper(
     typer.echo(f"{len(written)} files in {out}/; the numbers are in {out / 'claims.md'}")
     if any(claim.verdict == "fails" for claim in claims):
         raise typer.Exit(1)
+
+
+@app.command()
+def sweep(
+    config: Annotated[Path, typer.Argument(help="A TOML file: potential, system, run, axes, keep, store.")],
+    figure: Annotated[Path | None, typer.Option(help="Draw the result there: a curve or a heat map.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Save the result there, as .npz.")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="CPU devices; as many as cores, if not given.")] = None,
+) -> None:
+    """Map a system over the product of axes, on all cores; with a store, go on where a killed run was."""
+    from .sweep_file import read  # noqa: PLC0415  the other commands need none of it
+
+    _one_device_per_core(devices)
+    with _errors_in_one_line():
+        runs = read(config).run(progress=True)
+        typer.echo(runs.summary())
+        if save is not None:
+            typer.echo(f"saved in {runs.save(save)}")
+        if figure is not None:
+            from .maps import overview  # noqa: PLC0415  matplotlib loads only when a figure is wanted
+
+            typer.echo(f"drawn in {overview(runs, figure)}")
+
+
+def _one_device_per_core(devices: int | None) -> None:
+    """JAX sees one CPU device by default; a device for each core lets a sweep use them all."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(RuntimeError):  # JAX has started: it keeps the devices that it has
+        jax.config.update("jax_num_cpu_devices", devices or cores)
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error

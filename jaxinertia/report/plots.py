@@ -1,6 +1,6 @@
 """`ji.plots`: one picture for each question one asks of a run. Each takes an optional Axes and returns the Axes.
 
-A trajectory that came out of `jax.vmap` (a leading axis of runs) draws all its runs.
+A trajectory that came out of `jax.vmap` (a leading axis of runs), or a Sweep of trajectories, draws all its runs.
 """
 
 from typing import Any
@@ -9,25 +9,40 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 
+from ..dynamics.sweep.result import Sweep
 from ..dynamics.trajectory import Trajectory
 from ..energy import analytic
 from ..energy.rates import measured_decay_rate
 from . import style
+from .maps import basins as basins
+from .maps import heat_map as heat_map
 
 
-def energy(trajectory: Trajectory, ax: Axes | None = None, *, parts: bool = True) -> Axes:
-    """Inertia against time, with kinetic and potential energy and the booked losses I(0) + friction.
+def energy(trajectory: Trajectory | Sweep, ax: Axes | None = None, *, parts: bool = True) -> Axes:
+    """Inertia against time, with kinetic and potential energy and the booked losses I(0) + friction + work.
 
     Arguments:
-        trajectory: one run.
+        trajectory: one run; of many, the inertia alone is drawn.
         ax: where to draw; None makes a figure.
         parts: also draw K and L.
 
     Raises:
-        ValueError: if the trajectory holds more than one run.
+        ValueError: if a Sweep does not hold trajectories.
     """
-    _one_run("energy", trajectory)
-    ax = _axes(ax)
+    trajectory = _trajectory("energy", trajectory)
+    ax = style.axes(ax)
+    if np.ndim(trajectory.kinetic) == 1:
+        _energy_of_one(trajectory, ax, parts)
+        _legend(ax)
+    else:
+        ts = _times(trajectory)
+        for inertia in _rows(trajectory.inertia):
+            ax.plot(ts, inertia, lw=0.8)
+    ax.set(xlabel="time $t$", ylabel="energy" if np.ndim(trajectory.kinetic) == 1 else "inertia $I$")
+    return ax
+
+
+def _energy_of_one(trajectory: Trajectory, ax: Axes, parts: bool) -> None:
     ts, inertia = np.asarray(trajectory.ts), np.asarray(trajectory.inertia)
     if parts:
         ax.plot(ts, trajectory.kinetic, color=style.SKY, lw=0.8, label="kinetic $K$")
@@ -35,16 +50,13 @@ def energy(trajectory: Trajectory, ax: Axes | None = None, *, parts: bool = True
     ax.plot(ts, inertia, color=style.BLUE, label="inertia $I = K + L$")
     booked = inertia[0] + np.asarray(trajectory.balance.friction + trajectory.balance.work)
     ax.plot(ts, booked, color=style.BLACK, ls=(0, (1, 2)), lw=1.6, label="$I(0)$ + friction + work")
-    ax.set(xlabel="time $t$", ylabel="energy")
-    _legend(ax)
-    return ax
 
 
-def phase_portrait(trajectory: Trajectory, ax: Axes | None = None, *, component: int = 0, **line: Any) -> Axes:
+def phase_portrait(trajectory: Trajectory | Sweep, ax: Axes | None = None, *, component: int = 0, **line: Any) -> Axes:
     """Momentum against position of one component, with a dot at the start.
 
     Arguments:
-        trajectory: one run, or many with a leading axis.
+        trajectory: one run, or many with a leading axis, or a Sweep of them.
         ax: where to draw; None makes a figure.
         component: which component of the flattened position.
         **line: passed on to `Axes.plot`.
@@ -52,7 +64,8 @@ def phase_portrait(trajectory: Trajectory, ax: Axes | None = None, *, component:
     Raises:
         ValueError: if there is no such component.
     """
-    ax = _axes(ax)
+    trajectory = _trajectory("phase_portrait", trajectory)
+    ax = style.axes(ax)
     for q, p in zip(_runs(trajectory, trajectory.position), _runs(trajectory, trajectory.momentum), strict=True):
         if not 0 <= component < q.shape[1]:
             raise ValueError(f"component = {component!r} must be in 0..{q.shape[1] - 1}: the position's components")
@@ -63,8 +76,8 @@ def phase_portrait(trajectory: Trajectory, ax: Axes | None = None, *, component:
 
 
 def decay_rates(
-    trajectory: Trajectory,
-    gamma: Any,
+    trajectory: Trajectory | Sweep,
+    gamma: Any = None,
     ax: Axes | None = None,
     *,
     stiffness: float | None = None,
@@ -73,8 +86,9 @@ def decay_rates(
     """Measured decay rate of the inertia against gamma, with the exact line where the stiffness is given.
 
     Arguments:
-        trajectory: many runs with a leading axis, one for each gamma; their potential has its minimum at 0.
-        gamma: shape (runs,).
+        trajectory: many runs with a leading axis, one for each gamma, whose potential has its minimum at 0; or a Sweep
+            over an axis "gamma", of such runs or of their rates.
+        gamma: shape (runs,); None takes the axis "gamma" of a Sweep.
         ax: where to draw; None makes a figure.
         stiffness: of a quadratic potential: draws the exact rate and the critical point.
         window: (from, to), the times that count; None takes the later half.
@@ -82,31 +96,41 @@ def decay_rates(
     Raises:
         ValueError: if gamma does not have one entry for each run.
     """
-    ax = _axes(ax)
-    gamma = np.asarray(gamma)
-    inertia = np.asarray(trajectory.inertia)
-    ts = np.asarray(trajectory.ts)
-    ts = ts[0] if ts.ndim > 1 else ts
-    if gamma.ndim != 1 or inertia.shape[:-1] != gamma.shape:
-        raise ValueError(f"gamma has shape {gamma.shape}, the runs {inertia.shape[:-1]}; pass one gamma for each run")
-    low, high = window or (ts[len(ts) // 2], ts[-1])
-    late = (ts >= low) & (ts <= high)
-    rates = measured_decay_rate(ts[late], inertia[:, late])
+    if isinstance(trajectory, Sweep):
+        gamma = _at_each_point(trajectory, "gamma") if gamma is None else gamma
+    gamma = np.asarray(gamma, float)
+    if isinstance(trajectory, Sweep) and not isinstance(trajectory.values, Trajectory):
+        rates, label = np.ravel(trajectory.values), "measured"
+    else:
+        rates, label = _rates(_trajectory("decay_rates", trajectory), window)
+    if gamma.ndim != 1 or rates.shape != gamma.shape:
+        raise ValueError(f"gamma has shape {gamma.shape}, the runs {rates.shape}; pass one gamma for each run")
+    ax = style.axes(ax)
     if stiffness is not None:
         fine = np.linspace(0, gamma.max() * 1.02, 1000)
         ax.plot(fine, analytic.decay_rate(stiffness, fine), color=style.BLUE, label="exact, long times")
         ax.axvline(2 * np.sqrt(stiffness), color=style.GREY, lw=0.6, ls=":")
-    ax.plot(gamma, rates, "o", ms=3, color=style.RED, label=f"measured, $t$ in [{low:g}, {high:g}]")
+    ax.plot(gamma, rates, "o", ms=3, color=style.RED, label=label)
     ax.set(xlabel=r"damping $\gamma$", ylabel="decay rate of $I$")
     _legend(ax)
     return ax
 
 
-def landscape(trajectory: Trajectory, potential: Any = None, ax: Axes | None = None, *, levels: int = 14) -> Axes:
+def _rates(trajectory: Trajectory, window: tuple[float, float] | None) -> tuple[np.ndarray, str]:
+    ts = _times(trajectory)
+    low, high = window or (ts[len(ts) // 2], ts[-1])
+    late = (ts >= low) & (ts <= high)
+    rates = measured_decay_rate(ts[late], np.asarray(trajectory.inertia)[..., late])
+    return np.asarray(rates), f"measured, $t$ in [{low:g}, {high:g}]"
+
+
+def landscape(
+    trajectory: Trajectory | Sweep, potential: Any = None, ax: Axes | None = None, *, levels: int = 14
+) -> Axes:
     """Paths of a two-component position over the contours of the potential.
 
     Arguments:
-        trajectory: one run, or many with a leading axis.
+        trajectory: one run, or many with a leading axis, or a Sweep of them.
         potential: a callable from shape (2,) to a scalar, for the contours; None draws the paths alone.
         ax: where to draw; None makes a figure.
         levels: number of contours.
@@ -114,7 +138,8 @@ def landscape(trajectory: Trajectory, potential: Any = None, ax: Axes | None = N
     Raises:
         ValueError: if the position does not have two components.
     """
-    ax = _axes(ax)
+    trajectory = _trajectory("landscape", trajectory)
+    ax = style.axes(ax)
     paths = _runs(trajectory, trajectory.position)
     if paths[0].shape[1] != 2:
         raise ValueError(f"position has {paths[0].shape[1]} components; a landscape needs 2")
@@ -128,42 +153,57 @@ def landscape(trajectory: Trajectory, potential: Any = None, ax: Axes | None = N
     return ax
 
 
-def discrete(trajectory: Trajectory, ax: Axes | None = None, **line: Any) -> Axes:
+def discrete(trajectory: Trajectory | Sweep, ax: Axes | None = None, **line: Any) -> Axes:
     """The integrator's own error in the energy, cumulative: the account `balance.discretization` against time.
 
     Arguments:
-        trajectory: one run, or many with a leading axis.
+        trajectory: one run, or many with a leading axis, or a Sweep of them.
         ax: where to draw; None makes a figure.
         **line: passed on to `Axes.plot`.
     """
-    ax = _axes(ax)
-    error = np.atleast_2d(np.asarray(trajectory.balance.discretization))
-    ts = np.asarray(trajectory.ts)
-    for run in error:
-        ax.plot(ts[0] if ts.ndim > 1 else ts, run, **line)
+    trajectory = _trajectory("discrete", trajectory)
+    ax = style.axes(ax)
+    for run in _rows(trajectory.balance.discretization):
+        ax.plot(_times(trajectory), run, **line)
     ax.set(xlabel="time $t$", ylabel="discretization error of $I$")
     return ax
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt  # noqa: PLC0415  only here does a window system matter
-
-    with style.applied():
-        return plt.subplots(figsize=(style.COLUMN, 2.6))[1]
 
 
 def _legend(ax: Axes) -> None:
     ax.legend(fontsize=7, frameon=False, handlelength=1.8)
 
 
-def _one_run(name: str, trajectory: Trajectory) -> None:
-    if np.ndim(trajectory.kinetic) != 1:
+def _trajectory(name: str, data: Trajectory | Sweep) -> Trajectory:
+    """The runs to draw: of a Sweep, all its points on one leading axis."""
+    if not isinstance(data, Sweep):
+        return data
+    if not isinstance(data.values, Trajectory):
         raise ValueError(
-            f"trajectory has runs of shape {np.shape(trajectory.kinetic)[:-1]}; plots.{name} draws one: "
-            "pick it with jax.tree.map(lambda x: x[0], trajectory)"
+            f"trajectory = {data!r} is a sweep whose fn returned no trajectory; for plots.{name}, "
+            "return from fn what ji.simulate gives"
         )
+    return jax.tree.map(lambda x: np.reshape(x, (-1, *np.shape(x)[len(data.shape) :])), data.values)
+
+
+def _at_each_point(sweep: Sweep, name: str) -> np.ndarray:
+    """This parameter at each point of the sweep, in C order."""
+    if name not in sweep.dimensions:
+        raise ValueError(f"the sweep has the axes {list(sweep.dimensions)}, none of them {name!r}; pass {name}=")
+    shape = [1] * len(sweep.shape)
+    shape[sweep.dimensions.index(name)] = -1
+    return np.broadcast_to(sweep.axes[name].reshape(shape), sweep.shape).ravel()
+
+
+def _times(trajectory: Trajectory) -> np.ndarray:
+    """The times, which all runs share."""
+    ts = np.asarray(trajectory.ts)
+    return ts.reshape(-1, ts.shape[-1])[0]
+
+
+def _rows(values: Any) -> np.ndarray:
+    """(runs, times), of one run or many."""
+    values = np.asarray(values)
+    return values.reshape(-1, values.shape[-1])
 
 
 def _runs(trajectory: Trajectory, state: Any) -> list[np.ndarray]:

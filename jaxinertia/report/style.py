@@ -63,6 +63,16 @@ def figure(columns: int = 1, width: float = PAGE, height: float = 2.4) -> tuple[
     return fig, list(axes)
 
 
+def axes(ax: Axes | None) -> Axes:
+    """The Axes given, or those of a new one-column figure of pyplot."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt  # noqa: PLC0415  only here does a window system matter
+
+    with applied():
+        return plt.subplots(figsize=(COLUMN, 2.6))[1]
+
+
 def mark_steps(ax: Axes, steps: Iterable[float]) -> None:
     """Label a logarithmic step axis at the steps themselves."""
     ax.set_xticks(list(steps), [f"{h:g}" for h in steps])

@@ -195,7 +195,9 @@ def test_runge_kutta_at_fixed_steps_has_its_order():
     assert np.all(np.log2(np.divide(*gaps)) > 4.5)
 
 
-@pytest.mark.parametrize("solver", [diffrax.EulerHeun(), diffrax.Heun(), diffrax.ShARK(), diffrax.SEA(), diffrax.SRA1()])
+@pytest.mark.parametrize(
+    "solver", [diffrax.EulerHeun(), diffrax.Heun(), diffrax.ShARK(), diffrax.SEA(), diffrax.SRA1()]
+)
 def test_stochastic_runge_kutta_books_noise_as_the_remainder(solver):
     """Their noise cannot be told from their error: discretization is NaN, and the three accounts close."""
     system = ji.System(ji.potentials.Quadratic(1.5), damping=0.4, noise=0.7)

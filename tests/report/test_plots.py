@@ -42,9 +42,40 @@ def test_energy_draws_inertia_and_booked_losses(ax, one):
     assert ax.get_xlabel() == "time $t$"
 
 
-def test_energy_refuses_many_runs(ax, many):
-    with pytest.raises(ValueError, match="trajectory has runs of shape"):
-        ji.plots.energy(many[1], ax)
+def test_energy_of_many_runs_is_their_inertia(ax, many):
+    ji.plots.energy(many[1], ax)
+    np.testing.assert_array_equal(np.stack(lines(ax)), many[1].inertia)
+
+
+@pytest.fixture(scope="module")
+def swept():
+    def run(gamma, q0):
+        return ji.simulate(ji.System(PLANE, damping=gamma), TS, q0 * np.ones(2), dt=0.1)
+
+    return ji.sweep(run, {"gamma": np.array([0.1, 0.5, 1.0]), "q0": np.array([1.0, 2.0])})
+
+
+@pytest.mark.parametrize("name", ["energy", "phase_portrait", "landscape", "discrete"])
+def test_a_sweep_of_trajectories_draws_all_its_runs(ax, swept, name):
+    getattr(ji.plots, name)(swept, ax=ax)
+    assert sum(len(y) > 1 for y in lines(ax)) == 6
+
+
+def test_decay_rates_takes_gamma_from_a_sweep(ax, swept):
+    ji.plots.decay_rates(swept, ax=ax, stiffness=1.0)
+    points = ax.get_lines()[-1]
+    np.testing.assert_array_equal(points.get_xdata(), [0.1, 0.1, 0.5, 0.5, 1.0, 1.0])
+    of_rates = ji.sweep(lambda gamma: 2 * gamma, {"gamma": np.array([0.1, 0.2])})
+    ji.plots.decay_rates(of_rates, ax=ax)
+    np.testing.assert_array_equal(lines(ax)[-1], [0.2, 0.4])
+
+
+def test_a_sweep_of_numbers_is_no_trajectory(ax):
+    numbers = ji.sweep(lambda q0: 2 * q0, {"q0": np.array([0.1, 0.2])})
+    with pytest.raises(ValueError, match="fn returned no trajectory"):
+        ji.plots.energy(numbers, ax)
+    with pytest.raises(ValueError, match="none of them 'gamma'"):
+        ji.plots.decay_rates(numbers, ax=ax)
 
 
 def test_phase_portrait_draws_each_run_once(ax, many):

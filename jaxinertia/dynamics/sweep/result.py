@@ -47,8 +47,18 @@ class Sweep:
         return tuple(sizes[name] for name in self._dimensions)
 
     @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The names of the axes that the values have: those of the sweep, without the reduced ones."""
+        return self._dimensions
+
+    @property
     def values(self) -> Any:
         return self._both()[0]
+
+    @property
+    def outputs(self) -> dict[str, np.ndarray]:
+        """The leaves of `values` by name, as they are called in the store and in `to_xarray`."""
+        return self._both()[1]
 
     def _both(self):
         if self._cached is None:
@@ -66,7 +76,7 @@ class Sweep:
         except ImportError as error:
             raise ValueError("to_xarray needs xarray: pip install 'jaxinertia[io]'") from error
         variables = {}
-        for name, value in self._both()[1].items():
+        for name, value in self.outputs.items():
             inner = tuple(f"{name}_{i}" for i in range(value.ndim - len(self._dimensions)))
             variables[name] = (self._dimensions + inner, value)
         coordinates = {}
@@ -84,7 +94,7 @@ class Sweep:
             f"sweep of {self._axes.size:,} points: {shape}",
             f"computed {self.computed:,} in {self.seconds:.3g} s ({rate:,.0f} points/s)",
         ]
-        for name, value in self._both()[1].items():
+        for name, value in self.outputs.items():
             if value.size and np.issubdtype(value.dtype, np.number) and np.any(np.isfinite(value)):
                 low, mean, high = np.nanmin(value), np.nanmean(value), np.nanmax(value)
                 lines.append(f"{name}: min {low:.6g}, mean {mean:.6g}, max {high:.6g}, shape {value.shape}")
@@ -103,7 +113,7 @@ class Sweep:
         head = {"format": _FORMAT, "layout": layout, "dimensions": list(self._dimensions), "failures": self.failures}
         numbers = {"failed": self.failed, "computed": self.computed, "seconds": self.seconds}
         arrays: dict[str, Any] = {f"axis.{name}": x for name, x in self.axes.items()}
-        arrays |= {f"value.{name}": x for name, x in self._both()[1].items()}
+        arrays |= {f"value.{name}": x for name, x in self.outputs.items()}
         np.savez(path, head=json.dumps(head | numbers), **arrays)
         return path
 
