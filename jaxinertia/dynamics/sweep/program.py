@@ -2,26 +2,37 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..._checks import nan_for_bad_values
 from .axes import Axes
+from .digest import constants, digest
 
 LANES = "points"
 
 
-class Program(NamedTuple):
-    """fn as a function of a point's global index, and what it returns."""
+@dataclass(frozen=True)
+class Program:
+    """fn as a traced function of a point's global index, and what it returns.
 
-    point: Callable[[Any, Any, Any], Any]  # (index, arrays, key) -> pytree
-    outputs: dict[str, jax.ShapeDtypeStruct]  # name -> one point's output
-    structure: Any
+    Equal text and equal constants make equal programs: compiled once, they serve the next sweep too. fn itself would
+    not do as the mark, since what it closes over may have changed.
+    """
+
+    text: str
+    constants: str
+    jaxpr: ClosedJaxpr = field(compare=False)  # (index, arrays, key) -> leaves
+    outputs: dict[str, jax.ShapeDtypeStruct] = field(compare=False)  # name -> one point's output
+    structure: Any = field(compare=False)
 
 
 def trace(fn: Callable, axes: Axes, key: Any) -> Program:
@@ -42,13 +53,13 @@ def trace(fn: Callable, axes: Axes, key: Any) -> Program:
         out = jax.tree.map(lambda x: jnp.asarray(x) if eqx.is_array_like(x) else x, out)
         return jax.tree.map(_nan_for_inf, eqx.filter(out, eqx.is_array))
 
-    out = jax.eval_shape(point, jnp.zeros((), index_dtype(axes)), axes.arrays(), key)
+    jaxpr, out = jax.make_jaxpr(point, return_shape=True)(jnp.zeros((), index_dtype(axes)), axes.arrays(), key)
     leaves = jax.tree_util.tree_leaves_with_path(out)
     if not leaves:
         raise ValueError(f"fn = {fn!r} returns no array; return what should be kept of each point")
     names = [jax.tree_util.keystr(path, simple=True, separator=".") or "value" for path, _ in leaves]
     outputs = {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
-    return Program(point, outputs, jax.tree.structure(out))
+    return Program(str(jaxpr.jaxpr), digest(*constants(jaxpr)), jaxpr, outputs, jax.tree.structure(out))
 
 
 def _binder(fn: Callable, axes: Axes, key: Any) -> Callable[[dict[str, Any]], inspect.BoundArguments]:
@@ -64,23 +75,33 @@ def _binder(fn: Callable, axes: Axes, key: Any) -> Callable[[dict[str, Any]], in
     return lambda parameters: signature.bind(**parameters)
 
 
-def compile_chunk(program: Program, count: int, devices: list[Any], width: int, block: int) -> Callable:
+@lru_cache(maxsize=16)
+def compile_chunk(program: Program, count: int, mesh: Mesh, width: int, block: int) -> Callable:
     """A function (start, arrays, key) -> leaves of leading size `width`, computed in one share per device."""
-    share = width // len(devices)
+    share = width // mesh.size
 
     def on_one_device(start, arrays, key):
         lane = jax.lax.axis_index(LANES).astype(start.dtype)
         index = jnp.minimum(start + lane * share + jnp.arange(share, dtype=start.dtype), count - 1)
 
         def at(i):
-            return jax.tree.leaves(program.point(i, arrays, key))
+            return jaxpr_as_fun(program.jaxpr)(*jax.tree.leaves((i, arrays, key)))
 
         return jax.vmap(at)(index) if share == block else jax.lax.map(at, index, batch_size=block)
 
-    mesh = Mesh(np.array(devices), (LANES,))
     everywhere, split = PartitionSpec(), PartitionSpec(LANES)
     inputs = (everywhere, everywhere, everywhere)
     return jax.jit(jax.shard_map(on_one_device, mesh=mesh, in_specs=inputs, out_specs=split, check_vma=False))
+
+
+def mesh_of(devices: list[Any]) -> Mesh:
+    """The devices in a row."""
+    return Mesh(np.array(devices), (LANES,))
+
+
+def on_every_device(arrays: Any, mesh: Mesh) -> Any:
+    """Copied to all devices once, instead of with each chunk."""
+    return jax.device_put(arrays, NamedSharding(mesh, PartitionSpec()))
 
 
 def index_dtype(axes: Axes) -> Any:

@@ -17,7 +17,7 @@ from . import collect
 from .axes import Axes
 from .chunks import Chunk, Plan, plan
 from .fingerprint import fingerprint
-from .program import Program, compile_chunk, index_dtype, trace
+from .program import Program, compile_chunk, index_dtype, mesh_of, on_every_device, trace
 from .result import Sweep
 
 IN_FLIGHT = 2  # chunks computed ahead of the one being stored
@@ -77,12 +77,7 @@ def sweep(
     program = trace(fn, parsed, key)
     layout = _lay_out(parsed, program, chunk_size, devices)
     target = collect.target(parsed, program, layout, reduce, store)
-    call = (
-        fingerprint(program.point, np.zeros((), index_dtype(parsed)), parsed.arrays(), key, parsed, layout.box)
-        if store is not None
-        else {}
-    )
-    target.open(call)
+    target.open({} if store is None else fingerprint(program, key, parsed, layout.box))
     started = time.perf_counter()
     computed = _compute(program, parsed, layout, devices, key, target, progress)
     return target.result(computed, time.perf_counter() - started)
@@ -97,8 +92,9 @@ def _compute(program, axes: Axes, layout: Plan, devices, key, target, progress: 
     """Run this process's unfinished chunks; returns how many points were computed."""
     mine = range(jax.process_index(), len(layout.chunks), jax.process_count())
     todo = [number for number in mine if not target.finished(number)]
-    run = compile_chunk(program, axes.size, devices, layout.width, layout.block)
-    arrays, dtype = axes.arrays(), index_dtype(axes)
+    mesh, dtype = mesh_of(devices), index_dtype(axes)
+    run = compile_chunk(program, axes.size, mesh, layout.width, layout.block)
+    arrays, key = on_every_device((axes.arrays(), key), mesh)
     total = sum(layout.chunks[number].count for number in mine)
     left = sum(layout.chunks[number].count for number in todo)
     waiting: deque[tuple[int, Chunk, Any]] = deque()

@@ -116,10 +116,14 @@ def test_another_call_is_refused_by_name(tmp_path, change, differs):
         ji.sweep(call.pop("fn"), call.pop("axes"), store=tmp_path / "run.zarr", **call)
 
 
-def test_a_constant_inside_fn_is_part_of_the_call(tmp_path):
+@pytest.mark.parametrize("within", [lambda f: f, jax.jit])
+def test_a_constant_inside_fn_is_part_of_the_call(tmp_path, within):
+    """Also one that a jitted function inside holds for itself."""
+
     def scaled(by):
         table = np.full(3, by)
-        return lambda gamma: gamma * jax.numpy.asarray(table).sum()
+        inner = within(lambda x: x * jax.numpy.asarray(table))
+        return lambda gamma: inner(gamma).sum()
 
     ji.sweep(scaled(1.0), {"gamma": np.arange(3.0)}, store=tmp_path / "run.zarr")
     with pytest.raises(ValueError, match="differs in"):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import jaxinertia as ji
 from jaxinertia.dynamics.sweep.chunks import plan
+from jaxinertia.dynamics.sweep.program import compile_chunk
 
 GAMMAS = np.linspace(0.0, 2.0, 7)
 STARTS = np.linspace(-1.0, 1.0, 5)
@@ -42,10 +43,24 @@ def test_any_chunk_size_gives_the_same_values(chunk_size):
 
 
 def test_one_compilation_a_sweep(caplog):
+    compile_chunk.cache_clear()
     with jax.log_compiles(), caplog.at_level("WARNING"):
         ji.sweep(energy, {"gamma": GAMMAS, "q0": STARTS}, chunk_size=4)
     compiled = [r for r in caplog.records if "Compiling jit(on_one_device)" in r.getMessage()]
     assert len(compiled) == 1, [r.getMessage()[:100] for r in caplog.records]
+
+
+def test_an_equal_sweep_compiles_nothing_and_a_changed_closure_is_seen(caplog):
+    def closing_over(factor):
+        return ji.sweep(jax.jit(lambda q0: q0 * factor), {"q0": STARTS})
+
+    closing_over(np.arange(3.0))
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        again = closing_over(np.arange(3.0))
+        assert not [r for r in caplog.records if "Compiling jit(on_one_device)" in r.getMessage()]
+        other = closing_over(np.arange(3.0) + 1)
+    np.testing.assert_array_equal(again.values, STARTS[:, None] * np.arange(3.0))
+    np.testing.assert_array_equal(other.values, STARTS[:, None] * (np.arange(3.0) + 1))
 
 
 def test_random_bits_depend_on_the_global_index_alone():
