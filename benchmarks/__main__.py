@@ -1,13 +1,25 @@
-"""All benchmarks: `python -m benchmarks`, or some: `python -m benchmarks oscillators reverse_memory`."""
+"""All benchmarks: `python -m benchmarks`, or some: `python -m benchmarks oscillators reverse_memory`.
+
+Each runs in a process of its own, so that none inherits the threads of another's peers.
+"""
 
 import importlib
+import os
+import subprocess
 import sys
 
 import jax
 
-ALL = ("oscillators", "work_precision", "reverse_memory")
+ALL = ("oscillators", "work_precision", "reverse_memory", "sweeps")
+ONE_DEVICE_PER_CORE = ("sweeps",)
 
 if __name__ == "__main__":
-    jax.config.update("jax_enable_x64", True)
-    for name in sys.argv[1:] or ALL:
-        importlib.import_module(f"benchmarks.{name}").main()
+    names = sys.argv[1:] or ALL
+    if len(names) > 1:
+        for name in names:
+            subprocess.run([sys.executable, "-m", "benchmarks", name], check=True)
+    else:
+        jax.config.update("jax_enable_x64", True)
+        if names[0] in ONE_DEVICE_PER_CORE:
+            jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+        importlib.import_module(f"benchmarks.{names[0]}").main()

@@ -84,3 +84,61 @@ void verlet(long count, long steps, double h, double linear, double cubic, int p
         }
     }
 }
+
+/* OBABO for a force that is a formula in one position, or in two. */
+#define OBABO(NAME, FORCE)                                                                                             \
+    void NAME(long count, long steps, double h, const double *gamma, double *q, double *p) {                           \
+        _Pragma("omp parallel for schedule(static)") for (long first = 0; first < count; first += BLOCK) {             \
+            double x[BLOCK], v[BLOCK], decay[BLOCK], force[BLOCK];                                                     \
+            for (int i = 0; i < BLOCK; i++) {                                                                          \
+                x[i] = q[first + i];                                                                                   \
+                v[i] = p[first + i];                                                                                   \
+                decay[i] = exp(-gamma[first + i] * h / 2);                                                             \
+                force[i] = FORCE(x[i]);                                                                                \
+            }                                                                                                          \
+            for (long step = 0; step < steps; step++)                                                                  \
+                for (int i = 0; i < BLOCK; i++) {                                                                      \
+                    v[i] = v[i] * decay[i] - h / 2 * force[i];                                                         \
+                    x[i] += h * v[i];                                                                                  \
+                    force[i] = FORCE(x[i]);                                                                            \
+                    v[i] = (v[i] - h / 2 * force[i]) * decay[i];                                                       \
+                }                                                                                                      \
+            for (int i = 0; i < BLOCK; i++) {                                                                          \
+                q[first + i] = x[i];                                                                                   \
+                p[first + i] = v[i];                                                                                   \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+OBABO(obabo_pendulum, sin)
+
+#define SLOPE_X(x, y) (-2 * (1 - (x)) - 400 * (x) * ((y) - (x) * (x)))
+#define SLOPE_Y(x, y) (200 * ((y) - (x) * (x)))
+
+/* Positions and momenta: all first components, then all second ones. */
+void obabo_rosenbrock(long count, long steps, double h, const double *gamma, double *q, double *p) {
+#pragma omp parallel for schedule(static)
+    for (long first = 0; first < count; first += BLOCK) {
+        double x[BLOCK], y[BLOCK], u[BLOCK], v[BLOCK], decay[BLOCK], fx[BLOCK], fy[BLOCK];
+        for (int i = 0; i < BLOCK; i++) {
+            x[i] = q[first + i], y[i] = q[count + first + i];
+            u[i] = p[first + i], v[i] = p[count + first + i];
+            decay[i] = exp(-gamma[first + i] * h / 2);
+            fx[i] = SLOPE_X(x[i], y[i]), fy[i] = SLOPE_Y(x[i], y[i]);
+        }
+        for (long step = 0; step < steps; step++)
+            for (int i = 0; i < BLOCK; i++) {
+                u[i] = u[i] * decay[i] - h / 2 * fx[i];
+                v[i] = v[i] * decay[i] - h / 2 * fy[i];
+                x[i] += h * u[i];
+                y[i] += h * v[i];
+                fx[i] = SLOPE_X(x[i], y[i]), fy[i] = SLOPE_Y(x[i], y[i]);
+                u[i] = (u[i] - h / 2 * fx[i]) * decay[i];
+                v[i] = (v[i] - h / 2 * fy[i]) * decay[i];
+            }
+        for (int i = 0; i < BLOCK; i++) {
+            q[first + i] = x[i], q[count + first + i] = y[i];
+            p[first + i] = u[i], p[count + first + i] = v[i];
+        }
+    }
+}

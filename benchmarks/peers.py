@@ -49,6 +49,14 @@ def c_obabo(gamma, q0, steps, h, linear=1.0, cubic=0.0, threads=False, joined=Fa
     return q, p
 
 
+def c_formula(name: str, gamma, q0, steps, h) -> tuple[np.ndarray, np.ndarray]:
+    """`obabo_pendulum` or `obabo_rosenbrock`, on all threads; q0 has shape (count,) or (2, count)."""
+    q, p = q0.copy(), np.zeros_like(q0)
+    run = getattr(c_library(True), name)
+    run(ctypes.c_long(q.shape[-1]), ctypes.c_long(steps), ctypes.c_double(h), _pointer(gamma), _pointer(q), _pointer(p))
+    return q, p
+
+
 def c_verlet(q0, steps, h, linear=1.0, cubic=0.0, pendulum=False) -> tuple[np.ndarray, np.ndarray]:
     q, p = q0.copy(), np.zeros_like(q0)
     numbers = [ctypes.c_double(x) for x in (linear, cubic)]
@@ -92,6 +100,51 @@ def numba_obabo_blocked(gamma, q0, steps, h):
                 v[i] = (v[i] - h / 2 * x[i]) * decay[i]
         q[first : first + 64], p[first : first + 64] = x, v
     return q, p
+
+
+def numba_formula(slope: Callable, blocked: bool) -> Callable:
+    """OBABO for any slope(x, y) -> (f_x, f_y): (gamma, q0, steps, h) -> (q, p), with q0 of shape (2, count).
+
+    A potential of one position leaves the second at rest, and the compiler sees through it.
+    """
+    slope = numba.njit(slope, fastmath=True, inline="always")
+
+    def plain(gamma, q0, steps, h):
+        q, p = q0.copy(), np.zeros_like(q0)
+        for i in numba.prange(q.shape[1]):
+            x, y, u, v, decay = q[0, i], q[1, i], 0.0, 0.0, math.exp(-gamma[i] * h / 2)
+            f, g = slope(x, y)
+            for _ in range(steps):
+                u = u * decay - h / 2 * f
+                v = v * decay - h / 2 * g
+                x += h * u
+                y += h * v
+                f, g = slope(x, y)
+                u = (u - h / 2 * f) * decay
+                v = (v - h / 2 * g) * decay
+            q[0, i], q[1, i], p[0, i], p[1, i] = x, y, u, v
+        return q, p
+
+    def in_blocks(gamma, q0, steps, h):
+        q, p = q0.copy(), np.zeros_like(q0)
+        for block in numba.prange(q.shape[1] // 64):
+            a, b = 64 * block, 64 * block + 64
+            x, y, u, v = q[0, a:b].copy(), q[1, a:b].copy(), np.zeros(64), np.zeros(64)
+            decay = np.exp(-gamma[a:b] * h / 2)
+            for _ in range(steps):
+                for i in range(64):
+                    f, g = slope(x[i], y[i])
+                    u[i] = u[i] * decay[i] - h / 2 * f
+                    v[i] = v[i] * decay[i] - h / 2 * g
+                    x[i] += h * u[i]
+                    y[i] += h * v[i]
+                    f, g = slope(x[i], y[i])
+                    u[i] = (u[i] - h / 2 * f) * decay[i]
+                    v[i] = (v[i] - h / 2 * g) * decay[i]
+            q[0, a:b], q[1, a:b], p[0, a:b], p[1, a:b] = x, y, u, v
+        return q, p
+
+    return numba.njit(in_blocks if blocked else plain, parallel=True, fastmath=True)
 
 
 def diffrax_adaptive(force: Callable, stop: float, tolerance: float, max_steps: int) -> Callable:
@@ -146,3 +199,21 @@ def scipy_stacked(force, stop, tolerance, gamma, q0) -> tuple[np.ndarray, np.nda
     while solver.status == "running":
         solver.step()
     return solver.y[:n], solver.y[n:]
+
+
+def torchdiffeq_stacked(force, stop, tolerance, gamma, q0) -> tuple[np.ndarray, np.ndarray]:
+    """One adaptive dopri5 over all trajectories; force acts on tensors of the shape of q0."""
+    import torch  # noqa: PLC0415  heavy, and not everywhere
+    from torchdiffeq import odeint  # noqa: PLC0415
+
+    drag = torch.from_numpy(gamma)
+
+    def field(_t, y):
+        q, p = y
+        return torch.stack([p, -force(q) - drag * p])
+
+    first = torch.from_numpy(np.stack([q0, np.zeros_like(q0)]))
+    times = torch.tensor([0.0, stop], dtype=torch.float64)
+    with torch.no_grad():
+        q, p = odeint(field, first, times, rtol=tolerance, atol=tolerance, method="dopri5")[-1].numpy()
+    return q, p

@@ -51,7 +51,8 @@ def heat_map(
     ax = style.axes(ax)
     mesh = ax.pcolormesh(*coordinates, values.T, norm=LogNorm() if log else None, cmap="viridis", rasterized=True)
     bar = ax.figure.colorbar(mesh, ax=ax)
-    bar.set_label(output or next(iter(sweep.outputs)))
+    bar.set_label(output or next(iter(sweep.outputs)), fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     _label(ax, names)
     return ax
 
@@ -98,7 +99,7 @@ def basins(
     patches = [Patch(color=c, label=f"ends at {e}") for c, e in zip(colours, ends_at, strict=True)]
     if np.any(which == -1):
         patches.append(Patch(color="#bbbbbb", label="not settled"))
-    ax.legend(handles=patches, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=7, frameon=False)
+    ax.legend(handles=patches, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, frameon=False)
     _label(ax, names)
     return ax
 

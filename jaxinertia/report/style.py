@@ -70,7 +70,10 @@ def axes(ax: Axes | None) -> Axes:
     import matplotlib.pyplot as plt  # noqa: PLC0415  only here does a window system matter
 
     with applied():
-        return plt.subplots(figsize=(COLUMN, 2.6))[1]
+        ax = plt.subplots(figsize=(COLUMN, 2.6))[1]
+        interactive = mpl.is_interactive()
+    mpl.interactive(interactive)  # a notebook's backend sets this with its first figure; leaving `applied` undid it
+    return ax
 
 
 def mark_steps(ax: Axes, steps: Iterable[float]) -> None:
