@@ -36,10 +36,15 @@ def nan_for_bad_values() -> Iterator[None]:
         _poison.reset(token)
 
 
+def bad_values_are_nan() -> bool:
+    """Whether this runs inside `nan_for_bad_values`."""
+    return _poison.get()
+
+
 def require(x: Any, holds: Any, message: str) -> Any:
     """Return x; raise ValueError(message) unless `holds`, at once if known, else at run time."""
     if is_traced(holds):
-        if _poison.get():
+        if bad_values_are_nan():
             return jax.tree.map(lambda leaf: jnp.where(holds, leaf, jnp.nan), x)
         return eqx.error_if(x, ~holds, message)
     if not np.all(np.asarray(holds)):
@@ -53,6 +58,14 @@ def is_symmetric_psd(matrix: np.ndarray) -> bool:
     slack = 64 * len(matrix) * np.finfo(matrix.dtype).eps * scale
     symmetric = bool(np.all(np.abs(matrix - matrix.T) <= slack))
     return symmetric and bool(np.linalg.eigvalsh(matrix).min() >= -slack)
+
+
+def is_key(x: Any) -> bool:
+    """Whether this is one JAX random key, typed or raw."""
+    if not isinstance(x, jax.Array):
+        return False
+    typed = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return x.shape == () if typed else bool(x.ndim == 1 and jnp.issubdtype(x.dtype, jnp.unsignedinteger))
 
 
 def as_float(name: str, x: Any) -> jax.Array:

@@ -230,6 +230,19 @@ CASES = {
     "modified of another kinetic": (lambda: modified(HEAVY), "kinetic", "Heavy"),
     "modified of a wrong momentum": (lambda: modified(momentum=[1.0, 2.0]), "momentum", r"\(2,\)"),
     "modified of a potential": (lambda: modified(P.Quadratic()), "system", "Quadratic"),
+    # found by others
+    "center a matrix": (
+        lambda: simulate(ji.System(P.Quadratic(1.0, np.eye(2))), position=np.ones(2)),
+        "center",
+        "matrix",
+    ),
+    "force complex": (lambda: simulate(ji.System(P.Quadratic(), force=lambda t: 1j)), "force", "complex"),
+    "damping None": (lambda: ji.System(P.Quadratic(), damping=None), "gamma", "None"),
+    "noise empty": (lambda: ji.System(P.Quadratic(), noise=[]), "sigma", r"\[\]"),
+    "adjoint": (lambda: simulate(adjoint=3), "adjoint", "3"),
+    "max_steps a truth value": (lambda: simulate(max_steps=True), "max_steps", "True"),
+    "saved to nowhere": (lambda: simulate().save("/nowhere/run"), "path", "nowhere"),
+    "plots of a number": (lambda: ji.plots.energy(3), "trajectory", "3"),
     # closed forms
     "quadratic: gamma negative": (lambda: quadratic(gamma=-0.25), "gamma", "-0.25"),
     "quadratic: t NaN": (lambda: quadratic(t=[0.0, NAN]), r"\bt\b", "nan"),

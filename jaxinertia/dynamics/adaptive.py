@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _tree
-from .._checks import check_step
+from .._checks import bad_values_are_nan, check_step
 from .._types import Key
 from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
@@ -45,7 +45,9 @@ def check(options: Options, solver: Any) -> None:
         raise ValueError("stepsize_controller adapts steps, but a Splitting has no error estimate; use diffrax.Tsit5()")
     if event is not None and not isinstance(event, diffrax.Event):
         raise ValueError(f"event = {event!r} must be a diffrax.Event")
-    if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 1):
+    if options.adjoint is not None and not isinstance(options.adjoint, diffrax.AbstractAdjoint):
+        raise ValueError(f"adjoint = {options.adjoint!r} must be diffrax's, e.g. diffrax.ForwardMode()")
+    if max_steps is not None and (isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1):
         raise ValueError(f"max_steps = {max_steps!r} must be a whole number of at least 1")
 
 
@@ -57,18 +59,21 @@ def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Ke
         system = system.without_noise()
     if options.stepsize_controller is None:
         counts, host = count_steps(ts, dt)
-        controller, dt0, max_steps = diffrax.StepTo(jnp.asarray(_all_times(host, counts))), None, int(counts.sum())
+        controller, dt0 = diffrax.StepTo(jnp.asarray(_all_times(host, counts))), None
+        max_steps = options.max_steps or int(counts.sum())
     else:
         host = check_times(ts)
         controller, dt0 = _land_on(options.stepsize_controller, host), None if dt is None else check_step(dt)
         max_steps = options.max_steps or DEFAULT_MAX_STEPS
     if system.noise is not None and path is None:
         path = _tree_path(solver, host, dt, momentum, key)
-    return _solve(system, jnp.asarray(host), position, momentum, solver, path, controller, dt0, max_steps, options)
+    throw = not bad_values_are_nan()  # in a sweep, a point that diffrax gives up on is NaN
+    settings = (solver, path, controller, dt0, max_steps, options, throw)
+    return _solve(system, jnp.asarray(host), position, momentum, *settings)
 
 
 @eqx.filter_jit
-def _solve(system, ts, position, momentum, solver, path, controller, dt0, max_steps, options: Options):
+def _solve(system, ts, position, momentum, solver, path, controller, dt0, max_steps, options: Options, throw: bool):
     first = start(system, position, momentum)
     adjoint = {} if options.adjoint is None else {"adjoint": options.adjoint}
     solution = diffrax.diffeqsolve(
@@ -83,13 +88,13 @@ def _solve(system, ts, position, momentum, solver, path, controller, dt0, max_st
         stepsize_controller=controller,
         max_steps=max_steps,
         event=options.event,
+        throw=throw,
         **adjoint,
     )
     # Times in float64 may have promoted a float32 state.
     phase = _tree.cast(solution.ys[0], _tree.dtype(position))
-    event_time = None
-    if options.event is not None:  # diffrax marks rows after the event with inf
-        event_time = solution.ts[1][0]
+    event_time = None if options.event is None else solution.ts[1][0]
+    if options.event is not None or not throw:  # diffrax marks rows that it did not reach with inf
         phase = jax.tree.map(lambda y: jnp.where(jnp.isinf(y), jnp.nan, y), phase)
     kinetic, potential = jax.lax.map(lambda y: kinetic_and_potential(system, y.position, y.momentum), phase)
     by_remainder = system.noise is not None and not isinstance(solver, Splitting)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import check_step, is_traced
+from .._checks import check_step, is_traced, require
 
 
 class Grid(NamedTuple):
@@ -54,11 +54,16 @@ def count_steps(ts: Any, dt: Any) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("dt is traced: the number of steps must be known; use a Python float, or substeps=")
     host = check_times(ts)
     step = check_step(dt)
-    return np.maximum(1, np.ceil(np.diff(host) / step * (1 - 1e-6))).astype(int), host
+    intervals = np.diff(host)
+    slack = np.maximum(1e-6 * intervals, _rounding(ts, host))
+    return np.maximum(1, np.ceil((intervals - slack) / step)).astype(int), host
 
 
 def check_times(ts: Any) -> np.ndarray:
-    """ts as host float64; ValueError unless one-dimensional, finite and increasing."""
+    """ts as host float64; ValueError unless one-dimensional, finite and increasing.
+
+    Times in float32 that are evenly spaced within their rounding become exactly even.
+    """
     try:
         host = np.asarray(ts, np.float64)
     except (TypeError, ValueError) as error:
@@ -73,7 +78,17 @@ def check_times(ts: Any) -> np.ndarray:
         raise ValueError(
             f"ts must increase, but ts[{i}] = {host[i]} >= ts[{i + 1}] = {host[i + 1]}; sort it, drop repeats"
         )
-    return host
+    even = np.linspace(host[0], host[-1], len(host))
+    rounding = _rounding(ts, host)
+    exact = rounding <= _rounding(host, host)
+    return host if exact or np.any(np.abs(even - host) > rounding) else even
+
+
+def _rounding(ts: Any, host: np.ndarray) -> float:
+    """How far off a time may be in the precision that it was given in."""
+    dtype = np.asarray(ts).dtype
+    eps = np.finfo(dtype if dtype == np.float32 else np.float64).eps
+    return float(4 * eps * np.abs(host).max())
 
 
 def _with_substeps(ts, dt, substeps):
@@ -89,6 +104,7 @@ def _with_substeps(ts, dt, substeps):
         ts = jnp.asarray(host)
     if ts.ndim != 1 or ts.shape[0] < 2:
         raise ValueError(f"ts must be 1-D with the start and at least one later time, got shape {ts.shape}")
+    ts = require(ts, jnp.all(jnp.diff(ts) > 0), "ts must increase and be finite; sort it, drop repeats")
     return Grid(ts, ts[:-1], jnp.diff(ts) / substeps, int(substeps), None)
 
 
@@ -98,7 +114,7 @@ def _is_even(host: np.ndarray, counts: np.ndarray) -> bool:
     if np.any(counts != counts[0]):
         return False
     even = host[0] + (host[-1] - host[0]) * (done / done[-1])
-    return bool(np.all(np.abs(even - host) <= 4 * np.finfo(np.float64).eps * np.abs(host).max()))
+    return bool(np.all(np.abs(even - host) <= _rounding(host, host)))
 
 
 _ROW_COST = 4.0  # saving a row costs about as much as a few steps

@@ -4,9 +4,9 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
+from .._checks import is_key
 from .._types import Key
 from ..physics.system import System, check_system, prepare
 from . import adaptive, fixed, grid
@@ -33,8 +33,8 @@ def simulate(
     r"""Integrate dq/dt = grad K(p), dp = (-grad L(q) - Gamma v + F(t)) dt + sigma dW, and book its energy.
 
     A `Splitting` runs at fixed steps in a nested scan, which is fast; any other diffrax solver, and any run with a
-    step-size controller or an event, goes through `diffrax.diffeqsolve`. Differentiable in forward and reverse mode
-    with respect to every float leaf of the system and the state.
+    step-size controller or an event, goes through `diffrax.diffeqsolve`. Differentiable with respect to every float
+    leaf of the system and the state: the scan in forward and reverse mode.
 
     Arguments:
         system: a `ji.System`.
@@ -48,7 +48,9 @@ def simulate(
         key: a JAX random key; required if the system has noise and no path is given.
         path: a Brownian path (e.g. `diffrax.VirtualBrownianTree`) shaped like the position, instead of a key.
         stepsize_controller, event, adjoint, max_steps: passed on to `diffrax.diffeqsolve`; the friction account is left
-            out of a PIDController's error norm, and steps land on ts. max_steps defaults to 65,536.
+            out of a PIDController's error norm, and steps land on ts (StepTo and ConstantStepSize keep their own
+            steps). max_steps defaults to 65,536. diffrax's default adjoint is for reverse mode; for forward mode
+            through its solvers, pass adjoint=diffrax.ForwardMode().
 
     Returns:
         A `Trajectory` with leading axis len(ts). After an event its rows are NaN and `event_time` is set.
@@ -98,14 +100,7 @@ def _check_noise(system, key, path):
         raise ValueError("key is None, but the system has noise: pass key=jax.random.key(0), or path=")
     if key is not None and path is not None:
         raise ValueError("key and path are both given: pass the one that should drive the noise")
-    if key is not None and not _is_key(key):
+    if key is not None and not is_key(key):
         raise ValueError(f"key = {key!r} must be one JAX random key: jax.random.key(0)")
     if path is not None and not callable(getattr(path, "evaluate", None)):
         raise ValueError(f"path = {path!r} must be a Brownian path, e.g. a diffrax.VirtualBrownianTree")
-
-
-def _is_key(key):
-    if not isinstance(key, jax.Array):
-        return False
-    typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
-    return key.shape == () if typed else key.ndim == 1

@@ -52,7 +52,10 @@ class Trajectory(eqx.Module):
         if any(isinstance(leaf, jax.core.Tracer) for _, leaf in leaves):
             raise ValueError("trajectory is traced (inside jit or vmap): return it from there, then save it")
         arrays: dict[str, Any] = {_name(key): np.asarray(leaf) for key, leaf in leaves}
-        np.savez(path, format=_FORMAT, **arrays)
+        try:
+            np.savez(path, format=_FORMAT, **arrays)
+        except OSError as error:
+            raise ValueError(f"path = {str(path)!r} cannot be written: {error}; pass another") from error
         return path
 
     @classmethod
@@ -68,6 +71,11 @@ class Trajectory(eqx.Module):
             ValueError: if the file is missing or not a saved trajectory, or `like` has other leaves.
         """
         arrays = _read(path)
+        return cls.of_arrays(arrays, like)
+
+    @classmethod
+    def of_arrays(cls, arrays: dict[str, Any], like: Any = None) -> "Trajectory":
+        """A trajectory from its arrays by name, such as "position" and "balance.friction"."""
         state = {name: _state(arrays, name, like) for name in ("position", "momentum")}
         balance = Balance(**{k: jnp.asarray(arrays[f"balance.{k}"]) for k in Balance.__annotations__})
         rest = {k: jnp.asarray(arrays[k]) for k in ("ts", "kinetic", "potential", "event_time") if k in arrays}

@@ -64,8 +64,12 @@ class Quadratic(eqx.Module):
         self.center = _parameter("center", center)
 
     def __call__(self, position: Position) -> Scalar:
-        center = match("center", self.center, position).value
-        offset = jax.tree.map(jnp.subtract, position, center)
+        center = match("center", self.center, position)
+        if center.matrix:
+            raise ValueError(
+                f"center has shape {self.center.shape}, a matrix; pass a number or a point like the position"
+            )
+        offset = jax.tree.map(jnp.subtract, position, center.value)
         stiffness = match("stiffness", self.stiffness, position)
         if stiffness.matrix:
             return dot(offset, jax.tree.map(lambda x: stiffness.value @ x, offset)) / 2
@@ -154,7 +158,20 @@ class Pendulum(eqx.Module):
         self.frequency = _parameter("frequency", frequency)
 
     def __call__(self, position: Position) -> Scalar:
-        return _sum(lambda x: self.frequency**2 * (1 - trigonometry.cos(x)), position)
+        return _sum(lambda x: self.frequency**2 * _one_minus_cosine(x), position)
+
+
+@jax.custom_jvp
+def _one_minus_cosine(x):
+    """2 sin(x/2)^2: to full precision also at small x."""
+    return 2 * trigonometry.sin(x / 2) ** 2
+
+
+@_one_minus_cosine.defjvp
+def _(primals, tangents):
+    """One sine, where differentiating the square takes a sine and a cosine."""
+    (x,), (dx,) = primals, tangents
+    return _one_minus_cosine(x), trigonometry.sin(x) * dx
 
 
 class Rosenbrock(eqx.Module):

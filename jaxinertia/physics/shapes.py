@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
 from .. import _tree
@@ -65,7 +66,12 @@ def check_damping(gamma: Coefficient, position: Position) -> Position:
 
 
 def leaves_of(name: str, value: ArrayLike) -> PyTree:
-    """Numbers and (nested lists of) numbers become float arrays; other pytrees keep their structure."""
+    """Numbers and (nested lists of) numbers become float arrays; other pytrees keep their structure.
+
+    ValueError for no number at all.
+    """
+    if not jax.tree.leaves(value) or np.size(jax.tree.leaves(value)[0]) == 0:
+        raise ValueError(f"{name} = {value!r} holds no number; pass one, such as 0.0")
     if isinstance(value, list) and not any(hasattr(x, "dtype") for x in jax.tree.leaves(value)):
         return as_float(name, value)
     return jax.tree.map(lambda x: as_float(name, x), value)

@@ -106,6 +106,7 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
     if not leaves or not _tree.size(moving):
         raise ValueError(f"position has no float array that could move, got {position!r}; pass an array of floats")
     dtype = _tree.dtype(moving)
+    moving = _tree.cast(moving, dtype)  # leaves of several precisions move in the finest
     if momentum is None:
         momentum = jax.tree.map(jnp.zeros_like, moving)
     else:
@@ -154,7 +155,10 @@ def check_system(system: Any) -> None:
 def _check_force(system: System, position: Position) -> None:
     if system.force is None:
         return
-    out = eqx.filter_eval_shape(system.force, jnp.zeros((), _tree.dtype(position)))
+    force = system.force
+    out = eqx.filter_eval_shape(lambda t: jax.tree.map(jnp.asarray, force(t)), jnp.zeros((), _tree.dtype(position)))
+    if any(jnp.issubdtype(f.dtype, jnp.complexfloating) for f in jax.tree.leaves(out)):
+        raise ValueError(f"force returns complex numbers, {out}; take the real part")
     pairs = zip(jax.tree.leaves(out), jax.tree.leaves(position), strict=False)
     if not _tree.same_structure(out, position) or not all(fits(f.shape, q.shape) for f, q in pairs):
         raise ValueError(f"force returns {out}, which does not fit the position {_tree.shapes(position)}; match it")

@@ -83,8 +83,10 @@ def basins(
         >>> ji.plots.basins(runs, [-1.0, 1.0])
     """
     names, ends, coordinates = _plane(sweep, output, at)
-    minima = np.asarray(minima, float)
-    minima = minima.reshape(len(minima), -1) if minima.ndim else minima.reshape(1, 1)
+    minima = np.atleast_1d(np.asarray(minima, float))
+    if minima.ndim > 2 or not minima.size:
+        raise ValueError(f"minima have shape {minima.shape}; pass one number or one row a minimum, such as [-1.0, 1.0]")
+    minima = minima.reshape(len(minima), -1)
     ends = ends.reshape(*ends.shape[:2], -1)
     if ends.shape[-1] != minima.shape[-1]:
         raise ValueError(
@@ -143,6 +145,8 @@ def nearest_minimum(ends: np.ndarray, minima: np.ndarray) -> np.ma.MaskedArray:
 
 def _plane(sweep: Sweep, output: str | None, at: Mapping[str, float] | None):
     """Names and coordinates of the two axes left after the cuts, and the values over them."""
+    if not isinstance(sweep, Sweep):
+        raise ValueError(f"sweep = {sweep!r} must be what ji.sweep returns")
     if output is None and len(sweep.outputs) == 1:
         output = next(iter(sweep.outputs))
     if output not in sweep.outputs:

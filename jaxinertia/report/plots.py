@@ -77,9 +77,9 @@ def phase_portrait(trajectory: Trajectory | Sweep, ax: Axes | None = None, *, co
 
 def decay_rates(
     trajectory: Trajectory | Sweep,
-    gamma: Any = None,
     ax: Axes | None = None,
     *,
+    gamma: Any = None,
     stiffness: float | None = None,
     window: tuple[float, float] | None = None,
 ) -> Axes:
@@ -88,8 +88,8 @@ def decay_rates(
     Arguments:
         trajectory: many runs with a leading axis, one for each gamma, whose potential has its minimum at 0; or a Sweep
             over an axis "gamma", of such runs or of their rates.
-        gamma: shape (runs,); None takes the axis "gamma" of a Sweep.
         ax: where to draw; None makes a figure.
+        gamma: shape (runs,); None takes the axis "gamma" of a Sweep.
         stiffness: of a quadratic potential: draws the exact rate and the critical point.
         window: (from, to), the times that count; None takes the later half.
 
@@ -98,7 +98,7 @@ def decay_rates(
     """
     if isinstance(trajectory, Sweep):
         gamma = _at_each_point(trajectory, "gamma") if gamma is None else gamma
-    gamma = np.asarray(gamma, float)
+    gamma = np.atleast_1d(np.asarray(gamma, float))
     if isinstance(trajectory, Sweep) and not isinstance(trajectory.values, Trajectory):
         rates, label = np.ravel(trajectory.values), "measured"
     else:
@@ -121,18 +121,18 @@ def _rates(trajectory: Trajectory, window: tuple[float, float] | None) -> tuple[
     low, high = window or (ts[len(ts) // 2], ts[-1])
     late = (ts >= low) & (ts <= high)
     rates = measured_decay_rate(ts[late], np.asarray(trajectory.inertia)[..., late])
-    return np.asarray(rates), f"measured, $t$ in [{low:g}, {high:g}]"
+    return np.atleast_1d(rates), f"measured, $t$ in [{low:g}, {high:g}]"
 
 
 def landscape(
-    trajectory: Trajectory | Sweep, potential: Any = None, ax: Axes | None = None, *, levels: int = 14
+    trajectory: Trajectory | Sweep, ax: Axes | None = None, *, potential: Any = None, levels: int = 14
 ) -> Axes:
     """Paths of a two-component position over the contours of the potential.
 
     Arguments:
         trajectory: one run, or many with a leading axis, or a Sweep of them.
-        potential: a callable from shape (2,) to a scalar, for the contours; None draws the paths alone.
         ax: where to draw; None makes a figure.
+        potential: a callable from shape (2,) to a scalar, for the contours; None draws the paths alone.
         levels: number of contours.
 
     Raises:
@@ -143,6 +143,8 @@ def landscape(
     paths = _runs(trajectory, trajectory.position)
     if paths[0].shape[1] != 2:
         raise ValueError(f"position has {paths[0].shape[1]} components; a landscape needs 2")
+    if potential is not None and not callable(potential):
+        raise ValueError(f"potential = {potential!r} must be a function of a point; of a system, pass system.potential")
     if potential is not None:
         points = np.concatenate(paths)
         _contours(ax, potential, points.min(0), points.max(0), levels)
@@ -175,8 +177,10 @@ def _legend(ax: Axes) -> None:
 
 def _trajectory(name: str, data: Trajectory | Sweep) -> Trajectory:
     """The runs to draw: of a Sweep, all its points on one leading axis."""
-    if not isinstance(data, Sweep):
+    if isinstance(data, Trajectory):
         return data
+    if not isinstance(data, Sweep):
+        raise ValueError(f"trajectory = {data!r} must be what ji.simulate or ji.sweep returns; plots.{name} draws it")
     if not isinstance(data.values, Trajectory):
         raise ValueError(
             f"trajectory = {data!r} is a sweep whose fn returned no trajectory; for plots.{name}, "

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxinertia as ji
-from jaxinertia.dynamics.grid import plan
+from jaxinertia.dynamics.grid import count_steps, plan
 
 from ..oracles import EPS
 
@@ -167,3 +167,17 @@ def test_times_of_any_kind(ts):
     traj = ji.simulate(SYSTEM, ts, 1.0, dt=0.5)
     assert np.array_equal(traj.ts, [0, 1, 2])
     assert np.array_equal(traj.position, ji.simulate(SYSTEM, np.linspace(0, 2, 3), 1.0, dt=0.5).position)
+
+
+@pytest.mark.parametrize("dt", [0.01, 0.05, 0.1])
+def test_even_times_in_float32_take_the_steps_of_even_times(dt):
+    """linspace rounds each time; the steps must not see it."""
+    found = plan(jnp.linspace(0, 20, 201, dtype=jnp.float32), dt, None)
+    assert found.steps == round(0.1 / dt)
+    assert found.h.shape == ()
+    assert found.rows == 200
+
+
+def test_uneven_times_in_float32_take_no_step_too_many():
+    ts = np.array([0.0, 0.1, 0.3, 0.6, 1.0], np.float32)
+    assert count_steps(ts, 0.1)[0].tolist() == [1, 2, 3, 4]

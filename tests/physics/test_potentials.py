@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 
@@ -99,3 +100,24 @@ def test_damping_force_is_gamma_times_velocity():
     for gamma in (0.5, np.array([0.1, 0.7]), MATRIX):
         matrix = gamma if np.ndim(gamma) == 2 else np.diag(np.broadcast_to(gamma, (2,)))
         assert np.allclose(ji.damping.Linear(gamma).force(velocity), matrix @ velocity, rtol=4 * EPS)
+
+
+@pytest.mark.parametrize(("x", "dtype"), [(1e-6, jnp.float64), (1e-3, jnp.float32), (1.0, jnp.float64)])
+def test_a_pendulum_at_small_angles_keeps_its_digits(x, dtype):
+    with mpmath.workdps(40):
+        exact = float(1 - mpmath.cos(mpmath.mpf(float(dtype(x)))))
+    value, slope = jax.value_and_grad(ji.potentials.Pendulum())(jnp.asarray(x, dtype))
+    assert value == pytest.approx(exact, rel=4 * float(jnp.finfo(dtype).eps))
+    assert slope == pytest.approx(float(np.sin(np.float64(dtype(x)))), rel=4 * float(jnp.finfo(dtype).eps))
+
+
+def test_a_constant_force_is_a_function_of_time():
+    """q'' = 1 from rest: q = t^2 / 2, which Verlet gives exactly."""
+    system = ji.System(lambda q: 0.0 * q, force=lambda t: 1.0)
+    assert ji.simulate(system, np.array([0.0, 2.0]), 0.0, dt=0.1).position[-1] == pytest.approx(2.0, rel=1e-14)
+
+
+def test_leaves_of_two_precisions_move_in_the_finer_one():
+    state = {"a": np.float32(1.0), "b": np.float64(2.0)}
+    traj = ji.simulate(ji.System(ji.potentials.Quadratic()), np.linspace(0, 1, 3), state, dt=0.1)
+    assert {str(x.dtype) for x in jax.tree.leaves(traj.position)} == {"float64"}

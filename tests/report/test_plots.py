@@ -90,20 +90,20 @@ def test_decay_rates_draws_measured_points_and_the_exact_line(ax):
     gammas = np.array([0.5, 3.0])
     ts = np.linspace(0, 40, 401)
     runs = jax.vmap(lambda g: ji.simulate(ji.System(ji.potentials.Quadratic(), damping=g), ts, 1.0, dt=0.02))(gammas)
-    ji.plots.decay_rates(runs, gammas, ax, stiffness=1.0, window=(20.0, 40.0))
+    ji.plots.decay_rates(runs, ax, gamma=gammas, stiffness=1.0, window=(20.0, 40.0))
     points = next(y for y in lines(ax) if len(y) == 2 and not np.allclose(y, [0, 1]))
     # The closed form's rates over [20, 40]; BAOAB at h = 0.02 is off by about h^2.
     np.testing.assert_allclose(points, [0.500821, 0.763932], rtol=4e-4)
     with pytest.raises(ValueError, match="gamma has shape"):
-        ji.plots.decay_rates(runs, gammas[:1], ax)
+        ji.plots.decay_rates(runs, ax, gamma=gammas[:1])
 
 
 def test_landscape_draws_paths_and_contours(ax, many, one):
-    ji.plots.landscape(many[1], PLANE, ax)
+    ji.plots.landscape(many[1], ax, potential=PLANE)
     assert sum(len(y) > 1 for y in lines(ax)) == 3
     assert ax.collections
     with pytest.raises(ValueError, match="position has 1 components"):
-        ji.plots.landscape(one, None, ax)
+        ji.plots.landscape(one, ax)
 
 
 def test_discrete_draws_the_discretization_account(ax, one):

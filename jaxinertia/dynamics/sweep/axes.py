@@ -1,6 +1,6 @@
 """The axes of a sweep, and the point that a global index names: C order, last axis fastest."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -51,6 +51,12 @@ class Axes(NamedTuple):
             point |= {name: arrays[name][place] for name in axis.values}
         return point
 
+    def check_distinct(self, outputs: Iterable[str]) -> None:
+        """ValueError if an output is called as a parameter is: a labelled dataset has room for one of them."""
+        taken = {*self.names, *(name for axis in self.axes for name in axis.values)}
+        if clashing := sorted(taken & set(outputs)):
+            raise ValueError(f"fn returns outputs called {clashing}, as axes are; rename them to label or store them")
+
     def coordinates(self, index: int) -> dict[str, Any]:
         """The same on the host, for reports."""
         places = np.unravel_index(index, self.shape)
@@ -91,7 +97,12 @@ def _axis(key: Any, value: Any) -> Axis:
 
 
 def _values(name: str, array: Any) -> np.ndarray:
-    values = np.asarray(array)
-    if values.ndim == 0 or len(values) == 0 or values.dtype == object:
-        raise ValueError(f"axes[{name!r}] = {array!r} must be an array with at least one entry along its first axis")
+    try:
+        values = np.asarray(array)
+    except ValueError as error:
+        raise ValueError(f"axes[{name!r}] = {array!r} has rows of different lengths; make them equal") from error
+    if values.ndim == 0 or len(values) == 0 or values.dtype.kind not in "biufc":
+        raise ValueError(f"axes[{name!r}] = {array!r} must be numbers, with at least one entry along the first axis")
+    if values.dtype.kind in "iu" and not np.array_equal(np.asarray(jnp.asarray(values)), values):
+        raise ValueError(f"axes[{name!r}] has whole numbers beyond 32 bits; enable x64, or pass floats")
     return values

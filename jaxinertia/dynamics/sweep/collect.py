@@ -50,7 +50,7 @@ class Target(abc.ABC):
         """Count points with an output that is not finite, and keep the coordinates of the first few."""
         bad = np.zeros(len(leaves[0]), bool)
         for leaf in leaves:
-            if np.issubdtype(leaf.dtype, np.floating):
+            if np.issubdtype(leaf.dtype, np.inexact):
                 bad |= ~np.isfinite(leaf.reshape(len(leaf), -1)).all(1)
         self.failed += int(bad.sum())
         for offset in np.flatnonzero(bad)[: LISTED - len(self.failures)]:
@@ -91,6 +91,7 @@ class Stored(Target):
 
     def __init__(self, axes, program, layout, path):
         super().__init__(axes, program, layout)
+        axes.check_distinct(program.outputs)
         self.store = Store(path)
 
     def open(self, call):
@@ -129,6 +130,9 @@ class Reduced(Target):
     def __init__(self, axes, program, layout, reduce, path):
         super().__init__(axes, program, layout)
         self.over, self.statistics = _parse_reduce(axes, reduce)
+        for name, output in program.outputs.items():
+            if np.issubdtype(output.dtype, np.complexfloating):
+                raise ValueError(f"fn returns complex numbers ({name}), which reduce cannot order; return real ones")
         self.kept = tuple(i for i in range(len(axes.shape)) if i not in self.over)
         self.path = None if path is None else Path(path)
         cells = [tuple(axes.shape[i] for i in self.kept) + x.shape for x in program.outputs.values()]

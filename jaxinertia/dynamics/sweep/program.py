@@ -65,7 +65,10 @@ def trace(fn: Callable, axes: Axes, key: Any) -> Program:
 def _binder(fn: Callable, axes: Axes, key: Any) -> Callable[[dict[str, Any]], inspect.BoundArguments]:
     """Parameters by name, in the order of fn's signature: what jax.grad returns takes them by position."""
     signature = inspect.signature(fn)
-    names = [name for axis in axes.axes for name in axis.values] + ([] if key is None else ["key"])
+    names = [name for axis in axes.axes for name in axis.values]
+    if key is not None and "key" in names:
+        raise ValueError("axes have a parameter 'key', which the random key of each point needs; rename the axis")
+    names += [] if key is None else ["key"]
     try:
         signature.bind(**dict.fromkeys(names))
     except TypeError as error:
@@ -114,4 +117,4 @@ def index_dtype(axes: Axes) -> Any:
 
 
 def _nan_for_inf(x):
-    return jnp.where(jnp.isfinite(x), x, jnp.nan) if jnp.issubdtype(x.dtype, jnp.floating) else x
+    return jnp.where(jnp.isfinite(x), x, jnp.nan) if jnp.issubdtype(x.dtype, jnp.inexact) else x

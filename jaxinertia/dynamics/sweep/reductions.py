@@ -112,7 +112,9 @@ class Quantiles(Statistic):
 
     Arguments:
         probabilities: each in [0, 1].
-        relative_error: of the answer, for magnitudes between `smallest` and `largest` (smaller ones count as zero).
+        relative_error: of the answer, for magnitudes between `smallest` and `largest`; smaller ones count as zero,
+            larger ones as infinite.
+        name: of the result; two sketches in one sweep need two names.
 
     Raises:
         ValueError: for a probability outside [0, 1], or a relative error outside (0, 1).
@@ -132,6 +134,8 @@ class Quantiles(Statistic):
             raise ValueError(f"probabilities = {self.probabilities!r} must lie in [0, 1]")
         if not 0 < self.relative_error < 1:
             raise ValueError(f"relative_error = {self.relative_error!r} must lie between 0 and 1")
+        if not 0 < self.smallest < self.largest < np.inf:
+            raise ValueError(f"smallest = {self.smallest!r} must be above 0 and below largest = {self.largest!r}")
 
     @property
     def _growth(self) -> float:
@@ -139,7 +143,7 @@ class Quantiles(Statistic):
 
     @property
     def _bins(self) -> int:
-        """Bins for one sign; the whole row is negative, zero, positive."""
+        """Bins for one sign, the last of them for what is beyond `largest`; the row is negative, zero, positive."""
         return int(np.ceil(np.log(self.largest / self.smallest) / self._growth)) + 1
 
     def empty(self, cells):
@@ -149,7 +153,7 @@ class Quantiles(Statistic):
         size = np.abs(values)
         tiny = ~(size > self.smallest)
         level = np.ceil(np.log(np.where(tiny, self.smallest, size) / self.smallest) / self._growth)
-        level = np.clip(level, 1, self._bins).astype(int)
+        level = np.where(size > self.largest, self._bins, np.clip(level, 1, self._bins - 1)).astype(int)
         places = self._bins + np.where(tiny, 0, np.where(values < 0, -level, level))
         return {"counts": _count(places, np.isfinite(values), 2 * self._bins + 1)}
 
@@ -171,7 +175,7 @@ class Quantiles(Statistic):
         level = place - self._bins
         # The middle of a bin in the sense of relative error.
         middle = self.smallest * np.exp(self._growth * np.abs(level)) * (1 - self.relative_error)
-        return np.sign(level) * middle
+        return np.sign(level) * np.where(np.abs(level) == self._bins, np.inf, middle)
 
 
 def _count(places: np.ndarray, good: np.ndarray, bins: int) -> np.ndarray:
@@ -194,4 +198,7 @@ def parse(statistics) -> tuple[Statistic, ...]:
                 f"reduce has the statistic {statistic!r}; use 'mean', 'variance', 'count', "
                 "ji.reductions.Histogram(edges) or ji.reductions.Quantiles(probabilities)"
             )
+    names = [statistic.name for statistic in parsed]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"reduce has the statistics {names}; give at least one, each with a name= of its own")
     return parsed

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..trajectory import Trajectory
 from .axes import Axes, Axis
 
 _FORMAT = "jaxinertia sweep 1"
@@ -69,12 +70,13 @@ class Sweep:
         """An `xarray.Dataset`: dimensions and coordinates named after the axes, one variable for each output.
 
         Raises:
-            ValueError: if xarray is not installed.
+            ValueError: if xarray is not installed, or an output is called as an axis is.
         """
         try:
             import xarray  # noqa: PLC0415  optional
         except ImportError as error:
             raise ValueError("to_xarray needs xarray: pip install 'jaxinertia[io]'") from error
+        self._axes.check_distinct(self.outputs)
         variables = {}
         for name, value in self.outputs.items():
             inner = tuple(f"{name}_{i}" for i in range(value.ndim - len(self._dimensions)))
@@ -111,15 +113,20 @@ class Sweep:
         path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
         layout = [[axis.name, list(axis.values)] for axis in self._axes.axes]
         head = {"format": _FORMAT, "layout": layout, "dimensions": list(self._dimensions), "failures": self.failures}
+        if isinstance(self.values, Trajectory) and {"position", "momentum"} <= set(self.outputs):
+            head["kind"] = "trajectory"
         numbers = {"failed": self.failed, "computed": self.computed, "seconds": self.seconds}
         arrays: dict[str, Any] = {f"axis.{name}": x for name, x in self.axes.items()}
         arrays |= {f"value.{name}": x for name, x in self.outputs.items()}
-        np.savez(path, head=json.dumps(head | numbers), **arrays)
+        try:
+            np.savez(path, head=json.dumps(head | numbers), **arrays)
+        except OSError as error:
+            raise ValueError(f"path = {str(path)!r} cannot be written: {error}; pass another") from error
         return path
 
     @classmethod
     def load(cls, path: str | Path) -> "Sweep":
-        """Read what `save` wrote; a pytree of several outputs comes back as a dict from its names.
+        """Read what `save` wrote; trajectories of array positions come back as such, other pytrees as a dict by name.
 
         Raises:
             ValueError: if the file is missing or not a saved sweep.
@@ -134,6 +141,8 @@ class Sweep:
             raise ValueError(f"path = {str(path)!r} is not a saved sweep; write one with Sweep.save")
         axes = Axes(tuple(Axis(name, {p: arrays[f"axis.{p}"] for p in params}) for name, params in head["layout"]))
         named = {key.removeprefix("value."): x for key, x in arrays.items() if key.startswith("value.")}
-        values = named["value"] if set(named) == {"value"} else named
+        values: Any = named["value"] if set(named) == {"value"} else named
+        if head.get("kind") == "trajectory":
+            values = Trajectory.of_arrays(named)
         counts = (head["failed"], head["failures"], head["computed"], head["seconds"])
         return cls(axes, tuple(head["dimensions"]), lambda: (values, named), *counts)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from ..._checks import is_traced
+from ..._checks import is_key, is_traced
 from ..._types import Key
 from . import axes as axes_module
 from . import collect
@@ -66,14 +66,19 @@ def sweep(
         ...     return ji.simulate(system, np.array([0.0, 20.0]), q0, dt=0.01).inertia[-1]
         >>> runs = ji.sweep(final_energy, {"gamma": np.linspace(0, 2, 256), "q0": np.linspace(-1, 1, 256)})
     """
-    if chunk_size is not None and (isinstance(chunk_size, bool) or int(chunk_size) != chunk_size or chunk_size < 1):
+    whole = isinstance(chunk_size, int | np.integer) and not isinstance(chunk_size, bool)
+    if chunk_size is not None and not (whole and chunk_size >= 1):
         raise ValueError(f"chunk_size = {chunk_size!r} must be a whole number of at least 1")
+    if store is not None and not isinstance(store, str | Path):
+        raise ValueError(f"store = {store!r} must be a path, such as 'run.zarr'")
+    if key is not None and not is_key(key):
+        raise ValueError(f"key = {key!r} must be one JAX random key: jax.random.key(0)")
     if not callable(fn):
         raise ValueError(f"fn = {fn!r} must be a function of one point, called with the axes as keywords")
     if isinstance(axes, Mapping) and is_traced(list(axes.values())):
         raise ValueError("axes are traced: take gradients inside fn, one for every point, e.g. jax.grad(energy)(gamma)")
     parsed = axes_module.parse(axes)
-    devices = jax.local_devices() if devices is None else list(devices)
+    devices = _devices(devices)
     program = trace(fn, parsed, key)
     layout = _lay_out(parsed, program, chunk_size, devices)
     target = collect.target(parsed, program, layout, reduce, store)
@@ -81,6 +86,13 @@ def sweep(
     started = time.perf_counter()
     computed = _compute(program, parsed, layout, devices, key, target, progress)
     return target.result(computed, time.perf_counter() - started)
+
+
+def _devices(given: Any) -> list[jax.Device]:
+    devices = jax.local_devices() if given is None else list(given) if isinstance(given, list | tuple) else []
+    if not devices or not all(isinstance(device, jax.Device) for device in devices):
+        raise ValueError(f"devices = {given!r} must be a list of JAX devices, e.g. jax.devices()[:2]")
+    return devices
 
 
 def _lay_out(axes: Axes, program: Program, chunk_size, devices) -> Plan:

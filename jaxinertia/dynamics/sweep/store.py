@@ -6,6 +6,7 @@ its mark is written, after its data: a run killed in between computes it again.
 
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,9 @@ class Store:
             group.create_array(MARKS, **marks, compressors=None, dimension_names=(MARKS,))
             # Last: a store without its call is one whose making was interrupted.
             group.attrs.update({"call": json.dumps(call), "description": description})
+            with warnings.catch_warnings():  # zarr notes that its third format has no standard for this yet
+                warnings.simplefilter("ignore")
+                zarr.consolidate_metadata(group.store)  # xarray opens the store faster, and without a warning
         except OSError as error:
             raise self._unusable(error) from error
         self.group = group

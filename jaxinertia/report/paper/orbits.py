@@ -51,7 +51,7 @@ def landscape(quick: bool) -> Findings:
     free, damped = run(0.0), run(0.2)
     fig, (left, right) = style.figure(2, width=style.PAGE, height=2.9)
     for ax, traj, title in ((left, free, r"$\gamma = 0$"), (right, damped, r"$\gamma = 0.2$")):
-        plots.landscape(traj, bowl, ax)
+        plots.landscape(traj, ax, potential=bowl)
         ax.set_title(title)
     gap = largest(free.position[:, -1] - free.position[:, 0])
     closed = Check("distance from the start after 2 pi, frequencies 1 and 2", 0.0, gap, CLOSED, "sixth order")

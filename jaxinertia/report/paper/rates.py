@@ -49,7 +49,7 @@ def measure(quick: bool) -> Findings:
     )
     fig, (ax,) = style.figure(1, width=style.COLUMN, height=2.6)
     ax.plot([0, 4], [0, 4], color=style.RED, ls="--", lw=1, label=r"paper, rate $= \gamma$")
-    plots.decay_rates(runs, GAMMAS, ax, stiffness=1.0, window=WINDOW)
+    plots.decay_rates(runs, ax, gamma=GAMMAS, stiffness=1.0, window=WINDOW)
     ax.text(2.05, 0.1, "critical", fontsize=7, color=style.GREY)
     ax.set(ylim=(0, 3))
     return Findings([claim], "fig3_decay_rates", fig)

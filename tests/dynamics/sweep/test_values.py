@@ -1,5 +1,6 @@
 """A sweep is the plain loop over its points, whatever the chunks; its statistics are those of all values."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -182,6 +183,44 @@ def test_save_and_load(tmp_path):
         ji.Sweep.load(tmp_path / "missing.npz")
 
 
+def test_trajectories_come_back_as_such(tmp_path):
+    def run(gamma):
+        return ji.simulate(ji.System(ji.potentials.Duffing(), gamma), np.linspace(0, 1, 4), 1.0, dt=0.1)
+
+    runs = ji.sweep(run, {"gamma": GAMMAS})
+    loaded = ji.Sweep.load(runs.save(tmp_path / "runs"))
+    assert isinstance(loaded.values, ji.Trajectory)
+    np.testing.assert_array_equal(loaded.values.inertia, runs.values.inertia)
+    np.testing.assert_array_equal(loaded.values.balance.friction, runs.values.balance.friction)
+
+
+@pytest.mark.parametrize("fails", ["max_steps", "negative gamma", "backwards"])
+def test_one_bad_point_is_nan_also_in_diffrax_and_with_traced_times(fails):
+    """An escape to infinity that exhausts the steps; a damping and a time that make no sense."""
+    adaptive = dict(solver=diffrax.Tsit5(), stepsize_controller=diffrax.PIDController(1e-6, 1e-6))
+
+    def final(x):
+        if fails == "max_steps":
+            system = ji.System(lambda q: -(q**4))
+            return ji.simulate(system, np.linspace(0, 5, 3), x, max_steps=100, **adaptive).inertia[-1]
+        if fails == "negative gamma":
+            system = ji.System(ji.potentials.Quadratic(), damping=1 - x)
+            return ji.simulate(system, np.linspace(0, 5, 3), 1.0, **adaptive).inertia[-1]
+        times = (1.5 - x) * jnp.arange(3.0)
+        return ji.simulate(ji.System(ji.potentials.Quadratic()), times, 1.0, substeps=10).inertia[-1]
+
+    runs = ji.sweep(final, {"x": np.array([0.01, 2.0])})
+    assert np.isfinite(runs.values).tolist() == [True, False]
+    assert runs.failures == [{"x": 2.0}]
+
+
+def test_a_sketch_says_infinite_beyond_its_range():
+    values = np.array([1.0, 2.0, 3e9, -4e12])
+    runs = ji.sweep(lambda x: x, {"x": values}, reduce={"x": ji.reductions.Quantiles((0.0, 0.4, 1.0))})
+    assert runs.values["quantiles"][[0, 2]].tolist() == [-np.inf, np.inf]
+    assert runs.values["quantiles"][1] == pytest.approx(1.0, rel=0.01)
+
+
 BAD = {
     "no axes": (lambda: ji.sweep(energy, {}), "axes = {}"),
     "empty axis": (lambda: ji.sweep(energy, {"gamma": []}), r"axes\['gamma'\]"),
@@ -197,6 +236,24 @@ BAD = {
     "unknown statistic": (lambda: ji.sweep(energy, {"gamma": [1.0], "q0": [1.0]}, reduce={"q0": "mode"}), "'mode'"),
     "edges": (lambda: ji.reductions.Histogram((1.0, 0.0)), "edges = "),
     "probabilities": (lambda: ji.reductions.Quantiles((1.5,)), "probabilities = "),
+    "same name twice": (
+        lambda: ji.sweep(energy, {"gamma": [1.0], "q0": [1.0]}, reduce={"q0": (ji.reductions.Quantiles(0.5),) * 2}),
+        "a name= of its own",
+    ),
+    "no statistic": (lambda: ji.sweep(energy, {"gamma": [1.0], "q0": [1.0]}, reduce={"q0": ()}), "at least one"),
+    "complex": (lambda: ji.sweep(lambda a: a * 1j, {"a": [1.0]}, reduce={"a": "mean"}), "complex"),
+    "range of a sketch": (lambda: ji.reductions.Quantiles(0.5, smallest=0.0), "smallest = 0.0"),
+    "ragged": (lambda: ji.sweep(energy, {"gamma": [[1.0], [1.0, 2.0]]}), "different lengths"),
+    "text axis": (lambda: ji.sweep(energy, {"gamma": ["a"]}), "must be numbers"),
+    "key as an axis": (lambda: ji.sweep(lambda key: key, {"key": [1.0]}, key=jax.random.key(0)), "rename the axis"),
+    "key": (lambda: ji.sweep(energy, {"gamma": [1.0], "q0": [1.0]}, key=0), "key = 0"),
+    "store": (lambda: ji.sweep(energy, {"gamma": [1.0], "q0": [1.0]}, store=3), "store = 3"),
+    "no devices": (lambda: ji.sweep(energy, {"gamma": [1.0], "q0": [1.0]}, devices=[]), r"devices = \[\]"),
+    "device": (lambda: ji.sweep(energy, {"gamma": [1.0], "q0": [1.0]}, devices="cpu"), "devices = 'cpu'"),
+    "text chunk size": (lambda: ji.sweep(energy, {"gamma": [1.0], "q0": [1.0]}, chunk_size="a"), "chunk_size = 'a'"),
+    "name of an axis": (lambda: ji.sweep(lambda a: {"a": a}, {"a": [1.0]}).to_xarray(), "rename them"),
+    "name of an axis, stored": (lambda: ji.sweep(lambda a: {"a": a}, {"a": [1.0]}, store="x.zarr"), "rename them"),
+    "nowhere to save": (lambda: ji.sweep(lambda a: a, {"a": [1.0]}).save("/nowhere/runs"), "cannot be written"),
     "relative error": (lambda: ji.reductions.Quantiles((0.5,), relative_error=2.0), "relative_error = 2.0"),
 }
 
