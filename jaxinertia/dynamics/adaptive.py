@@ -13,6 +13,7 @@ from .._checks import bad_values_are_nan, check_step
 from .._types import Key
 from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
+from ..physics.noise import White
 from ..physics.system import System
 from .grid import check_times, count_steps
 from .phase import Phase, start
@@ -67,14 +68,13 @@ def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Ke
         max_steps = options.max_steps or DEFAULT_MAX_STEPS
     if system.noise is not None and path is None:
         path = _tree_path(solver, host, dt, momentum, key)
+    first = start(system, position, momentum, key)
     throw = not bad_values_are_nan()  # in a sweep, a point that diffrax gives up on is NaN
-    settings = (solver, path, controller, dt0, max_steps, options, throw)
-    return _solve(system, jnp.asarray(host), position, momentum, *settings)
+    return _solve(system, jnp.asarray(host), first, solver, path, controller, dt0, max_steps, options, throw)
 
 
 @eqx.filter_jit
-def _solve(system, ts, position, momentum, solver, path, controller, dt0, max_steps, options: Options, throw: bool):
-    first = start(system, position, momentum)
+def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, options: Options, throw: bool):
     adjoint = {} if options.adjoint is None else {"adjoint": options.adjoint}
     solution = diffrax.diffeqsolve(
         terms(system, path),
@@ -92,12 +92,12 @@ def _solve(system, ts, position, momentum, solver, path, controller, dt0, max_st
         **adjoint,
     )
     # Times in float64 may have promoted a float32 state.
-    phase = _tree.cast(solution.ys[0], _tree.dtype(position))
+    phase = _tree.cast(solution.ys[0], _tree.dtype(first.position))
     event_time = None if options.event is None else solution.ts[1][0]
     if options.event is not None or not throw:  # diffrax marks rows that it did not reach with inf
         phase = jax.tree.map(lambda y: jnp.where(jnp.isinf(y), jnp.nan, y), phase)
     kinetic, potential = jax.lax.map(lambda y: kinetic_and_potential(system, y.position, y.momentum), phase)
-    by_remainder = system.noise is not None and not isinstance(solver, Splitting)
+    by_remainder = isinstance(system.noise, White) and not isinstance(solver, Splitting)
     noise = None if by_remainder else phase.noise
     balance = close(kinetic + potential, phase.friction, noise, phase.work, noise_is_remainder=by_remainder)
     return phase.position, phase.momentum, kinetic, potential, balance, event_time

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
 from .. import _tree
 from .._types import Position, Scalar
+from ..physics.colored import Pushed, colored_relaxation
+from ..physics.noise import Colored
 from ..physics.relaxation import AbstractRelaxation, relaxation
 from ..physics.system import System
 from .phase import Phase
 from .stages import Stage
 
-Increment = Callable[[Stage], Position]
+Increment = Callable[[Stage], Any]  # shaped like what O acts on
 Maps: TypeAlias = dict[tuple[str, float], AbstractRelaxation]
 
 
@@ -38,11 +40,19 @@ class Point(NamedTuple):
     losses: Scalar
     exchange: Scalar | None
     work: Scalar | None
+    push: Position | None = None
+
+    @property
+    def relaxing(self) -> Any:
+        """What O acts on: the momentum, and a random force that has a memory."""
+        return self.momentum if self.push is None else Pushed(self.momentum, self.push)
 
 
 def relaxations(system: System, stages: Sequence[Stage], h: Scalar, momentum: Position) -> Maps:
     """The exact O map of each distinct flow, computed once per h."""
     flows = dict.fromkeys(stage.flow for stage in stages if stage.kind in "OGK")
+    if isinstance(system.noise, Colored):
+        return {flow: colored_relaxation(system.damping, system.noise, flow[1] * h, momentum) for flow in flows}
     maps = {flow: relaxation(system.damping, system.noise, flow[1] * h, momentum) for flow in flows}
     return {flow: only.between_kicks() if flow[0] == "K" else only for flow, only in maps.items()}
 
@@ -51,7 +61,7 @@ def open_account(phase: Phase) -> Point:
     """Start a run from a phase with empty accounts."""
     zero = jnp.zeros_like(phase.friction)
     blank = [None if account is None else zero for account in (phase.noise, phase.work)]
-    return Point(phase.position, phase.momentum, zero, *blank)
+    return Point(phase.position, phase.momentum, zero, *blank, phase.push)
 
 
 def settle(phase: Phase, point: Point, maps: Maps, stages: Sequence[Stage], times: int = 1) -> Phase:
@@ -63,7 +73,7 @@ def settle(phase: Phase, point: Point, maps: Maps, stages: Sequence[Stage], time
         friction = maps[flows[0]].friction(point.losses, count)
     noise = None if phase.noise is None or point.exchange is None else phase.noise + point.exchange - friction
     work = None if phase.work is None or point.work is None else phase.work + point.work
-    return Phase(point.position, point.momentum, phase.friction + friction, noise, work)
+    return Phase(point.position, point.momentum, phase.friction + friction, noise, work, point.push)
 
 
 def _booked(stages: Sequence[Stage]) -> list[tuple[str, float]]:
@@ -92,7 +102,7 @@ def advance(
         elif stage.kind == "O":
             point = _relax(system, stage, clock, point, increment)
         else:
-            point = _book(bare, stage, clock, point, point.momentum)
+            point = _book(bare, stage, clock, point, point.relaxing)
     return point, gradient
 
 
@@ -139,9 +149,10 @@ def _book(bare, stage, clock, point, momentum):
 
 def _relax(system, stage, clock, point, increment):
     flow = clock.relaxations[stage.flow]
-    momentum = flow(point.momentum, None if increment is None else increment(stage))
+    relaxed = flow(point.relaxing, None if increment is None else increment(stage))
+    momentum, push = relaxed if isinstance(relaxed, Pushed) else (relaxed, None)
     exchange = point.exchange
     if exchange is not None:
         change = system.kinetic.energy(momentum) - system.kinetic.energy(point.momentum)
         exchange = exchange + change
-    return point._replace(momentum=momentum, exchange=exchange)
+    return point._replace(momentum=momentum, push=push, exchange=exchange)

@@ -11,12 +11,14 @@ from .. import _tree
 from .._types import Key
 from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
+from ..physics.noise import Colored, White
 from ..physics.system import System
 from . import brownian
 from .advance import Clock, advance, open_account, relaxations, settle
 from .grid import Grid
-from .phase import start
-from .scan import PLAIN, checkpointed_scan
+from .phase import Phase, start
+from .random_numbers import RandomNumbers
+from .scan import PLAIN, checkpointed_scan, longest_block
 from .splitting import Splitting
 from .stages import Run, cut_before_drift, without_relaxation
 
@@ -35,10 +37,10 @@ def run(system: System, grid: Grid, position, momentum, solver: Splitting, key: 
 
 @eqx.filter_jit
 def _integrate(system, grid, position, momentum, schedule: Run, key, path, ends):
-    row = _row(system, grid, schedule, momentum, key, path)
+    first = start(system, position, momentum, key)
+    row = _row(system, grid, schedule, first, key, path)
     if grid.steps > PLAIN:  # else reverse mode would remember a block for every row
         row = jax.checkpoint(row, prevent_cse=False)
-    first = start(system, position, momentum)
     gradient = system.gradient(position) if schedule.hands_gradient_on else None
     xs = (jnp.arange(grid.rows), grid.starts, None if grid.h.ndim == 0 else grid.h)
     _, rows = checkpointed_scan(row, (first, gradient), xs, grid.rows)
@@ -52,13 +54,12 @@ def _integrate(system, grid, position, momentum, schedule: Run, key, path, ends)
     return phase.position, phase.momentum, kinetic, potential, balance
 
 
-def _row(system: System, grid: Grid, schedule: Run, momentum, key, path):
+def _row(system: System, grid: Grid, schedule: Run, first: Phase, key, path):
     """The scan's body: one row of steps, from one saved state to the next."""
-    dtype = _tree.dtype(momentum)
+    momentum, dtype = first.momentum, _tree.dtype(first.momentum)
     stages = schedule.opening + schedule.turn + schedule.closing
-    draws = 1 + max(stage.draw for stage in stages)
-    draw_from = _source(key, path, grid.ts[-1], draws, momentum)
     turns = grid.steps - 1
+    noise = _Noise(system, schedule, open_account(first).relaxing, key, path, grid.ts[-1], longest_block(turns))
     # K reads the momentum before it, which XLA then copies: once for two turns.
     unroll = 2 if any(stage.kind == "K" for stage in schedule.turn) else 1
     numbered = system.noise is not None or system.force is not None
@@ -75,21 +76,30 @@ def _row(system: System, grid: Grid, schedule: Run, momentum, key, path):
         h = grid.h if h is None else h
         maps = maps_for(jnp.asarray(h, dtype)) if shared is None else shared
 
-        def section(stages, point, gradient, i):
-            start = t + i * h
-            clock = Clock(jnp.asarray(start, dtype), jnp.asarray(h, dtype), maps)
-            increment = draw_from(number * grid.steps + i, start, h)
+        def section(stages, point, gradient, i, drawn=None):
+            begin, step = t + i * h, jnp.asarray(h, dtype)
+            clock = Clock(jnp.asarray(begin, dtype), step, maps)
+            increment = noise.increment(stages, number * grid.steps + i, begin, h, step, drawn)
             return advance(system, stages, clock, point, gradient, increment)
 
-        def turn(point, i):
-            return section(schedule.turn, point, None, i)[0], None
+        def turn(point, x):
+            i, drawn = x
+            return section(schedule.turn, point, None, i, drawn)[0], None
+
+        def prepare(index):
+            return index, noise.ahead(number * grid.steps + index[0], len(index))
 
         point, _ = section(schedule.opening, open_account(phase), gradient, 0)
         phase = settle(phase, point, maps, schedule.opening)
         if turns:
-            index = jnp.arange(turns) if numbered else None
-            turn = turn if numbered else partial(_ignore_index, turn)
-            point, _ = checkpointed_scan(turn, open_account(phase), index, turns, unroll)
+            point, _ = checkpointed_scan(
+                turn if numbered else partial(_ignore_index, turn),
+                open_account(phase),
+                jnp.arange(turns) if numbered else None,
+                turns,
+                unroll,
+                prepare if numbered else None,
+            )
             phase = settle(phase, point, maps, schedule.turn, turns)
         point, gradient = section(schedule.closing, open_account(phase), None, turns)
         phase = settle(phase, point, maps, schedule.closing)
@@ -100,17 +110,37 @@ def _row(system: System, grid: Grid, schedule: Run, momentum, key, path):
 
 
 def _ignore_index(turn, point, _):
-    return turn(point, 0)
+    return turn(point, (0, None))
 
 
-def _source(key, path, last, draws, like):
-    """Where a step's Brownian increments come from."""
+AHEAD = 2**16  # random numbers of one run that are drawn together: more would not stay in the cache
 
-    def draw_from(step, t, h):
-        if path is not None:
-            return brownian.from_path(path.evaluate, t, h, last)
-        if key is not None:
-            return brownian.from_key(key, step, draws, jnp.asarray(h, _tree.dtype(like)), like)
+
+class _Noise:
+    """Where a row's Brownian increments come from."""
+
+    def __init__(self, system, schedule, like, key, path, last, block):
+        stages = schedule.opening + schedule.turn + schedule.closing
+        draws = 1 + max(stage.draw for stage in stages)
+        self.path, self.last, self.like, self.turn = path, last, like, schedule.turn
+        self.remembered = isinstance(system.noise, Colored)
+        law = system.noise.law if isinstance(system.noise, White) else "gaussian"
+        self.source = None if key is None or path is not None else RandomNumbers(key, draws, law)
+        self.early = self.source is not None and block * draws * _tree.size(like) <= AHEAD
+
+    def ahead(self, first, count):
+        """What `count` turns will draw, if that is little enough."""
+        if self.early:
+            return brownian.numbers(self.source, self.turn, first, count, self.like)
         return None
 
-    return draw_from
+    def increment(self, stages, number, t, h, step, drawn):
+        """The increments of one step of length h at t, as a function of the stage."""
+        if self.path is not None:
+            return brownian.from_path(self.path.evaluate, t, h, self.last, self.remembered)
+        if self.source is None:
+            return None
+        if drawn is None:
+            drawn = brownian.numbers(self.source, stages, number, 1, self.like)
+            drawn = jax.tree.map(lambda x: x[0], drawn)
+        return brownian.from_numbers(drawn, step)

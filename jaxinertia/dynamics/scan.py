@@ -15,16 +15,28 @@ PLAIN = 128  # up to this many steps, remembering all costs little
 
 
 def checkpointed_scan(
-    body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, length: int, unroll: int = 1
+    body: Callable[[Any, Any], tuple[Any, Any]],
+    carry: Any,
+    xs: Any,
+    length: int,
+    unroll: int = 1,
+    prepare: Callable[[Any], Any] | None = None,
 ) -> tuple[Any, Any]:
-    """`jax.lax.scan`, checkpointed in blocks where it is long."""
+    """`jax.lax.scan`, checkpointed in blocks where it is long.
+
+    `prepare`, if given, makes the body's xs from those of a whole block: what many steps need is computed together.
+    """
+
+    def scan(carry, xs, length, unroll):
+        return jax.lax.scan(body, carry, xs if prepare is None else prepare(xs), length, unroll=unroll)
+
     if length <= PLAIN:
-        return jax.lax.scan(body, carry, xs, length, unroll=min(unroll, max(length, 1)))
+        return scan(carry, xs, length, min(unroll, max(length, 1)))
     block = _block(length)
     count, tail = divmod(length, block)
 
     def run_block(carry, x):
-        return jax.lax.scan(body, carry, x, block, unroll=unroll)
+        return scan(carry, x, block, unroll)
 
     # prevent_cse is for code outside a scan; inside one it only adds barriers.
     run_block = jax.checkpoint(run_block, prevent_cse=False)
@@ -32,9 +44,14 @@ def checkpointed_scan(
     carry, ys = jax.lax.scan(run_block, carry, head, count)
     ys = jax.tree.map(lambda y: y.reshape(count * block, *y.shape[2:]), ys)
     if tail:
-        carry, last = jax.lax.scan(body, carry, jax.tree.map(lambda x: x[count * block :], xs), tail, unroll=1)
+        carry, last = scan(carry, jax.tree.map(lambda x: x[count * block :], xs), tail, 1)
         ys = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), ys, last)
     return carry, ys
+
+
+def longest_block(length: int) -> int:
+    """The most steps that `prepare` sees at once."""
+    return length if length <= PLAIN else max(_block(length), length % _block(length))
 
 
 def _block(length: int) -> int:

@@ -73,7 +73,7 @@ def simulate(
     solver = Splitting("BAOAB") if solver is None else solver
     if isinstance(solver, Splitting):
         position = solver.check(system, position)
-    _check_noise(system, key, path)
+    _check_noise(system, key, path, solver)
     options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
     adaptive.check(options, solver)
     if isinstance(solver, Splitting) and not options.any_given:
@@ -95,7 +95,11 @@ def _check_arguments(system, solver):
         raise ValueError(f"solver must be a ji.solvers.Splitting or a diffrax solver, got {solver!r}")
 
 
-def _check_noise(system, key, path):
+def _check_noise(system, key, path, solver):
+    if getattr(system.noise, "law", "gaussian") != "gaussian" and (path is not None or not isinstance(solver, Splitting)):
+        raise ValueError(
+            f"noise law = {system.noise.law!r} has no paths: run it with a Splitting and a key, or use law='gaussian'"
+        )
     if not system.is_quiet and key is None and path is None:
         raise ValueError("key is None, but the system has noise: pass key=jax.random.key(0), or path=")
     if key is not None and path is not None:

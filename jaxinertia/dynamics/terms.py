@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from .. import _tree
 from .._types import Position
+from ..physics.noise import Colored
 from ..physics.shapes import Coefficient, match
 from ..physics.system import System
 from .phase import Phase
@@ -48,12 +49,16 @@ def _drift(t: Any, y: Phase, system: System) -> Phase:
         force = system.drive(t, y.position)
         momentum = jax.tree.map(jnp.add, momentum, force)
         work = _tree.dot(force, velocity)
-    noise = None if y.noise is None else jnp.zeros_like(y.noise)
-    return Phase(velocity, momentum, -_tree.dot(velocity, drag), noise, work)
+    noise, push = None if y.noise is None else jnp.zeros_like(y.noise), None
+    if isinstance(system.noise, Colored):  # a force like any other: its power can be integrated
+        momentum = jax.tree.map(jnp.add, momentum, y.push)
+        noise = _tree.dot(y.push, velocity)
+        push = jax.tree.map(lambda x: -x / system.noise.tau, y.push)
+    return Phase(velocity, momentum, -_tree.dot(velocity, drag), noise, work, push)
 
 
 class Kick(diffrax.AbstractTerm):
-    """dW -> (0, sigma dW, 0): additive noise on the momentum.
+    """dW -> (0, sigma dW, 0): additive noise on the momentum, or on a coloured noise's force.
 
     diffrax's own `ControlTerm` would take sigma as a linear operator. Its stochastic Runge-Kutta methods map over
     what `vf` returns and scale it, so that it has to be arrays alone.
@@ -64,20 +69,24 @@ class Kick(diffrax.AbstractTerm):
     def vf(self, t: Any, y: Phase, args: System) -> "Amplitude":
         assert args.noise is not None  # `terms` gives this term to noisy systems only
         sigma = match("noise sigma", args.noise.sigma, y.momentum)
-        still = eqx.tree_at(lambda y: y.momentum, jax.tree.map(jnp.zeros_like, y), None)
-        return Amplitude(sigma.value, sigma.matrix, still)
+        value, driven = sigma.value, "momentum"
+        if isinstance(args.noise, Colored):
+            value, driven = jax.tree.map(lambda s: s * jnp.sqrt(2 / args.noise.tau), value), "push"
+        still = eqx.tree_at(lambda y: getattr(y, driven), jax.tree.map(jnp.zeros_like, y), None)
+        return Amplitude(value, sigma.matrix, driven, still)
 
     def contr(self, t0: Any, t1: Any, **kwargs: Any) -> Any:
         return self.path.evaluate(t0, t1, **kwargs)
 
     def prod(self, vf: "Amplitude", control: Position) -> Phase:
-        momentum = Coefficient(vf.sigma, vf.matrix, uniform=False).times(control)
-        return eqx.tree_at(lambda y: y.momentum, vf.still, momentum, is_leaf=lambda x: x is None)
+        push = Coefficient(vf.sigma, vf.matrix, uniform=False).times(control)
+        return eqx.tree_at(lambda y: getattr(y, vf.driven), vf.still, push, is_leaf=lambda x: x is None)
 
 
 class Amplitude(eqx.Module):
-    """sigma, laid out for the momentum, and the zeros for all that noise does not touch."""
+    """sigma, laid out for the field of Phase that it drives, and the zeros for all that noise does not touch."""
 
     sigma: Position
     matrix: bool = eqx.field(static=True)
+    driven: str = eqx.field(static=True)
     still: Phase

@@ -12,6 +12,7 @@ with loss(p) = K(p) - K(e^{-Gamma h} p) and heat = tr(sigma sigma^T) h / 2 - tr(
 
 import abc
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -22,47 +23,55 @@ from jaxtyping import Array, Float
 from .._tree import dot, sum_leaves
 from .._types import Position, Scalar
 from .damping import Linear
+from .linear_flow import cholesky, linear_flow
 from .noise import White
 from .shapes import Coefficient, match
 
 
 class AbstractRelaxation(eqx.Module):
-    """The O sub-flow over one fixed time, with what it takes from the kinetic energy."""
+    """The O sub-flow over one fixed time, with what it takes from the kinetic energy.
+
+    It acts on the momentum, and on a random force that has a memory (see `colored.Pushed`).
+    """
 
     @abc.abstractmethod
-    def __call__(self, momentum: Position, increment: Position | None) -> Position:
+    def __call__(self, momentum: Any, increment: Any) -> Any:
         """The momentum after the relaxation, driven by the Brownian increment W(t+h) - W(t)."""
 
     @abc.abstractmethod
-    def travel(self, momentum: Position, h: Scalar) -> Position:
-        """How far the relaxed momentum, without noise, goes in the time h."""
-
-    @abc.abstractmethod
-    def between_kicks(self) -> "AbstractRelaxation":
-        """The same map, whose `loss` takes p0 + p1 around two equal kicks instead of the momentum between them.
-
-        Whatever the kick, p0 + p1 = (1 + e^{-Gamma h}) p between them.
-        """
-
-    @abc.abstractmethod
-    def loss(self, momentum: Position) -> Scalar:
-        """Proportional to K(p) - K(e^{-Gamma h} p); `friction` knows the factor."""
+    def loss(self, momentum: Any) -> Scalar:
+        """Proportional to the expected dissipation without noise; `friction` knows the factor."""
 
     @abc.abstractmethod
     def friction(self, losses: Scalar, count: int) -> Scalar:
         """The booked friction of `count` relaxations whose `loss` values sum to `losses`."""
 
 
-def relaxation(damping: Linear, noise: White | None, h: Scalar, momentum: Position) -> AbstractRelaxation:
+class AbstractMemoryless(AbstractRelaxation):
+    """A relaxation of the momentum alone, which without noise joins with the drifts and kicks beside it."""
+
+    @abc.abstractmethod
+    def travel(self, momentum: Position, h: Scalar) -> Position:
+        """How far the relaxed momentum, without noise, goes in the time h."""
+
+    @abc.abstractmethod
+    def between_kicks(self) -> "AbstractMemoryless":
+        """The same map, whose `loss` takes p0 + p1 around two equal kicks instead of the momentum between them.
+
+        Whatever the kick, p0 + p1 = (1 + e^{-Gamma h}) p between them.
+        """
+
+
+def relaxation(damping: Linear, noise: White | None, h: Scalar, momentum: Position) -> AbstractMemoryless:
     """The exact map for this damping and noise over the time h, laid out for this momentum."""
     gamma = match("damping gamma", damping.gamma, momentum)
     sigma = None if noise is None else match("noise sigma", noise.sigma, momentum)
     if gamma.matrix or (sigma is not None and sigma.matrix):
-        return _matrix(_as_matrix(gamma, momentum), sigma and _as_matrix(sigma, momentum), h)
+        return _matrix(as_matrix(gamma, momentum), sigma and as_matrix(sigma, momentum), h)
     return _componentwise(gamma, sigma, h, momentum)
 
 
-class Componentwise(AbstractRelaxation):
+class Componentwise(AbstractMemoryless):
     """Every component decays on its own: p_i -> e^{-gamma_i h} p_i + sigma_i sqrt(phi(2 gamma_i h)) dW_i."""
 
     decay: Position
@@ -113,7 +122,7 @@ def _componentwise(gamma: Coefficient, sigma: Coefficient | None, h, momentum):
     return Componentwise(decay, amplitude, lost, heat, gamma.uniform)
 
 
-class Matrix(AbstractRelaxation):
+class Matrix(AbstractMemoryless):
     """A matrix Gamma or sigma couples the components: p -> E p + S dW, with E = e^{-Gamma h}, S S^T h = C."""
 
     decay: jax.Array
@@ -142,42 +151,12 @@ class Matrix(AbstractRelaxation):
 
 
 def _matrix(gamma, sigma, h):
-    decay, lost = _decay_and_integral(gamma, 2 * gamma, h)  # int e^{-Gamma s} 2 Gamma e^{-Gamma s} ds = I - E^T E
+    decay, lost, _ = linear_flow(-gamma, 2 * gamma, h)  # int e^{-Gamma s} 2 Gamma e^{-Gamma s} ds = I - E^T E
     if sigma is None:
         return Matrix(decay, None, lost, jnp.zeros((), gamma.dtype))
-    rate = sigma @ sigma.T
-    _, covariance = _decay_and_integral(gamma, rate, h)
-    heat = (jnp.trace(rate) * h - jnp.trace(covariance)) / 2
+    _, covariance, integral = linear_flow(-gamma, sigma @ sigma.T, h)
+    heat = jnp.sum(gamma * integral)  # int tr(Gamma C(s)) ds
     return Matrix(decay, _root_along(covariance / h, sigma), lost, heat)
-
-
-_DOUBLINGS = 30  # |Gamma| h up to 2^29
-_SERIES = 18  # with |Gamma| s <= 1/2, the terms fall below 1e-17
-
-
-def _decay_and_integral(gamma, rate, h):
-    """E = e^{-Gamma h} and C = int_0^h e^{-Gamma s} Q e^{-Gamma s} ds, for symmetric Gamma.
-
-    Both by their series over a short time s, then C(2s) = E C E + C and E(2s) = E^2. That is stable for stiff Gamma,
-    where Van Loan's block exponential holds e^{+Gamma h}, exact to rounding for small h, and has derivatives where
-    eigenvalues repeat, which eigenvectors have not.
-    """
-    size = jax.lax.stop_gradient(jnp.max(jnp.sum(jnp.abs(gamma), axis=0)) * jnp.abs(h))
-    doublings = jnp.clip(jnp.ceil(jnp.log2(jnp.maximum(2 * size, 1.0))), 0, _DOUBLINGS)
-    s = h / 2**doublings
-    decay = term = jnp.eye(len(gamma), dtype=gamma.dtype)
-    integral = piece = rate * s
-    for k in range(1, _SERIES):
-        term = -(gamma @ term) * s / k
-        piece = -(gamma @ piece + piece @ gamma) * s / (k + 1)
-        decay, integral = decay + term, integral + piece
-
-    def double(i, both):
-        decay, integral = both
-        longer = (decay @ decay, decay @ integral @ decay + integral)
-        return jax.tree.map(lambda new, old: jnp.where(i < doublings, new, old), longer, both)
-
-    return jax.lax.fori_loop(0, _DOUBLINGS, double, (decay, integral))
 
 
 def _root_along(covariance, sigma):
@@ -192,27 +171,11 @@ def _root_along(covariance, sigma):
     # A singular sigma's decomposition has no derivative; any fixed rotation gives the same law.
     smooth, _ = jnp.linalg.qr(jnp.where(singular, jnp.eye(len(sigma), dtype=sigma.dtype), sigma.T))
     signs = jnp.where(jnp.diag(r) < 0, -1.0, 1.0).astype(sigma.dtype)
-    return _cholesky(covariance) @ (jnp.where(singular, q, smooth) * signs).T
+    return cholesky(covariance) @ (jnp.where(singular, q, smooth) * signs).T
 
 
-def _cholesky(matrix):
-    """Lower Cholesky factor of a positive semi-definite matrix: a column without variance becomes zero."""
-    d = len(matrix)
-    floor = d * jnp.finfo(matrix.dtype).eps * jnp.max(jnp.abs(matrix))
-
-    def column(j, factor):
-        row = jnp.where(jnp.arange(d) < j, factor[j], 0.0)
-        rest = matrix[:, j] - factor @ row
-        pivot = rest[j]
-        alive = pivot > floor
-        scaled = rest / jnp.sqrt(jnp.where(alive, pivot, 1.0))
-        keep = alive & (jnp.arange(d) >= j)
-        return factor.at[:, j].set(jnp.where(keep, scaled, 0.0))
-
-    return jax.lax.fori_loop(0, d, column, jnp.zeros_like(matrix))
-
-
-def _as_matrix(coefficient: Coefficient, momentum: Position):
+def as_matrix(coefficient: Coefficient, momentum: Position) -> Float[Array, "d d"]:
+    """gamma or sigma of a one-dimensional momentum as a (d, d) array."""
     if coefficient.matrix:
         return coefficient.value
     ones = jax.tree.map(jnp.ones_like, momentum)

@@ -13,7 +13,7 @@ from .._checks import as_float, is_traced, is_zero
 from .._types import ArrayLike, Position, Scalar
 from .damping import Linear
 from .kinetic import AbstractKinetic, Euclidean
-from .noise import White
+from .noise import AbstractNoise, White
 from .potentials import Rejoined, as_module
 from .shapes import check_damping, fits, match
 
@@ -26,7 +26,7 @@ class System(eqx.Module):
     Arguments:
         potential: L, any callable from a position (a pytree of float arrays) to a scalar.
         damping: gamma >= 0 in units of one over time, as a number, an array or a pytree (see `damping.Linear`).
-        noise: sigma, as a number or an array (see `noise.White`), or None.
+        noise: sigma, as a number or an array (see `noise.White`), a `noise.Colored`, or None.
         kinetic: K; None means `kinetic.Euclidean()`, with which momentum is velocity.
         force: F, a callable from the time to a pytree like the position, or None.
 
@@ -42,7 +42,7 @@ class System(eqx.Module):
 
     potential: Callable
     damping: Linear
-    noise: White | None
+    noise: AbstractNoise | None
     kinetic: AbstractKinetic
     force: Callable | None
 
@@ -62,7 +62,7 @@ class System(eqx.Module):
             raise ValueError(f"kinetic must be a ji.kinetic energy, got {kinetic!r}; pass ji.kinetic.Euclidean()")
         self.potential = as_module(potential)
         self.damping = damping if isinstance(damping, Linear) else Linear(damping)
-        self.noise = noise if isinstance(noise, White) or noise is None else White(noise)
+        self.noise = noise if isinstance(noise, AbstractNoise) or noise is None else White(noise)
         self.kinetic = Euclidean() if kinetic is None else kinetic
         self.force = None if force is None else as_module(force)
 
@@ -86,7 +86,7 @@ class System(eqx.Module):
     @property
     def is_quiet(self) -> bool:
         """Whether there is no noise, or sigma is known, now, to be zero."""
-        return self.noise is None or is_zero(self.noise.sigma)
+        return self.noise is None or self.noise.is_zero
 
 
 def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System, Position, Position, Any]:
