@@ -12,6 +12,8 @@ Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, Parallel random numb
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -56,24 +58,54 @@ class RandomNumbers(eqx.Module):
         size, done, numbers = _tree.size(like), draw * _tree.size(like), []
         if self.draws * size >= 2**32:
             raise ValueError(f"position has {size:,} components, more than random numbers can be counted for")
-        make = _gaussian if self.law == "gaussian" else _three_point
+        first = jnp.asarray(first, jnp.uint32)
         for leaf in leaves:
-            component = done + jnp.arange(leaf.size, dtype=jnp.uint32)
-            numbers.append(make(self.seed, jnp.asarray(first, jnp.uint32), count, component, leaf))
+            like_leaf = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+            make = partial(_LAWS[self.law], count=count, offset=done, like=like_leaf)
+            numbers.append(_points_last(make)(*self.seed, first))
             done += leaf.size
         return jax.tree.unflatten(structure, numbers)
 
 
-def _gaussian(seed, first, count, component, like):
+def _points_last(make: Callable[..., Array]) -> Callable[[Words, Words, Words], Array]:
+    """make(seed, first), which under vmap lays the points out along the last axis.
+
+    A loop over steps then reads whole rows. vmap by itself would put points first, and XLA transpose all numbers.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def numbers(seed0, seed1, first):
+        return make((seed0, seed1), first)
+
+    @numbers.def_vmap
+    def rule(size, batched, seed0, seed1, first):
+        *seeds_batched, first_batched = batched
+        if first_batched:  # points at different steps: no row to share
+            axes = tuple(0 if b else None for b in batched)
+            return jax.vmap(lambda a, b, first: make((a, b), first), axes)(seed0, seed1, first), True
+        pairs = zip((seed0, seed1), seeds_batched, strict=True)
+        last = [jnp.moveaxis(x, 0, -1) if b else jnp.broadcast_to(x[..., None], (*x.shape, size)) for x, b in pairs]
+        return jnp.moveaxis(numbers(*last, first), -1, 0), True
+
+    return numbers
+
+
+def _counters(leading: Words, offset: int, like: Array, seed: tuple[Words, Words]) -> tuple[Words, Words]:
+    """(step or group, component), against each other, the components shaped like the leaf, and the seeds."""
+    inner = (1,) * seed[0].ndim
+    component = (offset + jnp.arange(like.size, dtype=jnp.uint32)).reshape(*like.shape, *inner)
+    return leading.reshape(-1, *(1,) * component.ndim), component
+
+
+def _gaussian(seed, first, count, offset, like):
     step = first + jnp.arange(count, dtype=jnp.uint32)
-    high, low = threefry(seed, (step[:, None], component))
+    high, low = threefry(seed, _counters(step, offset, like, seed))
     if like.dtype == jnp.float64:  # 32 + 20 bits, exactly
         cell = high.astype(jnp.float64) * 2.0**20 + (low >> np.uint32(12)).astype(jnp.float64)
         x = (cell + 0.5) * 2.0**-51 - 1.0
     else:
         x = ((high >> np.uint32(9)).astype(jnp.float32) + 0.5) * np.float32(2.0**-22) - 1.0
-    normal = math.sqrt(2) * jax.lax.erf_inv(x)
-    return normal.astype(like.dtype).reshape(count, *like.shape)
+    return (math.sqrt(2) * jax.lax.erf_inv(x)).astype(like.dtype)
 
 
 _DIGITS = 4  # base 6, in a word of which 29 bits are used: times 6 it still fits
@@ -82,13 +114,19 @@ _POWERS = np.array([6**k for k in range(_DIGITS)], np.uint32)
 _SHARED = 2 * _DIGITS  # steps that share a counter
 
 
-def _three_point(seed, first, count, component, like):
+def _three_point(seed, first, count, offset, like):
     groups = (count + _SHARED - 2) // _SHARED + 1  # enough wherever `first` lies within its group
     group = first // np.uint32(_SHARED) + jnp.arange(groups, dtype=jnp.uint32)
-    words = jnp.stack(threefry(seed, (group[:, None], component)), axis=1)  # (groups, 2, components)
-    fraction = (words[:, :, None] * _POWERS[:, None]) & _MASK
-    digit = (fraction * np.uint32(6)) >> np.uint32(29)
-    digit = digit.reshape(groups * _SHARED, component.size)
-    digit = jax.lax.dynamic_slice_in_dim(digit, first % np.uint32(_SHARED), count)
-    side = (digit == 5).astype(like.dtype) - (digit == 0).astype(like.dtype)
-    return (side * math.sqrt(3)).astype(like.dtype).reshape(count, *like.shape)
+    words = jnp.stack(threefry(seed, _counters(group, offset, like, seed)), axis=1)
+
+    def eight(word):  # of one group; mapped, because XLA would fuse and hash again for every digit
+        powers = _POWERS.reshape(-1, *(1,) * (word.ndim - 1))
+        digit = (((word[:, None] * powers) & _MASK) * np.uint32(6)) >> np.uint32(29)
+        side = (digit == 5).astype(like.dtype) - (digit == 0).astype(like.dtype)
+        return (side * math.sqrt(3)).astype(like.dtype)
+
+    numbers = jax.lax.map(eight, words).reshape(groups * _SHARED, *words.shape[2:])
+    return jax.lax.dynamic_slice_in_dim(numbers, first % np.uint32(_SHARED), count)
+
+
+_LAWS = {"gaussian": _gaussian, "three-point": _three_point}
