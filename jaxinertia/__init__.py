@@ -4,12 +4,16 @@ import importlib
 from typing import Any
 
 from .dynamics import solvers as solvers
+from .dynamics.ensemble import Ensemble as Ensemble
+from .dynamics.ensemble import ensemble as ensemble
+from .dynamics.path import BrownianPath as BrownianPath
 from .dynamics.simulate import simulate as simulate
 from .dynamics.sweep import reductions as reductions
 from .dynamics.sweep.result import Sweep as Sweep
 from .dynamics.sweep.run import sweep as sweep
 from .dynamics.trajectory import Trajectory as Trajectory
 from .energy import analytic as analytic
+from .energy import fluctuations as fluctuations
 from .energy.balance import Balance as Balance
 from .energy.inertia import inertia as inertia
 from .energy.modified import modified_inertia as modified_inertia

@@ -15,6 +15,7 @@ from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
 from ..physics.noise import White
 from ..physics.system import System
+from . import langevin
 from .grid import check_times, count_steps
 from .phase import Phase, start
 from .splitting import Splitting
@@ -68,6 +69,8 @@ def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Ke
         max_steps = options.max_steps or DEFAULT_MAX_STEPS
     if system.noise is not None and path is None:
         path = _tree_path(solver, host, dt, momentum, key)
+    if isinstance(solver, langevin.SOLVERS):
+        langevin.check(system, position, options.event)
     first = start(system, position, momentum, key)
     throw = not bad_values_are_nan()  # in a sweep, a point that diffrax gives up on is NaN
     return _solve(system, jnp.asarray(host), first, solver, path, controller, dt0, max_steps, options, throw)
@@ -76,13 +79,14 @@ def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Ke
 @eqx.filter_jit
 def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, options: Options, throw: bool):
     adjoint = {} if options.adjoint is None else {"adjoint": options.adjoint}
+    bare = isinstance(solver, langevin.SOLVERS)  # carries the position and the momentum alone
     solution = diffrax.diffeqsolve(
-        terms(system, path),
+        langevin.langevin_terms(system, first.position, path) if bare else terms(system, path),
         solver,
         ts[0],
         ts[-1],
         dt0,
-        first,
+        (first.position, first.momentum) if bare else first,
         args=system,
         saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=ts), diffrax.SubSaveAt(t1=True)]),
         stepsize_controller=controller,
@@ -93,6 +97,10 @@ def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, o
     )
     # Times in float64 may have promoted a float32 state.
     phase = _tree.cast(solution.ys[0], _tree.dtype(first.position))
+    if bare:
+        unknown = jnp.full(ts.shape, jnp.nan, _tree.dtype(first.position))
+        position, momentum = phase
+        phase = Phase(position, momentum, unknown, unknown, None)
     event_time = None if options.event is None else solution.ts[1][0]
     if options.event is not None or not throw:  # diffrax marks rows that it did not reach with inf
         phase = jax.tree.map(lambda y: jnp.where(jnp.isinf(y), jnp.nan, y), phase)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from .. import _tree
 from .._types import Position, Scalar
 from ..physics.colored import Pushed, colored_relaxation
-from ..physics.noise import Colored
+from ..physics.noise import Colored, White
 from ..physics.relaxation import AbstractRelaxation, relaxation
 from ..physics.system import System
 from .phase import Phase
@@ -51,17 +51,19 @@ class Point(NamedTuple):
 def relaxations(system: System, stages: Sequence[Stage], h: Scalar, momentum: Position) -> Maps:
     """The exact O map of each distinct flow, computed once per h."""
     flows = dict.fromkeys(stage.flow for stage in stages if stage.kind in "OGK")
-    if isinstance(system.noise, Colored):
-        return {flow: colored_relaxation(system.damping, system.noise, flow[1] * h, momentum) for flow in flows}
-    maps = {flow: relaxation(system.damping, system.noise, flow[1] * h, momentum) for flow in flows}
+    noise = system.noise
+    if isinstance(noise, Colored):
+        return {flow: colored_relaxation(system.damping, noise, flow[1] * h, momentum) for flow in flows}
+    assert noise is None or isinstance(noise, White)
+    maps = {flow: relaxation(system.damping, noise, flow[1] * h, momentum) for flow in flows}
     return {flow: only.between_kicks() if flow[0] == "K" else only for flow, only in maps.items()}
 
 
 def open_account(phase: Phase) -> Point:
     """Start a run from a phase with empty accounts."""
     zero = jnp.zeros_like(phase.friction)
-    blank = [None if account is None else zero for account in (phase.noise, phase.work)]
-    return Point(phase.position, phase.momentum, zero, *blank, phase.push)
+    noise, work = (None if account is None else zero for account in (phase.noise, phase.work))
+    return Point(phase.position, phase.momentum, zero, noise, work, phase.push)
 
 
 def settle(phase: Phase, point: Point, maps: Maps, stages: Sequence[Stage], times: int = 1) -> Phase:

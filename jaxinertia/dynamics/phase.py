@@ -28,9 +28,7 @@ class Phase(eqx.Module):
     push: Position | None = None
 
 
-def initial(
-    system: System, position: Any, momentum: Any = None, *, key: Key | None = None
-) -> tuple[System, Phase]:
+def initial(system: System, position: Any, momentum: Any = None, *, key: Key | None = None) -> tuple[System, Phase]:
     """The system and the phase to give `diffrax.diffeqsolve` as `args` and `y0`, all in one dtype.
 
     Arguments:

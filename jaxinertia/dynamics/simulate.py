@@ -96,7 +96,9 @@ def _check_arguments(system, solver):
 
 
 def _check_noise(system, key, path, solver):
-    if getattr(system.noise, "law", "gaussian") != "gaussian" and (path is not None or not isinstance(solver, Splitting)):
+    if getattr(system.noise, "law", "gaussian") != "gaussian" and (
+        path is not None or not isinstance(solver, Splitting)
+    ):
         raise ValueError(
             f"noise law = {system.noise.law!r} has no paths: run it with a Splitting and a key, or use law='gaussian'"
         )

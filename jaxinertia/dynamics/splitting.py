@@ -110,8 +110,8 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
         h = jnp.asarray(t1 - t0, y0.friction.dtype)
         stages = with_losses(lay_out(self.letters))
         clock = Clock(t0, h, relaxations(args, stages, h, y0.momentum))
-        increment = None if args.noise is None else from_path(
-            _increment_of(terms), t0, t1 - t0, t1, y0.push is not None
+        increment = (
+            None if args.noise is None else from_path(_increment_of(terms), t0, t1 - t0, t1, y0.push is not None)
         )
         point, gradient = advance(args, stages, clock, open_account(y0), solver_state, increment)
         y1 = settle(y0, point, clock.relaxations, stages)

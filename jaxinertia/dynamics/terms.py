@@ -53,7 +53,8 @@ def _drift(t: Any, y: Phase, system: System) -> Phase:
     if isinstance(system.noise, Colored):  # a force like any other: its power can be integrated
         momentum = jax.tree.map(jnp.add, momentum, y.push)
         noise = _tree.dot(y.push, velocity)
-        push = jax.tree.map(lambda x: -x / system.noise.tau, y.push)
+        tau = system.noise.tau
+        push = jax.tree.map(lambda x: -x / tau, y.push)
     return Phase(velocity, momentum, -_tree.dot(velocity, drag), noise, work, push)
 
 
@@ -71,7 +72,8 @@ class Kick(diffrax.AbstractTerm):
         sigma = match("noise sigma", args.noise.sigma, y.momentum)
         value, driven = sigma.value, "momentum"
         if isinstance(args.noise, Colored):
-            value, driven = jax.tree.map(lambda s: s * jnp.sqrt(2 / args.noise.tau), value), "push"
+            scale = jnp.sqrt(2 / args.noise.tau)
+            value, driven = jax.tree.map(lambda s: s * scale, value), "push"
         still = eqx.tree_at(lambda y: getattr(y, driven), jax.tree.map(jnp.zeros_like, y), None)
         return Amplitude(value, sigma.matrix, driven, still)
 

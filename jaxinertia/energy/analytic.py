@@ -1,4 +1,4 @@
-r"""Closed forms for the quadratic potential L = stiffness q^2 / 2: oracles, and the paper's Eq. 12-16.
+r"""Closed forms for the quadratic potential L = stiffness q^2 / 2: oracles, and the paper's Eq. 7 and 12-16.
 
 With a = gamma / 2 and D = a^2 - stiffness, C = cosh(sqrt(D) t) and S = sinh(sqrt(D) t) / sqrt(D) are entire functions
 of D t^2 (cosine and sine where D < 0, 1 and t where D = 0), so values and derivatives are smooth through critical
@@ -7,13 +7,20 @@ damping, gamma = 2 sqrt(stiffness).
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import as_float, is_traced
+from .._checks import is_traced
 from .._types import ArrayLike
+from .moments import Gaussian as Gaussian
+from .moments import colored_power as colored_power
+from .moments import inertia_moments as inertia_moments
+from .moments import linear_sde as linear_sde
+from .moments import mean_inertia as mean_inertia
+from .moments import oscillator_law as oscillator_law
+from .moments import stationary as stationary
+from .numbers import numbers
 
 
 def quadratic(
@@ -39,7 +46,7 @@ def quadratic(
 
     Source: the paper's Eq. 12-15, completed for all regimes.
     """
-    t, q0, p0, stiffness, gamma = _numbers(t=t, position=position, momentum=momentum, stiffness=stiffness, gamma=gamma)
+    t, q0, p0, stiffness, gamma = numbers(t=t, position=position, momentum=momentum, stiffness=stiffness, gamma=gamma)
     shape = jnp.broadcast_shapes(q0.shape, p0.shape, stiffness.shape, gamma.shape)
     t = t.reshape(t.shape + (1,) * len(shape))
     a = gamma / 2
@@ -67,57 +74,9 @@ def damped_invariant(
         >>> ji.analytic.damped_invariant(q, p, 1.0, 0.2)    # a straight line on a log axis
     """
     given = dict(position=position, momentum=momentum, stiffness=stiffness, gamma=gamma, center=center)
-    q, p, stiffness, gamma, center = _numbers(**given)
+    q, p, stiffness, gamma, center = numbers(**given)
     x = q - center
     return (p * p + stiffness * x * x + gamma * x * p) / 2
-
-
-def mean_inertia(
-    t: ArrayLike,
-    position: ArrayLike,
-    momentum: ArrayLike,
-    stiffness: ArrayLike,
-    gamma: ArrayLike,
-    sigma: ArrayLike,
-) -> Float[Array, "..."]:
-    r"""E[I](t) under white noise, summed over components: the paper's Eq. 7 with the Ito term that it drops.
-
-    dE[I]/dt = -gamma E|p|^2 + sigma^2 d / 2. The second moments (E q^2, E qp, E p^2) obey a linear equation, solved by
-    the matrix exponential; it holds for every gamma >= 0 and sigma, gamma = 0 and critical damping included.
-
-    Arguments:
-        t: times since the start, any shape.
-        position, momentum: the sharp initial state; stiffness, gamma, sigma: all broadcasting, one entry a component.
-
-    Returns:
-        The mean inertia, of shape t.shape.
-
-    Raises:
-        ValueError: if gamma is negative or an argument is not finite.
-
-    Example:
-        >>> ji.analytic.mean_inertia(2.0, 1.0, 0.0, 1.5, 0.4, 0.7)    # 0.6203979802
-    """
-    given = dict(t=t, position=position, momentum=momentum, stiffness=stiffness, gamma=gamma, sigma=sigma)
-    t, *parameters = _numbers(**given)
-    flat = [jnp.ravel(x) for x in jnp.broadcast_arrays(*parameters)]
-    per_component = jax.vmap(_mean_of_one, in_axes=(None, 0, 0, 0, 0, 0))
-    values = jax.vmap(lambda time: jnp.sum(per_component(time, *flat)))(jnp.ravel(t))
-    return values.reshape(t.shape)
-
-
-def _mean_of_one(t, q, p, stiffness, gamma, sigma):
-    zero = jnp.zeros_like(t)
-    one = jnp.ones_like(t)
-    rates = [
-        [zero, 2 * one, zero, zero],  # d E[q^2]
-        [-stiffness, -gamma, one, zero],  # d E[q p]
-        [zero, -2 * stiffness, -2 * gamma, sigma**2],  # d E[p^2]
-        [zero, zero, zero, zero],
-    ]
-    matrix = jnp.stack([jnp.stack([jnp.asarray(x, t.dtype) for x in row]) for row in rates])
-    moments = jax.scipy.linalg.expm(matrix * t, max_squarings=48) @ jnp.stack([q * q, q * p, p * p, one])
-    return (moments[2] + stiffness * moments[0]) / 2
 
 
 def decay_rate(stiffness: ArrayLike, gamma: ArrayLike) -> Float[Array, "..."]:
@@ -138,32 +97,13 @@ def decay_rate(stiffness: ArrayLike, gamma: ArrayLike) -> Float[Array, "..."]:
     Example:
         >>> ji.analytic.decay_rate(1.0, jnp.array([0.5, 2.0, 6.0]))    # 0.5, 2.0, 0.3431
     """
-    stiffness, gamma = _numbers(stiffness=stiffness, gamma=gamma)
+    stiffness, gamma = numbers(stiffness=stiffness, gamma=gamma)
     if not is_traced(stiffness) and np.any(np.asarray(stiffness) < 0):
         raise ValueError(f"stiffness must not be negative, got {stiffness}: at a saddle the inertia does not decay")
     excess = gamma**2 - 4 * stiffness
     root = jnp.sqrt(jnp.where(excess > 0, excess, 0.0))
     # gamma - root = 4 stiffness / (gamma + root), without the cancellation.
     return jnp.where(excess > 0, 4 * stiffness / jnp.where(excess > 0, gamma + root, 1.0), gamma)
-
-
-def _numbers(**given: ArrayLike) -> list[Array]:
-    """Arrays of one float dtype, checked where known."""
-    arrays = {name: as_float(name, x) for name, x in given.items()}
-    shapes = {name: x.shape for name, x in arrays.items() if name != "t"}
-    try:
-        jnp.broadcast_shapes(*shapes.values())
-    except ValueError as error:
-        raise ValueError(f"shapes {shapes} do not broadcast; give one entry a component") from error
-    dtype = jnp.result_type(float, *arrays.values())
-    for name, x in arrays.items():
-        if is_traced(x):
-            continue
-        if not np.all(np.isfinite(np.asarray(x))):
-            raise ValueError(f"{name} must be finite, got {x}; remove the NaN or inf")
-        if name == "gamma" and np.any(np.asarray(x) < 0):
-            raise ValueError(f"gamma must not be negative, got {x}; pass gamma >= 0")
-    return [x.astype(dtype) for x in arrays.values()]
 
 
 _NEAR = 1.0  # |D t^2| below which the series is used

@@ -11,10 +11,12 @@ class Balance(eqx.Module):
 
     friction: what damping took, -int v^T Gamma v dt; never positive. Per exact relaxation over h from K0 it is
         -[K0 - K(e^{-Gamma h} p0)] - [tr(sigma sigma^T) h - tr C] / 2, the expected dissipation given the start.
-    noise: what the random force gave, of mean tr(sigma sigma^T) t / 2 at every step size.
+    noise: what the random force gave; of mean tr(sigma sigma^T) t / 2 at every step size if it is white, and
+        int p.xi dt if it has a memory.
     work: what the external force gave, int F.v dt.
     discretization: the integrator's own error, of its order in h; zero where the flow is exact. NaN where diffrax's
-        stochastic solvers run, which cannot tell it from noise.
+        stochastic solvers run on white noise, which cannot tell it from noise; with its Langevin solvers (ALIGN,
+        ShOULD, QUICSORT), which carry no account, friction and noise are NaN too.
     """
 
     friction: Float[Array | np.ndarray, " *times"]

@@ -44,8 +44,10 @@ def colored_relaxation(damping: Linear, noise: Colored, h: Scalar, momentum: Pos
     if gamma.matrix or sigma.matrix:
         return _coupled(as_matrix(gamma, momentum), as_matrix(sigma, momentum), noise.tau, h)
     parts = [_component(g, noise.tau, h) for g in jax.tree.leaves(gamma.value)]
-    rows = [jax.tree.unflatten(jax.tree.structure(gamma.value), list(column)) for column in zip(*parts, strict=True)]
-    return _Components(*rows, sigma.value)
+    flow, push, taken, heat = (
+        jax.tree.unflatten(jax.tree.structure(gamma.value), list(column)) for column in zip(*parts, strict=True)
+    )
+    return _Components(flow, push, taken, heat, sigma.value)
 
 
 class _Components(AbstractRelaxation):
@@ -76,9 +78,7 @@ class _Components(AbstractRelaxation):
         return _tree.sum_leaves(jax.tree.map(form, self.dissipation, *momentum)) + self._heat(momentum.momentum)
 
     def _heat(self, like):
-        heats = jax.tree.map(
-            lambda q, s, p: jnp.sum(jnp.broadcast_to(q * s**2, p.shape)), self.heat, self.sigma, like
-        )
+        heats = jax.tree.map(lambda q, s, p: jnp.sum(jnp.broadcast_to(q * s**2, p.shape)), self.heat, self.sigma, like)
         return _tree.sum_leaves(heats)
 
     def friction(self, losses, count):

@@ -1,6 +1,6 @@
 r"""Linear stochastic equations dz = A z dt + B dW over a time h: the flow, the covariance, and its time integral.
 
-    flow = e^{A h},   covariance = int_0^h e^{A s} Q e^{A^T s} ds  with  Q = B B^T,   integral = int_0^h covariance(s) ds.
+    flow = e^{A h},   covariance = int_0^h e^{A s} Q e^{A^T s} ds,   integral = int_0^h covariance(s) ds,   Q = B B^T.
 
 All by their series over a short time s with |A| s <= 1/2, then doubled:
 flow(2s) = E E,  C(2s) = E C E^T + C,  D(2s) = D + s C + E D E^T. That is stable for stiff A, where Van Loan's block
@@ -28,9 +28,7 @@ class LinearFlow(NamedTuple):
     integral: Float[Array, "*batch d d"]
 
 
-def linear_flow(
-    drift: Float[Array, "*batch d d"], rate: Float[Array, "*batch d d"], h: Float[Array, ""]
-) -> LinearFlow:
+def linear_flow(drift: Float[Array, "*batch d d"], rate: Float[Array, "*batch d d"], h: Float[Array, ""]) -> LinearFlow:
     """Flow, covariance and its integral for A = drift and Q = rate; leading axes are a batch."""
     size = jax.lax.stop_gradient(jnp.max(jnp.sum(jnp.abs(drift), axis=-2), axis=-1) * jnp.abs(h))
     doublings = jnp.clip(jnp.ceil(jnp.log2(jnp.maximum(2 * size, 1.0))), 0, _DOUBLINGS)[..., None, None]
