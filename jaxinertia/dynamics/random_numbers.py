@@ -90,7 +90,9 @@ def _points_last(make: Callable[..., Array]) -> Callable[[Words, Words, Words], 
     return numbers
 
 
-def _counters(leading: Words, offset: int, like: Array, seed: tuple[Words, Words]) -> tuple[Words, Words]:
+def _counters(
+    leading: Words, offset: int, like: jax.ShapeDtypeStruct, seed: tuple[Words, Words]
+) -> tuple[Words, Words]:
     """(step or group, component), against each other, the components shaped like the leaf, and the seeds."""
     inner = (1,) * seed[0].ndim
     component = (offset + jnp.arange(like.size, dtype=jnp.uint32)).reshape(*like.shape, *inner)
