@@ -165,7 +165,8 @@ def inertia_moments(law: Gaussian, stiffness: ArrayLike) -> tuple[Float[Array, "
     weighted = form @ covariance
     expected = jnp.trace(weighted, axis1=-2, axis2=-1) + jnp.einsum("...i,ij,...j", mean, form, mean)
     spread = jnp.trace(weighted @ weighted, axis1=-2, axis2=-1)
-    return expected / 2, spread / 2 + jnp.einsum("...i,...ij,jk,...k", mean, weighted.swapaxes(-1, -2), form, mean)
+    around = jnp.einsum("...i,...ij,jk,...k", mean, weighted, form, mean)
+    return expected / 2, spread / 2 + around
 
 
 def stationary(stiffness: ArrayLike, gamma: ArrayLike, sigma: ArrayLike, tau: ArrayLike | None = None) -> Gaussian:

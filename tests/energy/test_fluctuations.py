@@ -1,0 +1,77 @@
+"""Fluctuations of the inertia: their size, and an alarm that hears a change and is quiet without one."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+import jaxinertia as ji
+
+GAMMA, STIFFNESS, COLD, HOT = 1.0, 1.0, 0.3, 0.6
+EVERY, WINDOW, REFERENCE, LATER = 0.5, 800, 40, 10
+TS = EVERY * np.arange(WINDOW * (REFERENCE + LATER))
+CHANGE = WINDOW * REFERENCE
+# A window's variance of I has the relative error sqrt(8 / n): I is exponential, and n = WINDOW / 4.1 values are
+# independent, since I is correlated as e^{-t} and coth(1/4) = 4.1.
+SPREAD = np.sqrt(8 * 4.1 / WINDOW)
+
+
+@functools.cache
+def quiet():
+    """A thermal oscillator at COLD for 20,000 correlation times."""
+    system = ji.System(ji.potentials.Quadratic(STIFFNESS), GAMMA, ji.noise.thermal(COLD, GAMMA))
+    q, p = np.sqrt(COLD) * np.array([0.3, -1.1])
+    return np.asarray(ji.simulate(system, TS, q, p, dt=0.25, key=jax.random.key(5)).inertia)
+
+
+@functools.cache
+def heated():
+    """The same, but hotter from CHANGE on."""
+    system = ji.System(ji.potentials.Quadratic(STIFFNESS), GAMMA, ji.noise.thermal(COLD, GAMMA))
+    first = ji.simulate(system, TS[:CHANGE], 0.3, -0.5, dt=0.25, key=jax.random.key(5))
+    warmer = ji.System(ji.potentials.Quadratic(STIFFNESS), GAMMA, ji.noise.thermal(HOT, GAMMA))
+    last = first.position[-1], first.momentum[-1]
+    second = ji.simulate(warmer, TS[CHANGE - 1 :], *last, dt=0.25, key=jax.random.key(6))
+    return np.concatenate([first.inertia, second.inertia[1:]])
+
+
+def test_rolling_variance_is_numpys():
+    values = np.random.default_rng(0).normal(size=(2, 30))
+    rolling = ji.fluctuations.rolling_variance(values, 7)
+    assert rolling.shape == (2, 24)
+    assert np.allclose(rolling[1, 5], values[1, 5:12].var(ddof=1))
+
+
+def test_the_variance_of_the_inertia_measures_the_temperature():
+    """Var[I] = T^2, within its error and BAOAB's h^2 gamma^2 / 8."""
+    measured = ji.fluctuations.temperature(quiet(), len(TS), degrees=1)[0]
+    chance = SPREAD * np.sqrt(WINDOW / len(TS))
+    assert measured == pytest.approx(COLD, rel=4 * chance / 2 + 0.25**2 / 8)
+
+
+def test_the_alarm_hears_a_planted_change_of_temperature():
+    """The log variance rises by 2 log 2, that is 6.8 SPREAD: two windows in a row miss a threshold of 4 once in 10^5."""
+    alarm = ji.fluctuations.detect(heated(), WINDOW, REFERENCE, threshold=4.0)
+    assert alarm.found is not None
+    assert CHANGE < alarm.found <= CHANGE + 2 * WINDOW
+    assert alarm.scores.mean() == pytest.approx(2 * np.log(2) / SPREAD, rel=0.4)  # SPREAD itself from 40 windows: 11 %
+
+
+def test_the_alarm_is_quiet_without_a_change():
+    """At 39 degrees of freedom one of ten scores passes 6 once in 200,000 runs."""
+    alarm = ji.fluctuations.detect(quiet(), WINDOW, REFERENCE)
+    assert alarm.found is None
+    assert len(alarm.scores) == LATER
+    assert abs(alarm.scores.mean()) < 4 * np.sqrt(1 / LATER + 1 / REFERENCE)
+
+
+def test_the_alarm_hears_a_change_of_regime():
+    """From the bottom of one well, cold, to crossing between two: the same detector."""
+    system = ji.System(ji.potentials.DoubleWell(), 0.5, ji.noise.thermal(0.03, 0.5))
+    ts = 0.5 * np.arange(100 * 20)
+    calm = ji.simulate(system, ts, 1.0, dt=0.1, key=jax.random.key(1))
+    crossing = ji.System(ji.potentials.DoubleWell(), 0.5, ji.noise.thermal(0.4, 0.5))
+    wild = ji.simulate(crossing, ts[:400], calm.position[-1], calm.momentum[-1], dt=0.1, key=jax.random.key(2))
+    alarm = ji.fluctuations.detect(np.concatenate([calm.inertia, wild.inertia]), 100, 20)
+    assert alarm.found == 2100
