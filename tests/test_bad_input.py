@@ -15,6 +15,9 @@ TS = np.linspace(0, 1, 3)
 KEY = jax.random.key(0)
 QUADRATIC = ji.System(P.Quadratic())
 NOISY = ji.System(P.Quadratic(), damping=0.1, noise=0.3)
+THREE = ji.System(P.Quadratic(), damping=0.1, noise=ji.noise.White(0.3, law="three-point"))
+COLORED = ji.System(P.Quadratic(), damping=0.1, noise=ji.noise.Colored(0.3, 1.0))
+PATH = ji.BrownianPath(0.0, 1.0, 1, 1.0, KEY)
 NAN, INF = float("nan"), float("inf")
 
 
@@ -25,6 +28,11 @@ def simulate(system=QUADRATIC, ts=TS, position=1.0, momentum=None, **options):
 
 def modified(system=QUADRATIC, position=1.0, momentum=0.0, dt=0.1, solver="BAB", **options):
     return ji.modified_inertia(system, position, momentum, dt, solver=solver, **options)
+
+
+def ensemble(**options):
+    options = dict(n=4, key=KEY, dt=0.1) | options
+    return ji.ensemble(NOISY, TS, 1.0, **options)
 
 
 def quadratic(t=1.0, position=1.0, momentum=0.0, stiffness=1.0, gamma=0.1):
@@ -103,6 +111,64 @@ CASES = {
         "sigma",
         r"\(3,\)",
     ),
+    "law unknown": (lambda: ji.noise.White(0.3, law="cauchy"), "law", "cauchy"),
+    "law without a path": (lambda: simulate(THREE, path=PATH), "law", "three-point"),
+    "law in diffrax": (lambda: simulate(THREE, solver=diffrax.Heun(), key=KEY), "law", "three-point"),
+    "tau zero": (lambda: ji.noise.Colored(0.3, 0.0), "tau", "0.0"),
+    "tau NaN": (lambda: ji.noise.Colored(0.3, NAN), "tau", "nan"),
+    "tau a vector": (lambda: ji.noise.Colored(0.3, [1.0, 2.0]), "tau", r"\(2,\)"),
+    "colored sigma negative": (lambda: ji.noise.Colored(-0.3, 1.0), "sigma", "-0.3"),
+    "colored without a start": (lambda: simulate(COLORED, path=PATH), "initial", "None"),
+    "colored start of another length": (
+        lambda: simulate(ji.System(P.Quadratic(), noise=ji.noise.Colored(0.3, 1.0, [1.0, 2.0])), key=KEY),
+        "initial",
+        r"\(2,\)",
+    ),
+    "temperature negative": (lambda: ji.noise.thermal(-0.3, 0.1), "temperature", "-0.3"),
+    "temperature a vector": (lambda: ji.noise.thermal([0.3, 0.1], 0.1), "temperature", r"\(2,\)"),
+    "thermal gamma negative": (lambda: ji.noise.thermal(0.3, -0.1), "gamma", "-0.1"),
+    "Langevin without damping": (
+        lambda: simulate(ji.System(P.Quadratic(), 0.0, 0.3), solver=diffrax.ALIGN(), key=KEY),
+        "gamma",
+        "0.0",
+    ),
+    "Langevin with a matrix": (
+        lambda: simulate(
+            ji.System(P.Quadratic(), np.eye(2), 0.3), position=[1.0, 2.0], solver=diffrax.ShOULD(), key=KEY
+        ),
+        "solver",
+        "matrix",
+    ),
+    "Langevin with memory": (lambda: simulate(COLORED, solver=diffrax.QUICSORT(), key=KEY), "solver", "Colored"),
+    "Langevin without noise": (lambda: simulate(solver=diffrax.QUICSORT()), "solver", "None"),
+    "Langevin with a force": (
+        lambda: simulate(ji.System(P.Quadratic(), 0.1, 0.3, force=jnp.sin), solver=diffrax.ALIGN(), key=KEY),
+        "solver",
+        "force",
+    ),
+    # Brownian paths
+    "levels negative": (lambda: ji.BrownianPath(0.0, 1.0, -1, 1.0, KEY), "levels", "-1"),
+    "levels a float": (lambda: ji.BrownianPath(0.0, 1.0, 2.5, 1.0, KEY), "levels", "2.5"),
+    "t1 before t0": (lambda: ji.BrownianPath(1.0, 0.5, 3, 1.0, KEY), "t1", "0.5"),
+    "path between nodes": (lambda: PATH.evaluate(0.0, 0.3), "path", "node"),
+    # ensemble
+    "n one": (lambda: ensemble(n=1), "n =", "1"),
+    "n a float": (lambda: ensemble(n=2.5), "n =", "2.5"),
+    "ensemble without key": (lambda: ensemble(key=None), "key", "None"),
+    "ensemble dt zero": (lambda: ensemble(dt=0.0), "dt", "0.0"),
+    "ensemble quantile above one": (lambda: ensemble(quantiles=(0.5, 1.5)), "probabilities", "1.5"),
+    # fluctuations
+    "window too long": (lambda: ji.fluctuations.rolling_variance(np.ones(5), 9), "window", "9"),
+    "window one": (lambda: ji.fluctuations.rolling_variance(np.ones(5), 1), "window", "1"),
+    "inertia NaN": (lambda: ji.fluctuations.rolling_variance([1.0, NAN], 2), "inertia", r"\(2,\)"),
+    "degrees zero": (lambda: ji.fluctuations.temperature(np.arange(5.0), 2, 0), "degrees", "0"),
+    "inertia too short": (lambda: ji.fluctuations.detect(np.arange(10.0), 2, 5), "inertia", r"\(10,\)"),
+    "inertia constant": (lambda: ji.fluctuations.detect(np.ones(50), 2, 5), "inertia", "not change"),
+    "threshold zero": (lambda: ji.fluctuations.detect(np.arange(50.0), 2, 5, 0.0), "threshold", "0.0"),
+    # laws
+    "drift not square": (lambda: ji.analytic.linear_sde(1.0, [1.0], np.ones((1, 2)), [[1.0]]), "drift", r"\(1, 2\)"),
+    "stationary without damping": (lambda: ji.analytic.stationary(1.0, 0.0, 0.3), "gamma", "0.0"),
+    "analytic tau zero": (lambda: ji.analytic.colored_power(1.0, 0.1, 0.3, 0.0), "tau", "0.0"),
     # potentials
     "stiffness NaN": (lambda: P.Quadratic(NAN), "stiffness", "nan"),
     "stiffness a word": (lambda: P.Quadratic("soft"), "stiffness", "soft"),

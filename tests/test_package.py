@@ -5,14 +5,26 @@ import sys
 
 import jaxinertia as ji
 
-FUNCTIONS = ("System", "simulate", "Trajectory", "Balance", "inertia", "modified_inertia")
+FUNCTIONS = (
+    "System",
+    "simulate",
+    "Trajectory",
+    "Balance",
+    "inertia",
+    "modified_inertia",
+    "ensemble",
+    "Ensemble",
+    "BrownianPath",
+)
 MEMBERS = {
     "potentials": "Quadratic Duffing DoubleWell Pendulum Rosenbrock Himmelblau Loss",
     "damping": "Linear",
-    "noise": "White",
+    "noise": "White Colored thermal",
     "kinetic": "Euclidean AbstractKinetic",
     "solvers": "Splitting yoshida4 suzuki4 kahan_li6 terms initial Phase",
-    "analytic": "quadratic damped_invariant mean_inertia decay_rate",
+    "analytic": "quadratic damped_invariant mean_inertia decay_rate linear_sde oscillator_law stationary "
+    "inertia_moments colored_power",
+    "fluctuations": "rolling_variance temperature detect Alarm",
     "plots": "energy phase_portrait decay_rates landscape discrete",
 }
 
@@ -40,7 +52,7 @@ def test_plots_load_on_first_use():
 
 
 def test_public_names_are_there():
-    assert {*FUNCTIONS, *MEMBERS} <= set(dir(ji))
+    assert {*FUNCTIONS, *MEMBERS, "Ensemble", "BrownianPath"} <= set(dir(ji))
     for name, members in MEMBERS.items():
         module = getattr(ji, name)
         assert [member for member in members.split() if not hasattr(module, member)] == []

@@ -122,7 +122,7 @@ def test_diffrax_solvers_see_the_same_force_and_know_their_discretization():
 
 @pytest.mark.parametrize("gamma", [0.0, 2.0, 3.0])
 def test_gradients_with_memory(gamma):
-    """d E[I] / d (gamma, sigma, tau) on fixed numbers: reverse mode, forward mode and differences; gamma tau = 1 too."""
+    """d E[I] / d (gamma, sigma, tau) on fixed numbers: reverse and forward mode, differences; gamma tau = 1 too."""
     ts = np.array([0.0, 1.0])
 
     @jax.jit

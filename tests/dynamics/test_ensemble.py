@@ -1,4 +1,4 @@
-"""Means over many runs: E[I](t) on the exact curve, the paper's Eq. 7 rejected, and the same runs however they are cut."""
+"""Means over many runs: E[I](t) on the exact curve, the paper's Eq. 7 rejected, the same runs however they are cut."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def deviations(mean, error, exact, scale):
 
 
 def test_mean_inertia_is_the_exact_curve_in_all_regimes_and_the_papers_is_not():
-    """Under-, critically and overdamped, and without damping, in one sweep; the paper's line is rejected by 50 errors."""
+    """Under-, critically, overdamped and undamped, in one sweep; the paper's line is rejected by 50 errors."""
     gammas = np.array([0.4, 2 * np.sqrt(STIFFNESS), 4.0, 0.0])
 
     def run(gamma, seed, key):

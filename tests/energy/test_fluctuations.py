@@ -51,7 +51,7 @@ def test_the_variance_of_the_inertia_measures_the_temperature():
 
 
 def test_the_alarm_hears_a_planted_change_of_temperature():
-    """The log variance rises by 2 log 2, that is 6.8 SPREAD: two windows in a row miss a threshold of 4 once in 10^5."""
+    """The log variance rises by 2 log 2, or 6.8 SPREAD: two windows in a row miss a threshold of 4 once in 10^5."""
     alarm = ji.fluctuations.detect(heated(), WINDOW, REFERENCE, threshold=4.0)
     assert alarm.found is not None
     assert CHANGE < alarm.found <= CHANGE + 2 * WINDOW

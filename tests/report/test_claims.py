@@ -56,6 +56,8 @@ EXPECTED = {
     "Eq. (11), appendix D": "holds as h -> 0",
     "Eq. (5)-(6)": "needs the correction given",
     "Eq. (7)": "needs the correction given",
+    "Eq. (7), coloured noise": "needs the correction given",
+    "Eq. (7), sigma -> 0": "needs the correction given",
     "IV-A": "needs the correction given",
     "IV-A, decoupled": "needs the correction given",
     "V-C": "needs the correction given",
@@ -117,7 +119,8 @@ def test_missing_noise_is_noticed():
     def mean(sigma):
         return noise.analytic.mean_inertia(ts, noise.START, 0.0, noise.STIFFNESS, noise.GAMMA, sigma)
 
-    error = 1e-3 + 0 * ts
-    expected = mean(noise.SIGMA)
-    paper = expected - noise.SIGMA**2 * ts / 2
-    assert noise._in_the_mean(ts, mean(0.0), error, 0 * ts, error, expected, paper).verdict == "fails"
+    error, given = 1e-3 + 0 * ts, noise.SIGMA**2 * ts / 2
+    curves = noise.Curves(ts, mean(0.0), error, 0 * ts, error, mean(noise.SIGMA), given)
+    assert noise._in_the_mean(curves).verdict == "fails"
+    right = curves._replace(mean=mean(noise.SIGMA), booked=given)
+    assert noise._in_the_mean(right).verdict == "needs the correction given"

@@ -15,7 +15,8 @@ GAMMAS = (0.0, 0.2)
 STEPS = (0.2, 0.1, 0.05, 0.025)
 SETTINGS = {
     "section V": "L = theta^2 / 2, theta(0) = 1, v(0) = 0, t in [0, 20], gamma in {0, 0.2}",
-    "Eq. 5-7": "L = 0.75 theta^2, gamma = 0.4, sigma = 0.7, theta(0) = 1, v(0) = 0, t in [0, 10]",
+    "Eq. 5-7": "L = 0.75 theta^2, gamma = 0.4, theta(0) = 1, v(0) = 0, t in [0, 10]; white sigma = 0.7 and 0.014, "
+    "coloured sigma = 0.8, tau = 0.5",
     "appendix B": "L = theta^2 / 2, gamma from 0.1 to 8, rates from t in [20, 40]",
     "appendix C": "L = (x^2 + 4 y^2) / 2, eight starts at rest on the unit circle",
     "appendix D": "h in {0.2, 0.1, 0.05, 0.025}, t in [0, 20]",

@@ -54,14 +54,15 @@ def measure(quick: bool) -> Findings:
 
 def _curves(noise: AbstractNoise, ts, runs, sigma, tau) -> Curves:
     system = System(potentials.Quadratic(STIFFNESS), damping=GAMMA, noise=noise)
-    found = ensemble(system, ts, START, n=runs, key=jax.random.key(0), dt=DT, quantiles=())
+    runs_found = ensemble(system, ts, START, n=runs, key=jax.random.key(0), dt=DT, quantiles=())
     exact = np.asarray(analytic.mean_inertia(ts, START, 0.0, STIFFNESS, GAMMA, sigma, tau))
-    mean, error = found.mean, found.standard_error
-    booked = mean.balance.noise, error.balance.noise
-    return Curves(ts, mean.inertia, error.inertia, *booked, exact, _given(ts, exact, sigma, tau))
+    mean, error = runs_found.mean, runs_found.standard_error
+    found = (mean.inertia, error.inertia, mean.balance.noise, error.balance.noise)
+    measured, spread, booked, booked_spread = (np.asarray(x) for x in found)
+    return Curves(ts, measured, spread, booked, booked_spread, exact, _given(ts, sigma, tau))
 
 
-def _given(ts, exact, sigma, tau):
+def _given(ts, sigma, tau):
     """int tr(sigma sigma^T)/2 dt, or int E[v.xi] dt by Simpson's rule on a grid 50 times finer."""
     if tau is None:
         return sigma**2 * ts / 2
@@ -130,21 +131,17 @@ def _with_memory(curves: Curves) -> Claim:
 
 def _vanishing(curves: Curves) -> Claim:
     """(7) errs by sigma^2 t / 2, which for faint noise is small beside I(0), and still there."""
-    error = float(np.max(np.abs(curves.mean - curves.paper)) / curves.exact[0])
-    bound = FAINT**2 * STOP / 2 / curves.exact[0]
-    chance = ERRORS * float(curves.error.max() / curves.exact[0])
+    start = float(curves.exact[0])
+    gap, missing = float(curves.mean[-1] - curves.paper[-1]) / start, FAINT**2 * STOP / 2 / start
+    chance = ERRORS * float(curves.error[-1]) / start
+    quantity = f"(E[I] - (7)) / I(0) at sigma = {FAINT:.3g}, t = {STOP:g}"
     return Claim(
         "Eq. (7), sigma -> 0",
         "dE[I]/dt = -gamma E|v|^2",
-        (
-            Check(
-                f"largest |E[I] - (7)| / I(0) at sigma = {FAINT:.3g}",
-                0.0,
-                error,
-                bound + chance,
-                "sigma^2 t / (2 I(0))",
-            ),
-        ),
+        (Check(quantity, 0.0, gap, chance, "chance"),),
+        "(7) is the limit sigma -> 0: what it misses, sigma^2 t / 2, is here a thousandth of I(0), and measurable.",
+        (Check(f"{quantity}, against sigma^2 t / (2 I(0))", missing, gap, chance, "chance"),),
+        Verdict.NEEDS_CORRECTION,
     )
 
 
@@ -163,14 +160,11 @@ def _pathwise() -> Claim:
     gained = float((traj.inertia - traj.inertia[0] - traj.balance.friction)[-1])
     # sum of (dW^2 - dt) sigma^2 / 2 has the standard deviation sigma^2 sqrt(dt stop / 2).
     chance = ERRORS * SIGMA**2 * np.sqrt(dt * stop / 2)
+    change = f"I - I(0) - friction at t = {stop}"
     return Claim(
         "Eq. (5)-(6)",
         "dI = -gamma |v|^2 dt + v.sigma dW",
-        (
-            Check(
-                f"I - I(0) - friction at t = {stop}, against the Ito sum of v.sigma dW", left, gained, chance, "chance"
-            ),
-        ),
+        (Check(f"{change}, against the Ito sum of v.sigma dW", left, gained, chance, "chance"),),
         "In Ito's sense add tr(sigma sigma^T)/2 dt; without it (6) holds read in Stratonovich's sense.",
         (
             Check("the same, against the mid-point sum", middle, gained, chance, "chance"),
@@ -198,5 +192,5 @@ def _draw(white: Curves, colored: Curves, faint: Curves, runs: int):
         ax.axhline(0, color=style.GREY, lw=0.5)
         ax.set(xlabel="time $t$", title=title)
     axes[0].set_ylabel(r"mean inertia $\mathrm{E}[I]$")
-    axes[0].legend(loc="lower left")
+    axes[2].legend(loc="upper right")
     return fig
