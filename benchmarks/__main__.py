@@ -1,7 +1,6 @@
 """All benchmarks: `python -m benchmarks`, or some: `python -m benchmarks oscillators reverse_memory`.
 
 Each runs in a process of its own, so that none inherits the threads of another's peers.
-`noise` compares one device with several: `JAX_NUM_CPU_DEVICES=2 python -m benchmarks noise`.
 """
 
 import importlib
@@ -12,7 +11,7 @@ import sys
 import jax
 
 ALL = ("oscillators", "work_precision", "reverse_memory", "sweeps", "noise")
-ONE_DEVICE_PER_CORE = ("sweeps",)
+ONE_DEVICE_PER_CORE = ("sweeps", "noise")
 
 if __name__ == "__main__":
     names = sys.argv[1:] or ALL
