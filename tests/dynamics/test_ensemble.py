@@ -7,17 +7,15 @@ import numpy as np
 import jaxinertia as ji
 
 STIFFNESS, SIGMA, START = 1.5, 0.7, 1.0
-TS = np.linspace(0, 4, 9)
-DT = 0.05
+TS = np.linspace(0, 2, 5)
+DT = 0.02  # BAOAB's own error, of order h^2, is here at most some 1.5 of the standard errors below
 RUNS = 1_000_000
-ERRORS = 4.0  # standard errors: 8 times x 5 systems, strongly correlated in time: one false alarm in some 1,000 keys
-# BAOAB's E[I] on a quadratic is off by at most (h^2/8) (stiffness + gamma^2) E[I]-sized terms: for the dampings below.
-BIAS = DT**2 / 8
+ERRORS = 4.0  # standard errors: 4 times x 5 systems, strongly correlated in time: one false alarm in some 1,000 keys
 
 
-def deviations(mean, error, exact, scale):
-    """|mean - exact| beyond the integrator's bias, in standard errors."""
-    return np.maximum(np.abs(mean - exact) - BIAS * scale * np.max(exact), 0)[1:] / error[1:]
+def deviations(mean, error, expected):
+    """|mean - expected| in standard errors, the start left out."""
+    return np.abs(mean - expected)[1:] / error[1:]
 
 
 def test_mean_inertia_is_the_exact_curve_in_all_regimes_and_the_papers_is_not():
@@ -35,8 +33,8 @@ def test_mean_inertia_is_the_exact_curve_in_all_regimes_and_the_papers_is_not():
         error = np.sqrt(variance / RUNS)
         exact = np.asarray(ji.analytic.mean_inertia(TS, START, 0.0, STIFFNESS, gamma, SIGMA))
         paper = exact - SIGMA**2 * TS / 2
-        assert deviations(mean, error, exact, STIFFNESS + gamma**2).max() <= ERRORS, gamma
-        assert deviations(mean, error, paper, STIFFNESS + gamma**2).max() >= 50, gamma
+        assert deviations(mean, error, exact).max() <= ERRORS, gamma
+        assert deviations(mean, error, paper).max() >= 50, gamma
 
 
 def test_mean_inertia_with_full_matrices():
@@ -46,8 +44,8 @@ def test_mean_inertia_with_full_matrices():
     runs = ji.ensemble(system, TS, start, n=RUNS, key=jax.random.key(1), dt=DT, quantiles=())
     exact = np.asarray(ji.analytic.mean_inertia(TS, start, 0.0, stiffness, gamma, sigma))
     rate = np.sum(sigma**2) / 2
-    assert deviations(runs.mean.inertia, runs.standard_error.inertia, exact, 3).max() <= ERRORS
-    assert deviations(runs.mean.inertia, runs.standard_error.inertia, exact - rate * TS, 3).max() >= 50
+    assert deviations(runs.mean.inertia, runs.standard_error.inertia, exact).max() <= ERRORS
+    assert deviations(runs.mean.inertia, runs.standard_error.inertia, exact - rate * TS).max() >= 50
     booked, error = runs.mean.balance.noise, runs.standard_error.balance.noise
     assert np.max(np.abs(booked - rate * TS)[1:] / error[1:]) <= ERRORS  # at every step size: no bias to allow
     assert runs.failed == 0
