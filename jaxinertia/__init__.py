@@ -25,8 +25,8 @@ from .physics.system import System as System
 
 __version__ = "0.1.0"
 
-# matplotlib alone costs more than everything above: it loads on first use (PEP 562).
-_LAZY = {"plots": ".report.plots"}
+# matplotlib alone costs more than everything above, and optax is for training only: they load on first use (PEP 562).
+_LAZY = {"plots": ".report.plots", "training": ".training"}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,8 @@ from ..energy.rates import measured_decay_rate
 from . import style
 from .maps import basins as basins
 from .maps import heat_map as heat_map
+from .training import accounts as accounts
+from .training import training as training
 
 
 def energy(trajectory: Trajectory | Sweep, ax: Axes | None = None, *, parts: bool = True) -> Axes:

@@ -1,0 +1,241 @@
+r"""Optimizers designed with the energy: each obeys a law of its own, which its tests check.
+
+All step as O-B-A does: something acts on the velocity v, the loss kicks it by -h g, and theta drifts by h v.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from .. import _tree
+from .._checks import as_float, check_step
+from .._types import ArrayLike, Index, Position, Scalar
+
+
+class MomentumState(NamedTuple):
+    """The momentum after the latest kick."""
+
+    momentum: Position
+
+
+class ConservingState(NamedTuple):
+    """The momentum after the latest kick, the conserved energy, and the number of calls."""
+
+    momentum: Position
+    energy: Scalar
+    calls: Index
+
+
+def energy_conserving_descent(
+    dt: ArrayLike, *, floor: float = 0.0, extra_energy: float = 0.0, conserve: bool = True
+) -> optax.GradientTransformationExtraArgs:
+    r"""Born-Infeld descent: no friction, and yet it stops where the loss ends, for its speed limit is sqrt(V).
+
+    H = sqrt(V (V + |p|^2)) = E with V = L - floor > 0. The speed is |theta'| = sqrt(V (1 - V^2/E^2)) <= sqrt(V):
+
+        theta' = V p / E,    p' = -grad L (V/E + E/V) / 2.
+
+    Law: E is constant. A symplectic Euler step keeps it to first order in h; `conserve` then rescales |p| before each
+    kick, so that it is exact. Where V exceeds E, no |p| can do so, and it restarts from rest. Without the published
+    method's random bounces, which help it out of orbits.
+
+    Arguments:
+        dt: the step h. floor: a bound below the loss; extra_energy: E - V at the start, which starts at rest.
+        conserve: whether to rescale.
+
+    Returns:
+        An `optax.GradientTransformationExtraArgs`; `update` needs `value=loss`.
+
+    Raises:
+        ValueError: for an invalid dt, a negative extra energy, or an update without `value`.
+
+    Example:
+        >>> optimizer = ji.training.energy_conserving_descent(dt=0.1)
+        >>> updates, state = optimizer.update(grads, state, params, value=loss)
+
+    Source: G. B. De Luca and E. Silverstein, ICML 2022, arXiv 2201.11137.
+    """
+    h = check_step(dt)
+    least = _number("floor", floor)
+    extra = _number("extra_energy", extra_energy, least=0.0)
+
+    def init(params):
+        zero = jnp.zeros((), _tree.dtype(params))
+        return ConservingState(jax.tree.map(jnp.zeros_like, params), zero, jnp.zeros((), jnp.int32))
+
+    def update(updates, state, params=None, *, value=None, **_):
+        del params
+        height = _height(value, least, state.energy)
+        first = state.calls == 0
+        energy = jnp.where(first, height + extra, state.energy)
+        momentum = state.momentum
+        wanted = jnp.maximum(energy**2 / height - height, 0.0)  # |p|^2 at this height
+        rescaled = _with_norm(momentum, jnp.sqrt(wanted), updates)
+        if conserve:
+            momentum = rescaled
+        else:
+            momentum = jax.tree.map(lambda new, old: jnp.where(first, new, old), rescaled, momentum)
+        momentum = _tree.add_scaled(momentum, -h / 2 * (height / energy + energy / height), updates)
+        moved = jax.tree.map(lambda p: (h * height / energy).astype(p.dtype) * p, momentum)
+        return moved, ConservingState(momentum, energy, state.calls + 1)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def energy_restart(dt: ArrayLike, *, gamma: float = 0.0, uphill: float = math.inf) -> optax.GradientTransformation:
+    r"""Heavy ball that brakes only where it climbs: friction `uphill` where the power v.grad L is positive.
+
+    v -> e^{-gamma h} v, or e^{-(gamma + uphill) h} v where v.g > 0; v -> v - h g; theta -> theta + h v. With uphill =
+    inf, the default, it stops and falls anew.
+
+    Law: with gamma = 0 friction is zero while the loss falls, and takes the whole kinetic energy at each turn uphill.
+
+    Arguments:
+        dt: the step h. gamma: friction throughout; uphill: further friction while climbing, one over time.
+
+    Returns:
+        An `optax.GradientTransformation`.
+
+    Raises:
+        ValueError: for an invalid dt, or a negative gamma or uphill.
+
+    Example:
+        >>> optimizer = ji.training.energy_restart(dt=0.1)
+
+    Source: E. Bitzek et al., Physical Review Letters 97, 170201 (2006), FIRE; B. O'Donoghue and E. Candes, 2015.
+    """
+    h = check_step(dt)
+    gentle = math.exp(-_number("gamma", gamma, least=0.0) * h)
+    rough = gentle * math.exp(-_number("uphill", uphill, least=0.0, finite=False) * h)
+
+    def relax(velocity, gradient, value):
+        del value
+        return jnp.where(_tree.dot(velocity, gradient) > 0, rough, gentle)
+
+    return _heavy_ball(h, relax)
+
+
+def inertia_controlled(dt: ArrayLike, rate: float, *, floor: float = 0.0) -> optax.GradientTransformationExtraArgs:
+    r"""Heavy ball whose friction takes energy at a set rate: d(I - floor)/dt = -rate (I - floor).
+
+    Before each kick v -> s v with s^2 = 1 - (1 - e^{-rate h}) (I - floor) / K, within [0, 1]: gamma adapts to
+    rate (I - floor) / (2 K). Where K is too small to pay, it pays all it has.
+
+    Law: friction is -(1 - e^{-rate h}) (I - floor) a step, as long as K suffices, whatever the loss.
+
+    Arguments:
+        dt: the step h. rate: of the fall of I, one over time; floor: the loss to fall to.
+
+    Returns:
+        An `optax.GradientTransformationExtraArgs`; `update` needs `value=loss`.
+
+    Raises:
+        ValueError: for an invalid dt or rate, or an update without `value`.
+
+    Example:
+        >>> optimizer = ji.training.inertia_controlled(dt=0.1, rate=0.3)
+    """
+    h = check_step(dt)
+    least = _number("floor", floor)
+    share = -math.expm1(-_number("rate", rate, least=0.0) * h)
+
+    def relax(velocity, gradient, value):
+        kinetic = _tree.dot(velocity, velocity) / 2
+        inertia = kinetic + _height(value, least, kinetic)
+        moving = kinetic > 0
+        left = 1 - share * inertia / jnp.where(moving, kinetic, 1.0)
+        return jnp.where(moving, jnp.sqrt(jnp.clip(left, 0.0, 1.0)), 1.0)
+
+    return _heavy_ball(h, relax)
+
+
+def relativistic_heavy_ball(
+    dt: ArrayLike, gamma: float, speed: float, *, per_parameter: bool = False
+) -> optax.GradientTransformation:
+    r"""Heavy ball with a speed limit c: K = c^2 (sqrt(1 + |p|^2/c^2) - 1), v = p / sqrt(1 + |p|^2/c^2).
+
+    p -> e^{-gamma h} p, p -> p - h g, theta -> theta + h v. Slow, it is heavy ball; fast, it moves by normalised
+    momentum. Per parameter, every component has the limit of its own, and the fast end is signed momentum.
+
+    Law: |v| < c always; without friction K + L is kept to first order in h; with it the volume of phase space shrinks
+    by e^{-gamma h} per parameter and step.
+
+    Arguments:
+        dt: the step h. gamma: friction on p. speed: c, in units of parameters over time.
+        per_parameter: whether the limit is for each parameter, or for all together.
+
+    Returns:
+        An `optax.GradientTransformation`.
+
+    Raises:
+        ValueError: for an invalid dt, gamma or speed.
+
+    Example:
+        >>> optimizer = ji.training.relativistic_heavy_ball(dt=0.1, gamma=0.5, speed=1.0)
+
+    Source: G. Franca, J. Sulam, D. Robinson, R. Vidal, Journal of Statistical Mechanics, 2020, 124008.
+    """
+    h = check_step(dt)
+    beta = math.exp(-_number("gamma", gamma, least=0.0) * h)
+    c = _number("speed", speed, least=0.0)
+    if c == 0:
+        raise ValueError(f"speed = {speed!r} must be positive: nothing would move")
+
+    def slowness(momentum):
+        if per_parameter:
+            return jax.tree.map(lambda p: jnp.sqrt(1 + (p / c) ** 2), momentum)
+        common = jnp.sqrt(1 + _tree.dot(momentum, momentum) / c**2)
+        return jax.tree.map(lambda p: common.astype(p.dtype), momentum)
+
+    def relax(velocity, gradient, value):
+        del velocity, gradient, value
+        return beta
+
+    return _heavy_ball(h, relax, slowness)
+
+
+def _heavy_ball(h: float, relax: Any, slowness: Any = None) -> optax.GradientTransformationExtraArgs:
+    """O by the factor `relax`, then B, then A with v = p / slowness(p)."""
+
+    def init(params):
+        return MomentumState(jax.tree.map(jnp.zeros_like, params))
+
+    def update(updates, state, params=None, *, value=None, **_):
+        del params
+        factor = relax(state.momentum, updates, value)
+        momentum = jax.tree.map(lambda p, g: jnp.asarray(factor, p.dtype) * p - h * g, state.momentum, updates)
+        velocity = momentum if slowness is None else jax.tree.map(jnp.divide, momentum, slowness(momentum))
+        return jax.tree.map(lambda v: h * v, velocity), MomentumState(momentum)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _with_norm(momentum: Position, norm: Scalar, gradient: Position) -> Position:
+    """The momentum with this norm; from rest, down the gradient."""
+    size, slope = (jnp.sqrt(_tree.dot(x, x)) for x in (momentum, gradient))
+    moving = size > 0
+    along = norm / jnp.where(moving, size, 1.0)
+    down = norm / jnp.where(slope > 0, slope, 1.0)
+    return jax.tree.map(
+        lambda p, g: jnp.where(moving, along.astype(p.dtype) * p, -down.astype(p.dtype) * g), momentum, gradient
+    )
+
+
+def _height(value: Any, floor: float, like: Scalar) -> Scalar:
+    """L - floor, kept positive."""
+    if value is None:
+        raise ValueError("value is None: this optimizer reads the loss; call update(grads, state, params, value=loss)")
+    height = jnp.asarray(value, like.dtype) - floor
+    return jnp.maximum(height, jnp.finfo(like.dtype).tiny ** 0.25)
+
+
+def _number(name: str, x: Any, least: float | None = None, finite: bool = True) -> float:
+    number = as_float(name, x)
+    if number.shape != () or math.isnan(float(number)) or (finite and not math.isfinite(float(number))):
+        raise ValueError(f"{name} = {x!r} must be one {'finite ' if finite else ''}number")
+    if least is not None and float(number) < least:
+        raise ValueError(f"{name} = {x!r} must not be below {least:g}")
+    return float(x)

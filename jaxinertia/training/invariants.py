@@ -1,0 +1,114 @@
+r"""What discrete training steps conserve, or let decay exactly: for tests, and to see when it breaks.
+
+Both laws are those of full-batch heavy ball, the splitting O-B-A with h = dt and beta = e^{-gamma h}.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .. import _tree
+from .._checks import as_float
+from .._types import ArrayLike, Position, Scalar
+
+
+def damped_invariant(
+    potential: Callable[[Any], Scalar],
+    position: Position,
+    velocity: Position,
+    dt: ArrayLike,
+    momentum: ArrayLike,
+    minimum: Position | None = None,
+    floor: ArrayLike = 0.0,
+) -> Scalar:
+    r"""J = |v|^2/2 + (L - floor)/beta + [(1 - beta) x.v - h^2 grad L.v] / (2 h beta), with x = position - minimum.
+
+    On a quadratic loss with this minimum, of any Hessian, it falls by exactly beta a step. At beta = 1 it is the
+    modified inertia I - (h/2) v.grad L. Elsewhere, how well it follows beta^k says how quadratic the run was.
+
+    Arguments:
+        potential: L, from a position to a scalar.
+        position, velocity: the parameters after a step, and the velocity that brought them there
+            (`ji.training.velocity`).
+        dt, momentum: h and beta, see `to_physical`.
+        minimum: where L is least, like the position; None means zero.
+        floor: L there.
+
+    Returns:
+        A scalar, in units of the loss.
+
+    Raises:
+        ValueError: if position, velocity and minimum do not match.
+
+    Example:
+        >>> ji.training.damped_invariant(loss, params, ji.training.velocity(state), dt, 0.9, best, loss(best))
+
+    Source: the discrete analogue of the damped invariant of the paper's Eq. 16; derived from the eigenvectors of the
+        step.
+    """
+    for name, tree in (("velocity", velocity), ("minimum", minimum)):
+        if tree is not None:
+            _match(name, tree, position)
+    h, beta = as_float("dt", dt), as_float("momentum", momentum)
+    loss, gradient = jax.value_and_grad(potential)(position)
+    x = position if minimum is None else jax.tree.map(jnp.subtract, position, minimum)
+    cross = (1 - beta) * _tree.dot(x, velocity) - h**2 * _tree.dot(gradient, velocity)
+    return _tree.dot(velocity, velocity) / 2 + (loss - floor) / beta + cross / (2 * h * beta)
+
+
+def rotation_charges(
+    inner: Array,
+    outer: Array,
+    inner_velocity: Array,
+    outer_velocity: Array,
+    bias: Array | None = None,
+    bias_velocity: Array | None = None,
+) -> Float[Array, "hidden hidden"]:
+    r"""The Noether charges of rotating the hidden units of two stacked linear layers, y = outer (inner x + bias) + c.
+
+    Rotations inner -> R inner, bias -> R bias, outer -> outer R^T leave y, and so the loss, as it is. To each plane of
+    two hidden units belongs an angular momentum, an entry of the antisymmetric matrix
+
+        Q = M - M^T,   M = V_inner inner^T + v_bias bias^T - outer^T V_outer,
+
+    which falls by exactly beta a step under heavy ball, on mini-batches too; from rest it stays zero. Adam, whose step
+    is no rotation's friend, does not keep it; nor does a network with an activation between the layers.
+
+    Arguments:
+        inner: shape (hidden, in); outer: (out, hidden), as `eqx.nn.Linear.weight`; bias: (hidden,), of the inner layer.
+        inner_velocity, outer_velocity, bias_velocity: like them.
+
+    Returns:
+        Q, antisymmetric, shape (hidden, hidden).
+
+    Raises:
+        ValueError: if the shapes do not fit together, or one of bias and its velocity is missing.
+
+    Example:
+        >>> v = ji.training.velocity(state)
+        >>> charges = ji.training.rotation_charges(params.inner, params.outer, v.inner, v.outer)
+
+    Source: E. Noether, 1918; for training, H. Tanaka and D. Kunin, NeurIPS 2021.
+    """
+    _match("inner_velocity", inner_velocity, inner)
+    _match("outer_velocity", outer_velocity, outer)
+    if inner.ndim != 2 or outer.ndim != 2 or inner.shape[0] != outer.shape[1]:
+        raise ValueError(
+            f"inner has shape {inner.shape}, outer {outer.shape}; pass (hidden, in) and (out, hidden): y = outer @ "
+            "(inner @ x)"
+        )
+    if (bias is None) != (bias_velocity is None):
+        raise ValueError("bias and bias_velocity go together: pass both, or neither")
+    moment = inner_velocity @ inner.T - outer.T @ outer_velocity
+    if bias is not None and bias_velocity is not None:
+        _match("bias_velocity", bias_velocity, bias)
+        moment = moment + jnp.outer(bias_velocity, bias)
+    return moment - moment.T
+
+
+def _match(name: str, tree: Any, like: Any) -> None:
+    if not _tree.same_structure(tree, like) or _tree.shapes(tree) != _tree.shapes(like):
+        raise ValueError(f"{name} has the shapes {_tree.shapes(tree)}, its partner {_tree.shapes(like)}; match them")
