@@ -41,6 +41,28 @@ def interleaved(calls: dict[str, Callable[[], Any]], repeats: int = 9, budget: f
     return {name: float(np.median(x)) for name, x in seconds.items()}
 
 
+def paired(calls: dict[str, Callable[[], Any]], pairs: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Ratios of neighbouring runs to the first call's, and the median seconds.
+
+    The first call also runs against itself, as "again": what is left of the machine's noise.
+    """
+    (base, first), *_ = calls.items()
+    everyone = calls | {"again": first}
+    for call in calls.values():
+        jax.block_until_ready(call())
+    seconds: dict[str, list[float]] = {name: [] for name in everyone}
+    for turn in range(pairs):
+        order = list(everyone) if turn % 2 else list(reversed(everyone))
+        for name in order:
+            start = time.perf_counter()
+            jax.block_until_ready(everyone[name]())
+            seconds[name].append(time.perf_counter() - start)
+    ratios = {
+        name: [x / y for x, y in zip(seconds[name], seconds[base], strict=True)] for name in everyone if name != base
+    }
+    return ratios, {name: float(np.median(x)) for name, x in seconds.items()}
+
+
 def machine() -> str:
     """Processor, cores, and versions."""
     cpuinfo = Path("/proc/cpuinfo")

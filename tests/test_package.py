@@ -25,7 +25,10 @@ MEMBERS = {
     "analytic": "quadratic damped_invariant mean_inertia decay_rate linear_sde oscillator_law stationary "
     "inertia_moments colored_power",
     "fluctuations": "rolling_variance temperature detect Alarm",
-    "plots": "energy phase_portrait decay_rates landscape discrete",
+    "plots": "energy phase_portrait decay_rates landscape discrete heat_map basins training accounts",
+    "training": "to_physical to_optax as_optimizer monitor readout velocity scalars postfix history History diagnose "
+    "instability stall underdamping quality_factor damped_invariant rotation_charges energy_conserving_descent "
+    "energy_restart relativistic_heavy_ball inertia_controlled inertia_penalty",
 }
 
 
@@ -60,13 +63,16 @@ def test_public_names_are_there():
 
 def test_public_functions_say_what_they_take_give_and_refuse():
     """The convention: equation, Arguments, Returns, Raises, an example."""
-    modules = (ji.analytic, ji.potentials, ji.damping, ji.noise, ji.solvers)
+    modules = (ji.analytic, ji.potentials, ji.damping, ji.noise, ji.solvers, ji.training)
     members = [getattr(m, name) for m in modules for name in MEMBERS[m.__name__.rsplit(".")[-1]].split()]
     for public in [*members, *(getattr(ji, name) for name in FUNCTIONS)]:
         assert public.__doc__, public
     for function in (ji.simulate, ji.inertia, ji.modified_inertia, ji.analytic.quadratic, ji.analytic.mean_inertia):
         for section in ("Arguments:", "Returns:", "Raises:", "Example:"):
             assert section in function.__doc__, (function, section)
+    for name in MEMBERS["training"].split():
+        member = getattr(ji.training, name)
+        assert name == "History" or "Raises:" in member.__doc__, name
 
 
 def test_without_x64_all_is_float32_and_no_warning_is_raised():

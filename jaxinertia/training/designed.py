@@ -118,36 +118,41 @@ def energy_restart(dt: ArrayLike, *, gamma: float = 0.0, uphill: float = math.in
     return _heavy_ball(h, relax)
 
 
-def inertia_controlled(dt: ArrayLike, rate: float, *, floor: float = 0.0) -> optax.GradientTransformationExtraArgs:
+def inertia_controlled(
+    dt: ArrayLike, rate: float, *, floor: float = 0.0, gamma_max: float | None = None
+) -> optax.GradientTransformationExtraArgs:
     r"""Heavy ball whose friction takes energy at a set rate: d(I - floor)/dt = -rate (I - floor).
 
-    Before each kick v -> s v with s^2 = 1 - (1 - e^{-rate h}) (I - floor) / K, within [0, 1]: gamma adapts to
-    rate (I - floor) / (2 K). Where K is too small to pay, it pays all it has.
+    Before each kick v -> s v with s^2 = 1 - (1 - e^{-rate h}) (I - floor) / K: gamma adapts to
+    rate (I - floor) / (2 K), but not beyond gamma_max, without which a start from rest would never gain speed.
 
-    Law: friction is -(1 - e^{-rate h}) (I - floor) a step, as long as K suffices, whatever the loss.
+    Law: friction is -(1 - e^{-rate h}) (I - floor) a step, whatever the loss, while K is at least that over
+    1 - e^{-2 gamma_max h}; else it is that of gamma_max.
 
     Arguments:
         dt: the step h. rate: of the fall of I, one over time; floor: the loss to fall to.
+        gamma_max: the highest gamma; None takes ten times the rate: the law then holds from K = (I - floor) / 20 on.
 
     Returns:
         An `optax.GradientTransformationExtraArgs`; `update` needs `value=loss`.
 
     Raises:
-        ValueError: for an invalid dt or rate, or an update without `value`.
+        ValueError: for an invalid dt, rate or gamma_max, or an update without `value`.
 
     Example:
         >>> optimizer = ji.training.inertia_controlled(dt=0.1, rate=0.3)
     """
     h = check_step(dt)
-    least = _number("floor", floor)
-    share = -math.expm1(-_number("rate", rate, least=0.0) * h)
+    least, pace = _number("floor", floor), _number("rate", rate, least=0.0)
+    highest = 10 * pace if gamma_max is None else _number("gamma_max", gamma_max, least=0.0)
+    share, kept = -math.expm1(-pace * h), math.exp(-2 * highest * h)
 
     def relax(velocity, gradient, value):
         kinetic = _tree.dot(velocity, velocity) / 2
         inertia = kinetic + _height(value, least, kinetic)
         moving = kinetic > 0
         left = 1 - share * inertia / jnp.where(moving, kinetic, 1.0)
-        return jnp.where(moving, jnp.sqrt(jnp.clip(left, 0.0, 1.0)), 1.0)
+        return jnp.where(moving, jnp.sqrt(jnp.clip(left, kept, 1.0)), 1.0)
 
     return _heavy_ball(h, relax)
 

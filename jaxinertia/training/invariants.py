@@ -12,16 +12,16 @@ from jaxtyping import Array, Float
 
 from .. import _tree
 from .._checks import as_float
-from .._types import ArrayLike, Position, Scalar
+from .._types import ArrayLike, Scalar
 
 
 def damped_invariant(
     potential: Callable[[Any], Scalar],
-    position: Position,
-    velocity: Position,
+    position: Any,
+    velocity: Any,
     dt: ArrayLike,
     momentum: ArrayLike,
-    minimum: Position | None = None,
+    minimum: Any = None,
     floor: ArrayLike = 0.0,
 ) -> Scalar:
     r"""J = |v|^2/2 + (L - floor)/beta + [(1 - beta) x.v - h^2 grad L.v] / (2 h beta), with x = position - minimum.
@@ -60,12 +60,12 @@ def damped_invariant(
 
 
 def rotation_charges(
-    inner: Array,
-    outer: Array,
-    inner_velocity: Array,
-    outer_velocity: Array,
-    bias: Array | None = None,
-    bias_velocity: Array | None = None,
+    inner: ArrayLike,
+    outer: ArrayLike,
+    inner_velocity: ArrayLike,
+    outer_velocity: ArrayLike,
+    bias: ArrayLike | None = None,
+    bias_velocity: ArrayLike | None = None,
 ) -> Float[Array, "hidden hidden"]:
     r"""The Noether charges of rotating the hidden units of two stacked linear layers, y = outer (inner x + bias) + c.
 
@@ -75,7 +75,7 @@ def rotation_charges(
         Q = M - M^T,   M = V_inner inner^T + v_bias bias^T - outer^T V_outer,
 
     which falls by exactly beta a step under heavy ball, on mini-batches too; from rest it stays zero. Adam, whose step
-    is no rotation's friend, does not keep it; nor does a network with an activation between the layers.
+    does not turn with the hidden units, does not keep it; nor does a network with an activation between the layers.
 
     Arguments:
         inner: shape (hidden, in); outer: (out, hidden), as `eqx.nn.Linear.weight`; bias: (hidden,), of the inner layer.
@@ -93,6 +93,11 @@ def rotation_charges(
 
     Source: E. Noether, 1918; for training, H. Tanaka and D. Kunin, NeurIPS 2021.
     """
+    inner, outer = as_float("inner", inner), as_float("outer", outer)
+    inner_velocity, outer_velocity = (
+        as_float("inner_velocity", inner_velocity),
+        as_float("outer_velocity", outer_velocity),
+    )
     _match("inner_velocity", inner_velocity, inner)
     _match("outer_velocity", outer_velocity, outer)
     if inner.ndim != 2 or outer.ndim != 2 or inner.shape[0] != outer.shape[1]:
