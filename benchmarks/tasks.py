@@ -64,7 +64,7 @@ def mlp(batch: int | None = None, widths: tuple[int, ...] = (64,), seed: int = 0
     def init(key):
         keys = jax.random.split(key, len(sizes) - 1)
         shapes = zip(keys, sizes[:-1], sizes[1:], strict=True)
-        return {f"layer{i}": {"w": normal(k, m, n), "b": jnp.zeros(n)} for i, (k, m, n) in enumerate(shapes)}
+        return {f"layer{i}": {"w": normal(k, m, n), "b": jnp.zeros(n, jnp.float32)} for i, (k, m, n) in enumerate(shapes)}
 
     def loss(params, x, y):
         *hidden, last = params.values()
@@ -83,9 +83,9 @@ def cnn(batch: int | None = None, channels: int = 8, seed: int = 0) -> Task:
     def init(key):
         one, two, three = jax.random.split(key, 3)
         return {
-            "conv0": {"w": normal(one, 3, 3, 1, channels), "b": jnp.zeros(channels)},
-            "conv1": {"w": normal(two, 3, 3, channels, 2 * channels), "b": jnp.zeros(2 * channels)},
-            "head": {"w": normal(three, 8 * channels, 10), "b": jnp.zeros(10)},
+            "conv0": {"w": normal(one, 3, 3, 1, channels), "b": jnp.zeros(channels, jnp.float32)},
+            "conv1": {"w": normal(two, 3, 3, channels, 2 * channels), "b": jnp.zeros(2 * channels, jnp.float32)},
+            "head": {"w": normal(three, 8 * channels, 10), "b": jnp.zeros(10, jnp.float32)},
         }
 
     def loss(params, x, y):
@@ -121,7 +121,7 @@ def transformer(batch: int | None = 16, width: int = 64, layers: int = 2, length
         keys = iter(jax.random.split(key, 2 + layers * len(names)))
         params = {
             "embed": {"tokens": 0.1 * normal(next(keys), 1, letters, width)[0] * np.sqrt(letters)},
-            "head": {"w": normal(next(keys), width, letters), "positions": jnp.zeros((length, width))},
+            "head": {"w": normal(next(keys), width, letters), "positions": jnp.zeros((length, width), jnp.float32)},
         }
         for i in range(layers):
             params[f"block{i}"] = {name: normal(next(keys), *shape) for name, shape in zip(names, shapes, strict=True)}

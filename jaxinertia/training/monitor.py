@@ -7,9 +7,12 @@ else that the optimizer did to the velocity is its friction, v -> w = v+ + h g:
 
 For heavy ball w = beta v, the relaxation O of the splitting O-B-A, and the balance is that of the splitting, exactly.
 
-XLA adds to an array for nearly nothing where it already writes the update, but sums an array in a loop of its own. So
-every parameter keeps its own account here, and `readout` sums them when asked. Friction is then not even needed:
+XLA adds to an array for nearly nothing where it already writes the update, but sums an array in a loop of its own,
+which is slow on CPUs. So every parameter keeps its own account here, and `readout` sums them when asked:
+
     friction = K - K(0) - kicks.
+
+The two latest displacements take turns in one array, so that the older one is never copied.
 """
 
 from collections.abc import Callable
@@ -31,26 +34,47 @@ Schedule = Callable[[Index], ArrayLike]
 class MonitorState(eqx.Module):
     """The optimizer's own state and the accounts; `readout` says what they mean.
 
-    At call k the parameters are theta_k. "now" is the state k; "latest" is what call k did on the way to k + 1.
+    Call k went from theta_k to theta_{k+1}. Accounts include what call k did; "latest" is that part alone.
     """
 
     inner: Any
-    count: Index
+    count: Index  # calls: k + 1
     time: Scalar  # t_k
     dt: Scalar  # h_k
+    dt_before: Scalar  # h_{k-1}
     start: Scalar  # L_0
     potential: Scalar  # L_k
     slope: Scalar  # g_k.u_k, where no loss value is given
-    velocity_now: Position  # v_k
-    velocity: Position  # v_{k+1}
-    kicks_now: Position  # K given by the loss up to k, for each parameter
-    kicks_latest: Position
-    work_now: Position | None  # by decoupled weight decay
+    moved: Position  # h v: h_k v_{k+1} in row k % 2, h_{k-1} v_k in the other
+    gradient: Position  # g_k
+    kicks: Position  # K given by the loss, for each parameter
+    work: Position | None  # by decoupled weight decay
     work_latest: Position | None
-    noise_now: Float[Array, " groups"]
+    noise: Float[Array, " groups"]
     noise_latest: Float[Array, " groups"]
     unreferenced: Index  # calls since the last one with a reference gradient
     depth: int = eqx.field(static=True)
+
+    @property
+    def velocity(self) -> Position:
+        """v_{k+1}, which belongs to the parameters that call k made."""
+        row = (self.count + 1) % 2
+        return jax.tree.map(lambda x: _row(x, row) / self._step(self.dt, x), self.moved)
+
+    @property
+    def velocity_before(self) -> Position:
+        """v_k, which brought the parameters that call k was given."""
+        row = self.count % 2
+        return jax.tree.map(lambda x: _row(x, row) / self._step(self.dt_before, x), self.moved)
+
+    @property
+    def kicks_latest(self) -> Position:
+        """What call k added to `kicks`."""
+        row = (self.count + 1) % 2
+        return jax.tree.map(lambda x, g: _kick(_row(x, row), g, self.dt), self.moved, self.gradient)
+
+    def _step(self, dt: Scalar, like: Array) -> Array:
+        return jnp.where(dt > 0, dt, 1.0).astype(like.dtype)  # before the first call nothing moved, in no time
 
 
 def monitor(
@@ -144,16 +168,43 @@ def _schedule(dt: Any) -> Schedule:
     return lambda count: h
 
 
+def _row(x: Array, row: Index) -> Array:
+    return jax.lax.dynamic_index_in_dim(x, row, keepdims=False)
+
+
+def _kick(moved: Array, gradient: Array, h: Scalar) -> Array:
+    """-g.(h v + h^2 g / 2): what the kick -h g gave the kinetic energy."""
+    g = gradient.astype(moved.dtype)
+    return -g * (moved + (h * h / 2).astype(moved.dtype) * g)
+
+
 def _open(inner: Any, params: Position, decays: bool, depth: int) -> MonitorState:
     zeros = jax.tree.map(lambda p: jnp.zeros_like(p, jnp.promote_types(p.dtype, jnp.float32)), params)
     if not jax.tree.leaves(zeros):
         raise ValueError(f"params = {params!r} has no arrays; pass the parameters that the optimizer moves")
     zero = jnp.zeros((), _tree.dtype(zeros))
     none = jnp.zeros((), jnp.int32)
-    work = zeros if decays else None
     groups = jnp.zeros(len(group_names(params, depth)), zero.dtype)
-    scalars = (none, zero, zero, zero, zero, zero)
-    return MonitorState(inner, *scalars, zeros, zeros, zeros, zeros, work, work, groups, groups, none, depth)
+    work = zeros if decays else None
+    return MonitorState(
+        inner=inner,
+        count=none,
+        time=zero,
+        dt=zero,
+        dt_before=zero,
+        start=zero,
+        potential=zero,
+        slope=zero,
+        moved=jax.tree.map(lambda x: jnp.stack([x, x]), zeros),  # stacked, it keeps the sharding
+        gradient=zeros,
+        kicks=zeros,
+        work=work,
+        work_latest=work,
+        noise=groups,
+        noise_latest=groups,
+        unreferenced=none,
+        depth=depth,
+    )
 
 
 def _decayed(params: Position, value: Any, fraction: Scalar) -> Position:
@@ -164,38 +215,33 @@ def _decayed(params: Position, value: Any, fraction: Scalar) -> Position:
     return jax.tree.map(lambda p: -fraction.astype(p.dtype) * p, params)
 
 
-def _book(state: MonitorState, gradient: Position, moved: Position, decayed: Position | None, h: Scalar):
-    """Close the previous call's accounts, and open this one's."""
-
-    def velocity_of(like, u, s):
-        return (u.astype(like.dtype) - (0 if s is None else s.astype(like.dtype))) / h.astype(like.dtype)
-
-    def kick_of(v, g):
-        g, hh = g.astype(v.dtype), h.astype(v.dtype)
-        return -hh * g * (v + hh / 2 * g)
-
-    if decayed is None:
-        velocity = jax.tree.map(lambda v, u: velocity_of(v, u, None), state.velocity, moved)
-        work = work_latest = None
-    else:
-        velocity = jax.tree.map(velocity_of, state.velocity, moved, decayed)
-        work = jax.tree.map(jnp.add, state.work_now, state.work_latest)
-        work_latest = jax.tree.map(lambda v, g, s: (g * s).astype(v.dtype), velocity, gradient, decayed)
+def _book(state: MonitorState, gradient: Position, update: Position, decayed: Position | None, h: Scalar):
+    """Add this call's kicks and work; its velocity takes the place of the one before the last."""
+    moved = jax.tree.map(lambda c, u: u.astype(c.dtype), state.kicks, update)
+    gradient = jax.tree.map(lambda c, g: g.astype(c.dtype), state.kicks, gradient)
+    work, work_latest = state.work, state.work_latest
+    if decayed is not None:
+        decayed = jax.tree.map(lambda c, s: s.astype(c.dtype), state.kicks, decayed)
+        moved = jax.tree.map(jnp.subtract, moved, decayed)
+        work_latest = jax.tree.map(jnp.multiply, gradient, decayed)
+        work = jax.tree.map(jnp.add, work, work_latest)
     return MonitorState(
         inner=None,
         count=state.count + 1,
         time=state.time + state.dt,
         dt=h,
+        dt_before=state.dt,
         start=state.start,
         potential=state.potential,
         slope=state.slope,
-        velocity_now=state.velocity,
-        velocity=velocity,
-        kicks_now=jax.tree.map(jnp.add, state.kicks_now, state.kicks_latest),
-        kicks_latest=jax.tree.map(kick_of, velocity, gradient),
-        work_now=work,
+        moved=jax.tree.map(
+            lambda rows, x: jax.lax.dynamic_update_index_in_dim(rows, x, state.count % 2, 0), state.moved, moved
+        ),
+        gradient=gradient,
+        kicks=jax.tree.map(lambda c, x, g: c + _kick(x, g, h), state.kicks, moved, gradient),
+        work=work,
         work_latest=work_latest,
-        noise_now=state.noise_now + state.noise_latest,
+        noise=state.noise,
         noise_latest=jnp.zeros_like(state.noise_latest),
         unreferenced=state.unreferenced + 1,
         depth=state.depth,
@@ -205,7 +251,8 @@ def _book(state: MonitorState, gradient: Position, moved: Position, decayed: Pos
 def _book_potential(booked: MonitorState, state: MonitorState, gradient: Position, moved: Position, value: Any):
     dtype = state.potential.dtype
     if value is None:
-        came_by = _tree.dot(gradient, state.velocity).astype(dtype) * state.dt
+        before = jax.tree.map(lambda x: _row(x, (state.count + 1) % 2), state.moved)
+        came_by = _tree.dot(gradient, before).astype(dtype)
         potential = state.potential + (state.slope + came_by) / 2
         slope = _tree.dot(gradient, moved).astype(dtype)
     else:
@@ -225,10 +272,12 @@ def _book_noise(booked: MonitorState, gradient: Position, reference: Position, r
             "gradient of the full loss at the same parameters"
         )
 
-    def given(v, g, full):
-        return -booked.dt.astype(v.dtype) * (v + booked.dt.astype(v.dtype) / 2 * g) * (g - full)
+    def given(moved, g, full):
+        row = _row(moved, (booked.count + 1) % 2)
+        return -(row + (booked.dt**2 / 2).astype(row.dtype) * g) * (g - full)
 
-    noise = by_group(jax.tree.map(given, booked.velocity, gradient, reference), booked.depth)
-    noise = jnp.where(referenced, noise * booked.unreferenced, 0.0).astype(booked.noise_latest.dtype)
+    latest = by_group(jax.tree.map(given, booked.moved, gradient, reference), booked.depth)
+    latest = jnp.where(referenced, latest * booked.unreferenced, 0.0).astype(booked.noise.dtype)
     count = jnp.where(referenced, 0, booked.unreferenced)
-    return eqx.tree_at(lambda s: (s.noise_latest, s.unreferenced), booked, (noise, count))
+    where = lambda s: (s.noise, s.noise_latest, s.unreferenced)  # noqa: E731
+    return eqx.tree_at(where, booked, (booked.noise + latest, latest, count))

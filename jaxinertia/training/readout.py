@@ -188,17 +188,19 @@ def find(opt_state: Any) -> MonitorState:
 
 
 def _read(state: MonitorState) -> Readout:
-    names = group_names(state.velocity, state.depth)
-    kinetic, after = (by_group(_half_square(v), state.depth) for v in (state.velocity_now, state.velocity))
-    kicks, latest = (by_group(x, state.depth) for x in (state.kicks_now, state.kicks_latest))
-    work = jnp.zeros_like(kinetic) if state.work_now is None else by_group(state.work_now, state.depth)
-    sizes = _sizes(state, names)
-    friction = kinetic - kicks
-    total = jnp.sum(kinetic)
+    names = group_names(state.kicks, state.depth)
+    before, after = (by_group(_half_square(v), state.depth) for v in (state.velocity_before, state.velocity))
+    latest = by_group(state.kicks_latest, state.depth)
+    kicks = by_group(state.kicks, state.depth) - latest
+    work = jnp.zeros_like(kicks)
+    if state.work is not None:
+        work = by_group(jax.tree.map(jnp.subtract, state.work, state.work_latest), state.depth)
+    noise, sizes, kinetic = state.noise - state.noise_latest, _sizes(state, names), before
+    friction, total = kinetic - kicks, jnp.sum(kinetic)
     taken = kinetic + latest - after  # by the friction of the latest update
-    noise = state.noise_now
-    change = state.potential - state.start + jnp.sum(kicks)
-    balance = Balance(jnp.sum(friction), jnp.sum(noise), jnp.sum(work), change - jnp.sum(noise) - jnp.sum(work))
+    change = state.potential - state.start + jnp.sum(kicks)  # of I, beyond friction
+    error = change - jnp.sum(noise) - jnp.sum(work)
+    balance = Balance(jnp.sum(friction), jnp.sum(noise), jnp.sum(work), error)
     gammas, temperatures = _rate(taken, kinetic, state.dt), 2 * kinetic / sizes
     groups = {
         name: Group(kinetic[i], friction[i], noise[i], work[i], gammas[i], temperatures[i])
@@ -214,7 +216,7 @@ def _half_square(tree: Position) -> Position:
 
 
 def _sizes(state: MonitorState, names: dict[str, list[int]]) -> Float[Array, " groups"]:
-    leaves = jax.tree.leaves(state.velocity)
+    leaves = jax.tree.leaves(state.kicks)
     return jnp.asarray([sum(leaves[i].size for i in members) for members in names.values()], _tree.dtype(leaves))
 
 

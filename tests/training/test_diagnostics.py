@@ -161,7 +161,7 @@ for w in (start, jax.device_put(start, split)):
     for _ in range(5):
         w, state = step(w, state)
     found.append(T.scalars(state))
-for x in (state.kicks_now, state.velocity, w):
+for x in (state.kicks, state.gradient, state.velocity, w):
     assert x.sharding.is_equivalent_to(split, 2), x.sharding
 one, two = found
 assert all(np.isclose(one[k], two[k], rtol=1e-5, atol=1e-7) for k in one), (one, two)

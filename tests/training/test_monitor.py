@@ -147,7 +147,7 @@ def test_groups_add_up_and_have_the_names_of_the_tree():
         total = sum(float(getattr(group, name)) for group in read.groups.values())
         assert float(getattr(read, name)) == pytest.approx(total, rel=1e-12)
     assert float(read.temperature) == pytest.approx(2 * float(read.kinetic) / flat(PARAMS).size)
-    inner = flat(state.velocity_now["inner"])
+    inner = flat(state.velocity_before["inner"])
     assert float(read.groups["inner"].temperature) == pytest.approx(inner @ inner / inner.size)
     assert list(T.readout(deep.init(PARAMS)).groups) == ["inner.b", "inner.w", "outer.w"]
     assert list(T.readout(T.monitor(optax.sgd(0.1), 0.1, depth=0).init(PARAMS)).groups) == ["all"]
