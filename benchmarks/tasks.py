@@ -18,6 +18,7 @@ class Task(NamedTuple):
 
     params: Any
     loss: Callable[..., jax.Array]
+    scores: Callable[..., jax.Array]
     batch: Callable[[Any], tuple[Any, ...]]
     data: tuple[Any, ...]
     held_out: tuple[Any, ...]
@@ -35,6 +36,17 @@ def digits() -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
 def cross_entropy(scores: jax.Array, labels: jax.Array) -> jax.Array:
     """Mean over all but the last axis."""
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(scores, labels))
+
+
+def labelled(scores: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """The loss of (params, inputs, labels)."""
+    return lambda params, x, y: cross_entropy(scores(params, x), y)
+
+
+def accuracy(task: "Task", params: Any) -> jax.Array:
+    """The share of held-out inputs whose label has the highest score."""
+    x, y = task.held_out
+    return jnp.mean(jnp.argmax(task.scores(params, x), -1) == y)
 
 
 def sampler(data: tuple[Any, ...], batch: int | None, key: Any) -> Callable[[Any], tuple[Any, ...]]:
@@ -64,16 +76,18 @@ def mlp(batch: int | None = None, widths: tuple[int, ...] = (64,), seed: int = 0
     def init(key):
         keys = jax.random.split(key, len(sizes) - 1)
         shapes = zip(keys, sizes[:-1], sizes[1:], strict=True)
-        return {f"layer{i}": {"w": normal(k, m, n), "b": jnp.zeros(n, jnp.float32)} for i, (k, m, n) in enumerate(shapes)}
+        return {
+            f"layer{i}": {"w": normal(k, m, n), "b": jnp.zeros(n, jnp.float32)} for i, (k, m, n) in enumerate(shapes)
+        }
 
-    def loss(params, x, y):
+    def scores(params, x):
         *hidden, last = params.values()
         for layer in hidden:
             x = jnp.tanh(x @ layer["w"] + layer["b"])
-        return cross_entropy(x @ last["w"] + last["b"], y)
+        return x @ last["w"] + last["b"]
 
     key = jax.random.key(seed)
-    return Task(init(key), loss, sampler(data, batch, key), data, held_out, init)
+    return Task(init(key), labelled(scores), scores, sampler(data, batch, key), data, held_out, init)
 
 
 def cnn(batch: int | None = None, channels: int = 8, seed: int = 0) -> Task:
@@ -88,22 +102,21 @@ def cnn(batch: int | None = None, channels: int = 8, seed: int = 0) -> Task:
             "head": {"w": normal(three, 8 * channels, 10), "b": jnp.zeros(10, jnp.float32)},
         }
 
-    def loss(params, x, y):
+    def scores(params, x):
         x = x.reshape(-1, 8, 8, 1)
         for name in ("conv0", "conv1"):
             layer = params[name]
             x = jax.lax.conv_general_dilated(x, layer["w"], (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
             x = jnp.tanh(x + layer["b"])
-        return cross_entropy(x.reshape(len(x), -1) @ params["head"]["w"] + params["head"]["b"], y)
+        return x.reshape(len(x), -1) @ params["head"]["w"] + params["head"]["b"]
 
     key = jax.random.key(seed)
-    return Task(init(key), loss, sampler(data, batch, key), data, held_out, init)
+    return Task(init(key), labelled(scores), scores, sampler(data, batch, key), data, held_out, init)
 
 
 def text(length: int, count: int) -> tuple[jax.Array, int]:
     """Windows of `length` + 1 characters from the language reference that Python's help() prints, and its alphabet."""
-    corpus = "\n".join(topics[name] for name in sorted(topics))[: 64 * count * (length + 1)]
-    corpus = corpus[: count * (length + 1)]
+    corpus = "\n".join(topics[name] for name in sorted(topics))[: count * (length + 1)]
     alphabet = sorted(set(corpus))
     codes = np.searchsorted(alphabet, list(corpus))
     return jnp.asarray(codes.reshape(count, length + 1)), len(alphabet)
@@ -137,14 +150,17 @@ def transformer(batch: int | None = 16, width: int = 64, layers: int = 2, length
         weights = jax.nn.softmax(jnp.where(mask, scores, -1e9), axis=-1)
         return jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(x.shape) @ block["out"]
 
-    def loss(params, chunk):
-        x = params["embed"]["tokens"][chunk[:, :-1]] + params["head"]["positions"]
+    def scores(params, letters):
+        x = params["embed"]["tokens"][letters] + params["head"]["positions"]
         for i in range(layers):
             block = params[f"block{i}"]
             x = x + attend(block, x)
             x = x + jax.nn.gelu(norm(x) @ block["up"]) @ block["down"]
-        return cross_entropy(norm(x) @ params["head"]["w"], chunk[:, 1:])
+        return norm(x) @ params["head"]["w"]
+
+    def loss(params, chunk):
+        return cross_entropy(scores(params, chunk[:, :-1]), chunk[:, 1:])
 
     key = jax.random.key(seed)
     data, held_out = (windows[:1000],), (windows[1000:],)
-    return Task(init(key), loss, sampler(data, batch, key), data, held_out, init)
+    return Task(init(key), loss, scores, sampler(data, batch, key), data, held_out, init)

@@ -79,6 +79,20 @@ def as_float(name: str, x: Any) -> jax.Array:
     return jnp.asarray(array, jnp.result_type(float, array))
 
 
+def as_number(name: str, x: Any, least: float | None = None, finite: bool = True) -> float:
+    """x as a Python float; ValueError unless one number, not NaN, not below `least`, and finite where asked."""
+    kind = "finite number" if finite else "number"
+    try:
+        number = float(x)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} = {x!r} must be one {kind}") from error
+    if math.isnan(number) or (finite and math.isinf(number)):
+        raise ValueError(f"{name} = {x!r} must be one {kind}")
+    if least is not None and number < least:
+        raise ValueError(f"{name} = {x!r} must not be below {least:g}")
+    return number
+
+
 def check_step(dt: Any) -> float:
     """dt as a float; ValueError unless positive and finite."""
     try:

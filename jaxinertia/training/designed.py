@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from .. import _tree
-from .._checks import as_float, check_step
+from .._checks import as_number, check_step
 from .._types import ArrayLike, Index, Position, Scalar
 
 
@@ -59,8 +59,8 @@ def energy_conserving_descent(
     Source: G. B. De Luca and E. Silverstein, ICML 2022, arXiv 2201.11137.
     """
     h = check_step(dt)
-    least = _number("floor", floor)
-    extra = _number("extra_energy", extra_energy, least=0.0)
+    least = as_number("floor", floor)
+    extra = as_number("extra_energy", extra_energy, least=0.0)
 
     def init(params):
         zero = jnp.zeros((), _tree.dtype(params))
@@ -108,8 +108,8 @@ def energy_restart(dt: ArrayLike, *, gamma: float = 0.0, uphill: float = math.in
     Source: E. Bitzek et al., Physical Review Letters 97, 170201 (2006), FIRE; B. O'Donoghue and E. Candes, 2015.
     """
     h = check_step(dt)
-    gentle = math.exp(-_number("gamma", gamma, least=0.0) * h)
-    rough = gentle * math.exp(-_number("uphill", uphill, least=0.0, finite=False) * h)
+    gentle = math.exp(-as_number("gamma", gamma, least=0.0) * h)
+    rough = gentle * math.exp(-as_number("uphill", uphill, least=0.0, finite=False) * h)
 
     def relax(velocity, gradient, value):
         del value
@@ -143,8 +143,8 @@ def inertia_controlled(
         >>> optimizer = ji.training.inertia_controlled(dt=0.1, rate=0.3)
     """
     h = check_step(dt)
-    least, pace = _number("floor", floor), _number("rate", rate, least=0.0)
-    highest = 10 * pace if gamma_max is None else _number("gamma_max", gamma_max, least=0.0)
+    least, pace = as_number("floor", floor), as_number("rate", rate, least=0.0)
+    highest = 10 * pace if gamma_max is None else as_number("gamma_max", gamma_max, least=0.0)
     share, kept = -math.expm1(-pace * h), math.exp(-2 * highest * h)
 
     def relax(velocity, gradient, value):
@@ -184,8 +184,8 @@ def relativistic_heavy_ball(
     Source: G. Franca, J. Sulam, D. Robinson, R. Vidal, Journal of Statistical Mechanics, 2020, 124008.
     """
     h = check_step(dt)
-    beta = math.exp(-_number("gamma", gamma, least=0.0) * h)
-    c = _number("speed", speed, least=0.0)
+    beta = math.exp(-as_number("gamma", gamma, least=0.0) * h)
+    c = as_number("speed", speed, least=0.0)
     if c == 0:
         raise ValueError(f"speed = {speed!r} must be positive: nothing would move")
 
@@ -235,12 +235,3 @@ def _height(value: Any, floor: float, like: Scalar) -> Scalar:
         raise ValueError("value is None: this optimizer reads the loss; call update(grads, state, params, value=loss)")
     height = jnp.asarray(value, like.dtype) - floor
     return jnp.maximum(height, jnp.finfo(like.dtype).tiny ** 0.25)
-
-
-def _number(name: str, x: Any, least: float | None = None, finite: bool = True) -> float:
-    number = as_float(name, x)
-    if number.shape != () or math.isnan(float(number)) or (finite and not math.isfinite(float(number))):
-        raise ValueError(f"{name} = {x!r} must be one {'finite ' if finite else ''}number")
-    if least is not None and float(number) < least:
-        raise ValueError(f"{name} = {x!r} must not be below {least:g}")
-    return float(x)

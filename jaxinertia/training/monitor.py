@@ -25,7 +25,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from .. import _tree
-from .._checks import as_float, check_step
+from .._checks import as_number, check_step
 from .._types import ArrayLike, Index, Position, Scalar
 
 Schedule = Callable[[Index], ArrayLike]
@@ -119,13 +119,11 @@ def monitor(
     if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
         raise ValueError(f"optimizer = {optimizer!r} must be an optax transformation, such as optax.sgd(0.01, 0.9)")
     step = _schedule(dt)
-    decay = as_float("weight_decay", weight_decay)
-    if decay.shape != () or not float(decay) >= 0:
-        raise ValueError(f"weight_decay = {weight_decay!r} must be one number, not negative")
+    decay = as_number("weight_decay", weight_decay, least=0.0)
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 0:
         raise ValueError(f"depth = {depth!r} must be a whole number of levels, 0 for one group")
     inner = optax.with_extra_args_support(optimizer)
-    shrink = float(weight_decay) if float(decay) > 0 else None
+    shrink = decay if decay > 0 else None
 
     def init(params):
         return _open(inner.init(params), params, shrink is not None, depth)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .._checks import as_float, check_step
+from .._checks import as_number, check_step
 from .._types import ArrayLike, Position
 
 
@@ -37,10 +37,7 @@ def inertia_penalty(weight: ArrayLike, dt: ArrayLike = 1.0) -> optax.GradientTra
     Example:
         >>> optimizer = optax.chain(ji.training.inertia_penalty(0.1, dt=0.1), optax.sgd(0.01, momentum=0.9))
     """
-    factor = as_float("weight", weight)
-    if factor.shape != () or not float(factor) >= 0 or not bool(jnp.isfinite(factor)):
-        raise ValueError(f"weight = {weight!r} must be one number, not negative")
-    scale = float(weight) / check_step(dt) ** 2  # type: ignore[arg-type]
+    scale = as_number("weight", weight, least=0.0) / check_step(dt) ** 2
 
     def init(params):
         return PenaltyState(jax.tree.map(jnp.asarray, params))
