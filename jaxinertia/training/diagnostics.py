@@ -87,11 +87,11 @@ def quality_factor(history: History, window: int = 50) -> Float[np.ndarray, " ca
     """
     _check(history, window)
     kinetic = history["kinetic"]
-    travelled = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(kinetic)))])
-    sloshed = _past(travelled, window) - np.abs(_past(kinetic, window))
     lost = -_past(history["friction"], window)
-    sloshed = np.where(sloshed > 1e-12 * np.abs(travelled), sloshed, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):  # of a run that diverged
+        travelled = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(kinetic)))])
+        sloshed = _past(travelled, window) - np.abs(_past(kinetic, window))
+        sloshed = np.where(sloshed > 1e-12 * np.abs(travelled), sloshed, 0.0)
         quality = np.pi / 2 * sloshed / np.maximum(lost, 0.0)
     return np.where(sloshed > 0, quality, 0.0)
 
