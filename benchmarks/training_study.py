@@ -157,8 +157,8 @@ def _shares(runs, dt, steps, every):
 
 # --- 2. The alarm -----------------------------------------------------------------------------------------------------
 
-WINDOW = 5
-BURN_IN = 5
+WINDOW = 3
+BURN_IN = 1
 WARM_UP, STEPS = 100, 200
 
 
@@ -262,7 +262,7 @@ def draw(histories, failed, detectors, rates) -> None:
         rang = [found[edge] for found in detectors.values() if np.isfinite(found[edge])]
         right.set(xlabel="step", yscale="log", xlim=(0, min(2 * max(rang, default=50), STEPS)))
         right.set_title(f"warm-up to {rates[edge]:.2g}: fails")
-        right.legend(loc="best")
+        right.legend(loc="lower right")
         fig.savefig(DOCS / "training.png", dpi=200)
 
 
