@@ -8,8 +8,9 @@ import optax
 
 from .. import _tree
 from .._checks import check_step, is_zero
-from .._types import ArrayLike, Index, Key, Position
-from ..dynamics.brownian import from_key
+from .._types import ArrayLike, Index, Key, Position, Scalar
+from ..dynamics import brownian
+from ..dynamics.random_numbers import RandomNumbers
 from ..dynamics.splitting import Splitting
 from ..dynamics.stages import Stage, lay_out
 from ..physics.damping import Linear
@@ -61,6 +62,7 @@ def as_optimizer(
     if noise is not None and key is None:
         raise ValueError("key is None, but sigma is not zero: pass key=jax.random.key(0)")
     turn, skipped = _from_kick_to_kick(splitting)
+    source = None if noise is None else RandomNumbers(key, 1 + max(stage.draw for stage in turn), noise.law)
 
     def init(params):
         return SplittingState(jax.tree.map(jnp.zeros_like, params), jnp.zeros((), jnp.int32))
@@ -70,7 +72,7 @@ def as_optimizer(
         gradient, dtype = updates, _tree.dtype(updates)
         length = jnp.asarray(h, dtype)
         law, amplitude = _tree.cast((damping, noise), dtype)
-        increment = None if noise is None else from_key(key, state.calls, 1 + _draws(turn), length, gradient)
+        increment = None if source is None else _increments(source, turn, state.calls, length, gradient)
 
         def flow(stages, velocity, moved):
             for stage in stages:
@@ -92,8 +94,10 @@ def as_optimizer(
     return optax.GradientTransformation(init, update)
 
 
-def _draws(stages: tuple[Stage, ...]) -> int:
-    return max(stage.draw for stage in stages)
+def _increments(source: RandomNumbers, turn: tuple[Stage, ...], call: Index, h: Scalar, like: Position):
+    """The Brownian increments of this call, as a function of the stage."""
+    drawn = brownian.numbers(source, turn, call, 1, like)
+    return brownian.from_numbers(jax.tree.map(lambda x: x[0], drawn), h)
 
 
 def _from_kick_to_kick(splitting: Splitting) -> tuple[tuple[Stage, ...], int]:
