@@ -18,6 +18,7 @@ from .energy.balance import Balance as Balance
 from .energy.inertia import inertia as inertia
 from .energy.modified import modified_inertia as modified_inertia
 from .physics import damping as damping
+from .physics import force as force
 from .physics import kinetic as kinetic
 from .physics import noise as noise
 from .physics import potentials as potentials
@@ -25,15 +26,25 @@ from .physics.system import System as System
 
 __version__ = "0.1.0"
 
-# matplotlib alone costs more than everything above, and optax is for training only: they load on first use (PEP 562).
+# matplotlib alone costs more than everything above, optax and optimistix serve training and fits: they load on first
+# use (PEP 562).
 _LAZY = {"plots": ".report.plots", "training": ".training"}
+_LAZY_MEMBERS = {
+    "Fit": ".inference.result",
+    "Observations": ".inference.observations",
+    "compare": ".inference.compare",
+    "fit": ".inference.fit",
+    "fit_many": ".inference.many",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(_LAZY[name], __name__)
+    if name in _LAZY_MEMBERS:
+        return getattr(importlib.import_module(_LAZY_MEMBERS[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted([*globals(), *_LAZY, *_LAZY_MEMBERS])

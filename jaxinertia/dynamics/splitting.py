@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from .. import _words
 from .._checks import is_traced, require
 from .._types import Position
+from ..physics.damping import Linear
 from ..physics.kinetic import Euclidean
 from ..physics.system import System
 from .advance import Clock, advance, open_account, relaxations, settle
@@ -84,7 +85,7 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
     def _refuse_dropping(self, system: System, position: Position) -> Position:
         word = "".join(letter.kind for letter in self.letters)
         remedy = f"the word {word!r} has no O to apply it; use 'BAOAB', 'OBABO', or a composition of one of them"
-        gamma = system.damping.gamma
+        gamma = system.damping.gamma if isinstance(system.damping, Linear) else system.damping
         sigma = None if system.noise is None else system.noise.sigma
         for name, value, zero in (
             ("damping gamma", gamma, system.is_frictionless),

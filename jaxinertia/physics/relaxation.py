@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from .._tree import dot, sum_leaves
 from .._types import Position, Scalar
-from .damping import Linear
+from .damping import AbstractDamping, Drag
 from .linear_flow import cholesky, linear_flow
 from .noise import White
 from .shapes import Coefficient, match
@@ -62,8 +62,10 @@ class AbstractMemoryless(AbstractRelaxation):
         """
 
 
-def relaxation(damping: Linear, noise: White | None, h: Scalar, momentum: Position) -> AbstractMemoryless:
+def relaxation(damping: AbstractDamping, noise: White | None, h: Scalar, momentum: Position) -> AbstractMemoryless:
     """The exact map for this damping and noise over the time h, laid out for this momentum."""
+    if isinstance(damping, Drag):
+        return _dragged(damping, noise, h, momentum)
     gamma = match("damping gamma", damping.gamma, momentum)
     sigma = None if noise is None else match("noise sigma", noise.sigma, momentum)
     if gamma.matrix or (sigma is not None and sigma.matrix):
@@ -157,6 +159,48 @@ def _matrix(gamma, sigma, h):
     _, covariance, integral = linear_flow(-gamma, sigma @ sigma.T, h)
     heat = jnp.sum(gamma * integral)  # int tr(Gamma C(s)) ds
     return Matrix(decay, _root_along(covariance / h, sigma), lost, heat)
+
+
+class Dragged(AbstractMemoryless):
+    """Quadratic drag, Bernoulli's equation: p -> E p / (1 + c |p|) with E = e^{-a h} and c = b h phi(a h)."""
+
+    decay: Position
+    curve: Position
+    from_sum: bool = eqx.field(static=True, default=False)
+
+    def __call__(self, momentum, increment):
+        return jax.tree.map(lambda e, c, p: e * p / (1 + c * jnp.abs(p)), self.decay, self.curve, momentum)
+
+    def travel(self, momentum, h):
+        return jax.tree.map(lambda p: h * p, self(momentum, None))
+
+    def between_kicks(self):
+        return Dragged(self.decay, self.curve, from_sum=True)
+
+    def loss(self, momentum):
+        before = jax.tree.map(_between, self.decay, self.curve, momentum) if self.from_sum else momentum
+        after = self(before, None)
+        return (dot(before, before) - dot(after, after)) / 2
+
+    def friction(self, losses, count):
+        return -losses
+
+
+def _between(decay, curve, total):
+    """The p that solves p + E p / (1 + c |p|) = total, without cancellation."""
+    size = jnp.abs(total)
+    linear = 1 + decay - curve * size
+    return 2 * total / (linear + jnp.sqrt(linear * linear + 4 * curve * size))
+
+
+def _dragged(damping, noise, h, momentum):
+    if noise is not None:
+        raise ValueError(
+            "damping.Drag with noise has no exact sub-step: pass a diffrax solver, such as solver=diffrax.ShARK()"
+        )
+    a, b = (match(f"drag {name}", getattr(damping, name), momentum).value for name in ("linear", "quadratic"))
+    decay = jax.tree.map(lambda a: jnp.exp(-a * h), a)
+    return Dragged(decay, jax.tree.map(lambda a, b: b * h * phi(a * h), a, b))
 
 
 def _root_along(covariance, sigma):

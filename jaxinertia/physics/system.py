@@ -11,7 +11,7 @@ import numpy as np
 from .. import _tree
 from .._checks import as_float, is_traced, is_zero
 from .._types import ArrayLike, Position, Scalar
-from .damping import Linear
+from .damping import AbstractDamping, Linear
 from .kinetic import AbstractKinetic, Euclidean
 from .noise import AbstractNoise, White
 from .potentials import Rejoined, as_module
@@ -25,7 +25,8 @@ class System(eqx.Module):
 
     Arguments:
         potential: L, any callable from a position (a pytree of float arrays) to a scalar.
-        damping: gamma >= 0 in units of one over time, as a number, an array or a pytree (see `damping.Linear`).
+        damping: gamma >= 0 in units of one over time, as a number, an array or a pytree (see `damping.Linear`),
+            or a `damping.Drag`.
         noise: sigma, as a number or an array (see `noise.White`), a `noise.Colored`, or None.
         kinetic: K; None means `kinetic.Euclidean()`, with which momentum is velocity.
         force: F, a callable from the time to a pytree like the position, or None.
@@ -41,7 +42,7 @@ class System(eqx.Module):
     """
 
     potential: Callable
-    damping: Linear
+    damping: AbstractDamping
     noise: AbstractNoise | None
     kinetic: AbstractKinetic
     force: Callable | None
@@ -61,7 +62,7 @@ class System(eqx.Module):
         if kinetic is not None and not isinstance(kinetic, AbstractKinetic):
             raise ValueError(f"kinetic must be a ji.kinetic energy, got {kinetic!r}; pass ji.kinetic.Euclidean()")
         self.potential = as_module(potential)
-        self.damping = damping if isinstance(damping, Linear) else Linear(damping)
+        self.damping = damping if isinstance(damping, AbstractDamping) else Linear(damping)
         self.noise = noise if isinstance(noise, AbstractNoise) or noise is None else White(noise)
         self.kinetic = Euclidean() if kinetic is None else kinetic
         self.force = None if force is None else as_module(force)
@@ -81,7 +82,7 @@ class System(eqx.Module):
     @property
     def is_frictionless(self) -> bool:
         """Whether gamma is known, now, to be zero."""
-        return is_zero(self.damping.gamma)
+        return self.damping.is_zero
 
     @property
     def is_quiet(self) -> bool:

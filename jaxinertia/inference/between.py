@@ -1,0 +1,56 @@
+"""What an input does between its samples: nobody recorded it, so each way is tried, and the one that fits is kept.
+
+A line between samples loses (omega h)^2 / 12 of a sine's amplitude and bends the rest into harmonics: nothing at fifty
+samples a cycle, 4 % at nine. What was filtered before it was sampled is the band-limited curve through its samples.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from .shooting import Record
+from .windows import Run
+
+FINER = 4  # rows for each sample of the input
+CLOSE = 1e-3  # of the input's scatter: closer, and the ways are one
+LINE, BAND, HELD = "line", "band", "held"
+INPUTS = {LINE: "on a straight line", BAND: "band-limited", HELD: "held"}
+
+
+def refine(record: Record) -> dict[str, Record]:
+    """The record for each way in which its input may run between samples; one where they cannot be told apart."""
+    if not all(_is_even(run) for run in record.runs):
+        return {LINE: record}
+    finer = {way: [_finer(run, way) for run in record.runs] for way in INPUTS}
+    apart = np.concatenate([a.input - b.input for a, b in zip(finer[LINE], finer[BAND], strict=True)])
+    scatter = np.std(np.concatenate([run.input for run in record.runs]))
+    if np.sqrt(np.mean(apart**2)) <= CLOSE * scatter:
+        return {LINE: record}
+    step = record.units.time / FINER
+    units = type(record.units)(record.units.origin, step, record.units.length)
+    return {way: record._replace(runs=runs, units=units) for way, runs in finer.items()}
+
+
+def _is_even(run: Run) -> bool:
+    return len(run.ts) > 3 and np.array_equal(run.ts, np.arange(len(run.ts)))
+
+
+def _finer(run: Run, way: str) -> Run:
+    n = (len(run.ts) - 1) * FINER + 1
+    y, weight = np.stack([np.interp(np.arange(n) / FINER, run.ts, x) for x in run.y.T], -1), np.zeros((n, run.y.shape[1]))
+    weight[::FINER] = run.weight
+    row = np.full(n, -1)
+    row[::FINER] = run.row
+    u = np.stack([_between(x, n, way) for x in run.input.T], -1)
+    return replace(run, start=run.start * FINER, ts=np.arange(n, dtype=float), y=y, weight=weight, input=u, row=row)
+
+
+def _between(u: np.ndarray, n: int, way: str) -> np.ndarray:
+    at = np.arange(n) / FINER
+    if way == LINE:
+        return np.interp(at, np.arange(len(u)), u)
+    if way == HELD:
+        return u[np.floor(at + 1e-9).astype(int)]
+    mirrored = np.concatenate([u, u[-2:0:-1]])  # no jump where the period closes
+    spectrum = np.fft.rfft(mirrored)
+    return FINER * np.fft.irfft(spectrum, len(mirrored) * FINER)[:n]

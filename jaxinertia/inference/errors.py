@@ -1,0 +1,129 @@
+r"""What a fit is worth: covariances, correlated residuals, and whether early and late data agree.
+
+With scores s_k = d cost_k / du, and H the information, the curvature gives H^-1 (times the residuals' variance where
+that was estimated). Where residuals are correlated the scores are too, and the covariance is the sandwich
+
+    H^-1 ( sum_l w_l sum_k s_k s_{k+l}^T ) H^-1,   w_l = 1 - |l| / (L + 1).
+
+Source: W. K. Newey and K. D. West, Econometrica 55, 703 (1987).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+LAGS = 24  # of the residuals' autocorrelation that are tested
+DOUBT = 1e-3  # below this probability residuals are called correlated
+
+
+class Evidence(NamedTuple):
+    """What every reading, in order, says at the optimum; the states of least squares are eliminated from `roots`.
+
+    residuals: (n,), in standard deviations. scores: (n, p), gradients of the cost. roots: (n, q, p), whose squares sum
+    to the information. run: (n,), which run a reading is of. time: (n,). variance: of a residual of weight one.
+    freedom: readings less fitted numbers. states: derivatives (n, k) by the run's initial state, or None.
+    """
+
+    residuals: np.ndarray
+    scores: np.ndarray
+    roots: np.ndarray
+    run: np.ndarray
+    time: np.ndarray
+    variance: float
+    freedom: int
+    states: np.ndarray | None
+
+    @property
+    def information(self) -> np.ndarray:
+        return np.einsum("nqi,nqj->ij", self.roots, self.roots)
+
+
+def inverse(information: np.ndarray) -> np.ndarray:
+    """H^-1, scaled to a unit diagonal first; infinite variance for what the data say nothing of."""
+    diagonal = np.diag(information)
+    known = diagonal > 0
+    root = np.where(known, np.sqrt(np.where(known, diagonal, 1.0)), 1.0)
+    scaled = information / np.outer(root, root) + np.diag(~known)
+    try:
+        inverted = np.linalg.inv(scaled)
+    except np.linalg.LinAlgError:
+        return np.full_like(information, np.inf)
+    return np.where(np.outer(known, known), inverted / np.outer(root, root), np.diag(np.where(known, 0.0, np.inf)))
+
+
+def curvature(evidence: Evidence) -> np.ndarray:
+    """The covariance if residuals are independent."""
+    return evidence.variance * inverse(evidence.information)
+
+
+def sandwich(evidence: Evidence, lags: int) -> np.ndarray:
+    """The covariance whatever the residuals' correlation over this many readings."""
+    total = np.zeros_like(evidence.information)
+    for run in np.unique(evidence.run):
+        scores = evidence.scores[evidence.run == run]
+        total += scores.T @ scores
+        for lag in range(1, min(lags, len(scores) - 1) + 1):
+            cross = scores[lag:].T @ scores[:-lag]
+            total += (1 - lag / (lags + 1)) * (cross + cross.T)
+    bread = inverse(evidence.information)
+    n = len(evidence.residuals)
+    return bread @ total @ bread * (n / max(evidence.freedom, 1))
+
+
+def autocorrelation(evidence: Evidence, lags: int = LAGS) -> np.ndarray:
+    """Of the residuals within runs, lags 1 to `lags`."""
+    products, counts = np.zeros(lags + 1), np.zeros(lags + 1)
+    for run in np.unique(evidence.run):
+        r = evidence.residuals[evidence.run == run]
+        for lag in range(min(lags + 1, len(r))):
+            products[lag] += np.sum(r[lag:] * r[: len(r) - lag])
+            counts[lag] += len(r) - lag
+    mean = products / np.maximum(counts, 1)
+    return mean[1:] / max(mean[0], 1e-300)
+
+
+def whiteness(evidence: Evidence) -> float:
+    """The probability of so much autocorrelation by chance (Ljung and Box's test)."""
+    n = len(evidence.residuals)
+    lags = min(LAGS, n // 5)
+    r = autocorrelation(evidence, lags)
+    statistic = n * (n + 2) * np.sum(r**2 / (n - np.arange(1, lags + 1)))
+    return float(stats.chi2.sf(statistic, lags))
+
+
+def halves(evidence: Evidence, index: int, covariance: np.ndarray) -> tuple[float, float, float]:
+    """How far one coordinate is from the fit's by the early and by the late data alone, and the standard error of the
+    difference, each half with initial states of its own: one Gauss-Newton step for each half.
+
+    The halves hold equal information on the coordinate; times count from the start of a run.
+    """
+    weight = np.sum(evidence.roots[:, :, index] ** 2, axis=1)
+    order = np.argsort(evidence.time, kind="stable")
+    middle = order[np.searchsorted(np.cumsum(weight[order]), weight.sum() / 2).clip(0, len(order) - 1)]
+    early = evidence.time <= evidence.time[middle]
+    shifts, variances = [], []
+    for part in (early, ~early):
+        information, score = _part(evidence, part)
+        bread = inverse(information)
+        shifts.append(float((-bread @ score)[index]))
+        variances.append(evidence.variance * bread[index, index])
+    # The halves' errors grow with correlation as those of the whole do.
+    inflation = max(covariance[index, index] / max(curvature(evidence)[index, index], 1e-300), 1.0)
+    return shifts[0], shifts[1], float(np.sqrt(inflation * sum(variances)))
+
+
+def _part(evidence: Evidence, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Information and score of some rows, their runs' initial states eliminated."""
+    if evidence.states is None:
+        roots = evidence.roots[part]
+        return np.einsum("nqi,nqj->ij", roots, roots), evidence.scores[part].sum(0)
+    p = evidence.roots.shape[-1]
+    information, score = np.zeros((p, p)), np.zeros(p)
+    for run in np.unique(evidence.run[part]):
+        rows = part & (evidence.run == run)
+        j, jx, r = evidence.roots[rows, 0], evidence.states[rows], evidence.residuals[rows] * np.sqrt(evidence.variance)
+        both = np.linalg.lstsq(jx, np.column_stack([j, r]), rcond=None)[0]
+        j, r = j - jx @ both[:, :p], r - jx @ both[:, p]
+        information, score = information + j.T @ j, score + j.T @ r
+    return information, score

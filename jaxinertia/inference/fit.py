@@ -1,0 +1,160 @@
+"""fit: from a system and a record to values with errors, by the method that the record asks for."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from .. import _tree
+from ..physics.force import Sampled
+from ..physics.system import System, check_system
+from . import parameters, shooting, stochastic, units, windows
+from .between import INPUTS, refine
+from .observations import Observations
+from .outcome import Outcome, of_least_squares
+from .result import Fit, conclude
+from .shooting import Record
+
+LEAST_SQUARES = "least squares"
+METHODS = (LEAST_SQUARES, stochastic.KALMAN, stochastic.EXTENDED, stochastic.WHITTLE)
+
+
+def fit(
+    system: System,
+    data: Observations,
+    free: Callable = lambda s: s.damping.gamma,
+    *,
+    bounds: Any = None,
+    method: str | None = None,
+    band: tuple[float, float] | None = None,
+    max_iterations: int = 100,
+    progress: bool = False,
+) -> Fit:
+    r"""The parameters under which x'' + gamma x' + grad L(x) = F + sigma dW/dt explains a record, and their errors.
+
+    Without noise in the system, least squares: min sum_k |(q(t_k) + offset - y_k) / error_k|^2 over the parameters and
+    the initial state of every run. With noise, the greatest likelihood of the readings (a Kalman filter; of a band of
+    the spectrum where that has more in it than this motion). Start values come from the data: those of the system only
+    matter for parameters of which the start knows nothing. All of it in double precision and in units of the record.
+
+    Arguments:
+        system: its numbers are the start; free ones may be anything. With `data.input` its force is gain times the
+            input: give a `force.Sampled` with a gain to start from, or None for the gain 1.
+        data: `Observations`.
+        free: which leaves may change, as for `eqx.tree_at`: `lambda s: (s.damping.gamma, s.potential.stiffness)`, with
+            `s.force.gain` for the input's gain. Damping and sigma stay positive, matrices of them PSD.
+        bounds: shaped like what `free` returns, with (low, high) or None for each leaf; either may be None.
+        method: "least squares", "kalman", "extended kalman" or "whittle"; None chooses, and the result says why.
+        band: (low, high) in cycles per time: the frequencies that count, for "whittle".
+        max_iterations: of the last search.
+        progress: show the search's cost as it goes.
+
+    Returns:
+        A `Fit`: system, values, stderr, covariance, interval, summary, diagnostics.
+
+    Raises:
+        ValueError: if `free` or `bounds` make no sense, the data do not fit the system, there are fewer readings than
+            unknowns, or the method cannot do this.
+
+    Example:
+        >>> result = ji.fit(ji.System(ji.potentials.Quadratic()), data, lambda s: (s.damping.gamma, s.potential.stiffness))
+        >>> print(result.summary())
+
+    Source: O. Nelles, Nonlinear System Identification, 2001 (multiple shooting); see the modules of `inference`.
+    """
+    with jax.enable_x64(True):
+        system, record = prepare(system, data, free, bounds)
+        method = check_method(system, method, band)
+        watch = _watch(progress)
+        inputs = None
+        if method == LEAST_SQUARES:
+            outcome, inputs = least_squares(record, data, max_iterations, watch)
+            why = "the system has no noise" if inputs is None else f"the system has no noise; input {inputs} between samples"
+        else:
+            wanted = None if band is None else tuple(2 * np.pi * f * record.units.time for f in band)
+            known = data.position_error is not None
+            outcome, (method, why) = stochastic.fit(record, method, wanted, known, max_iterations, watch)
+        return conclude(record, data, outcome, method, why)
+
+
+def prepare(system: System, data: Observations, free: Callable, bounds: Any) -> tuple[System, Record]:
+    """The system in double precision with the data's input as its force, and the record in the fit's units."""
+    check_system(system)
+    if not isinstance(data, Observations):
+        raise ValueError(f"data = {data!r} must be ji.Observations; wrap your arrays: ji.Observations(ts, position)")
+    units.check(system)
+    system = _with_input(_tree.cast(system, np.float64), data)
+    chosen = parameters.choose(system, free, bounds)
+    if any(name.startswith("noise") for name in chosen.names) and system.noise is None:
+        raise ValueError("free returns noise, but the system has none; pass noise=1.0")
+    own = windows.units_of(data)
+    runs = windows.runs_of(data, own)
+    d, scalar = data.components, data.position.ndim == 1
+    offset = None if data.offset is None else np.broadcast_to(data.offset / own.length, (d,))
+    unknowns = chosen.size + (offset is None) * d + 2 * d * len(runs)
+    if sum(int(np.sum(run.weight > 0)) for run in runs) <= unknowns:
+        raise ValueError(f"data have too few readings for {unknowns} unknowns, {2 * d} of them for each run's start")
+    try:
+        position = np.zeros(()) if scalar else np.zeros(d)
+        jax.eval_shape(system.gradient, position)
+        jax.eval_shape(system.damping.force, position)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"position of {d} components does not fit the system: {error}") from error
+    return system, Record(system, chosen, own, runs, offset, d, scalar)
+
+
+def check_method(system: System, method: str | None, band: Any) -> str | None:
+    """The method asked for, or least squares without noise; None where the data are to choose."""
+    if method is not None and method not in METHODS:
+        raise ValueError(f"method = {method!r} must be one of {METHODS}, or None")
+    if method == LEAST_SQUARES or (method is None and system.noise is None):
+        if band is not None:
+            raise ValueError(f"band = {band!r} is for noise-driven data; give the system noise, as noise=1.0")
+        return LEAST_SQUARES
+    if system.noise is None:
+        raise ValueError(f"method = {method!r} needs noise in the system; pass noise=1.0 and free its sigma")
+    if band is not None and not 0 <= band[0] < band[1]:
+        raise ValueError(f"band = {band!r} must be (low, high) in cycles per time, with 0 <= low < high")
+    return method
+
+
+def least_squares(record: Record, data: Observations, most: int, watch: Any) -> tuple[Outcome, str | None]:
+    """Least squares; with an input, under each way of reading it between its samples, of which the best is kept."""
+    known = data.position_error is not None and (data.momentum is None or data.momentum_error is not None)
+    record = record._replace(system=record.system.without_noise()) if record.system.noise is not None else record
+    ways = refine(record) if data.input is not None else {}
+    fitted, best = shooting.fit(next(iter(ways.values()), record), most, watch), next(iter(ways), None)
+    for way in list(ways)[1:]:
+        other = shooting.again(fitted, ways[way], most, watch)
+        if float(other.search.normal.cost) < float(fitted.search.normal.cost):
+            fitted, best = other, way
+    if data.momentum is not None and not known:
+        for _ in range(2):  # each channel's residuals say what its readings weigh
+            fitted = shooting.again(fitted, shooting.reweighted(fitted, record), most, watch)
+    return of_least_squares(fitted, record, known), None if best is None else INPUTS[best]
+
+
+def _with_input(system: System, data: Observations) -> System:
+    if data.input is None:
+        return system
+    if system.force is not None and not isinstance(system.force, Sampled):
+        raise ValueError(f"force = {system.force!r}: with data.input pass force=None, or a ji.force.Sampled with a gain")
+    gain = 1.0 if system.force is None else system.force.gain
+    first = data.runs[0]
+    force = Sampled(data.ts[first], data.input[first], gain)
+    return System(system.potential, system.damping, system.noise, system.kinetic, force)
+
+
+def _watch(progress: bool) -> Callable | None:
+    if not progress:
+        return None
+    from tqdm import tqdm  # noqa: PLC0415  only where progress is shown
+
+    bar = tqdm(desc="fit", unit=" iterations")
+
+    def show(search):
+        bar.set_postfix_str(f"cost {float(search.normal.cost):.6g}")
+        bar.update()
+
+    return show

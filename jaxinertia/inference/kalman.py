@@ -1,0 +1,265 @@
+r"""Noise-driven records: the exact Gaussian likelihood of positions alone, by the Kalman filter.
+
+The filter predicts each reading from all before it; its errors e_k are independent, of variance S_k, and
+
+    -log p(y) = sum_k (log S_k + e_k^2 / S_k) / 2 + const,
+
+with the expected information  sum_k (de_k de_k^T / S_k + dS_k dS_k^T / (2 S_k^2)). No velocity is ever formed from
+differences. Linear systems move by their exact step; others by that of the system linearised at the estimate (the
+extended filter, of second order in the step), so that one filter serves both. On even times without gaps the gain
+settles; from there on the filter is a recursion with constant numbers, and runs in blocks side by side.
+
+Source: A. C. Harvey, Forecasting, Structural Time Series Models and the Kalman Filter, 1989, ch. 3.4 (likelihood and
+information); T. Ozaki, Statistica Sinica 2, 113 (1992) (local linearisation).
+"""
+
+import math
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..physics.system import System
+from . import linear
+from .parameters import Parameters
+from .predict import local
+from .solve import Normal
+from .units import Units
+from .windows import Windows
+
+VAGUE = 1e6  # variance of the initial state, in the record's own scatter: the initial state is free
+ABSENT = 1e12  # variance of a reading that was not taken
+SERIES = 8  # terms of the series of a linearised step, |F| h below 1/2
+PHASE = 0.3  # radians that one linearised step may take
+
+
+class Filter(eqx.Module):
+    """u are the parameters, then the offset if free, then the log of the measurement's variance if unknown."""
+
+    system: System
+    parameters: Parameters
+    units: Units
+    windows: Windows
+    offset: Float[Array | np.ndarray, " d"]
+    speed: Float[Array | np.ndarray, ""]  # scatter of the momentum, roughly: for the vague initial state
+    free_offset: bool = eqx.field(static=True)
+    free_error: bool = eqx.field(static=True)
+    scalar: bool = eqx.field(static=True)
+    transient: int | None = eqx.field(static=True)  # readings until the gain has settled; None: it never does
+    substeps: int = eqx.field(static=True)
+    doublings: int = eqx.field(static=True)
+
+    @property
+    def d(self) -> int:
+        return self.offset.shape[-1]
+
+
+def normal(u: Float[Array, " p"], x: Any, problem: Filter) -> Normal:
+    """The negative log-likelihood, its score and expected information."""
+    rows, scores, roots = score(u, problem)
+    e, log_s = rows
+    known = jnp.isfinite(log_s) & (problem.windows.weight[..., : problem.d] > 0)
+    cost = jnp.sum(jnp.where(known, log_s + e * e * jnp.exp(-log_s), 0.0)) / 2
+    g = jnp.sum(scores, (0, 1, 2))
+    information = jnp.einsum("wmdqi,wmdqj->ij", roots, roots)
+    bad = ~jnp.all(jnp.isfinite(log_s))
+    p = len(u)
+    nothing = jnp.zeros((0, p, x.shape[1])), jnp.zeros((0, x.shape[1], x.shape[1]))
+    return Normal(jnp.where(bad, jnp.nan, cost), jnp.ones(()), g, information, jnp.zeros_like(x), *nothing)
+
+
+def score(u: Float[Array, " p"], problem: Filter):
+    """((e, log S), scores, roots), of shapes (w, m, d), (w, m, d, p), (w, m, d, 2, p); 0 where nothing was read."""
+    push = partial(jax.jvp, lambda u: innovations(u, problem), (u,))
+    (e, log_s), (de, dlog) = jax.vmap(lambda v: push((v,)), out_axes=(None, -1))(jnp.eye(len(u)))
+    read = (problem.windows.weight[..., : problem.d] > 0)[..., None]
+    z = (e * jnp.exp(-log_s / 2))[..., None]
+    a, b = de * jnp.exp(-log_s / 2)[..., None], dlog / math.sqrt(2)
+    scores = jnp.where(read, z * a + (1 - z * z) * dlog / 2, 0.0)
+    return (e, log_s), scores, jnp.where(read[..., None, :], jnp.stack([a, b], axis=-2), 0.0)
+
+
+def innovations(u: Float[Array, " p"], problem: Filter):
+    """Prediction errors and the logs of their variances, (w, m, d) each, in the fit's units."""
+    d, size = problem.d, problem.parameters.size
+    system = problem.parameters.write(problem.system, u)
+    offset = u[size : size + d] if problem.free_offset else problem.offset
+    error = jnp.exp(u[-1]) if problem.free_error else jnp.ones(())
+    run = _settled if problem.transient is not None else _general
+    return jax.vmap(lambda w: run(system, offset, error, w, problem))(problem.windows)
+
+
+def _general(system, offset, error, window, problem):
+    """Any times, gaps, forces and potentials: one reading after another."""
+    y, variances = window.y[:, : problem.d] - offset, _variances(error, window, problem)
+    move = _mover(system, window, problem)
+
+    def turn(state, row):
+        z, covariance = state
+        value, variance, step = row
+        e, log_s, z, covariance = _update(z, covariance, value, variance)
+        return move(z, covariance, step), (e, log_s)
+
+    steps = _steps(system, window, problem)
+    last = jax.tree.map(lambda x: jnp.concatenate([x, x[-1:]]), steps)
+    return jax.lax.scan(turn, _vague(y[0], problem), (y, variances, last))[1]
+
+
+def _steps(system, window, problem):
+    """What a move between readings needs: the exact step and its kick if linear, else times and forces."""
+    d, units = problem.d, problem.units
+    h = jnp.diff(window.ts)
+    if not linear.is_linear(system):
+        ts = window.ts[:-1]
+        return ts, h
+    rate, constant = linear.matrices(system, d, units)
+    noise = linear.noise_rate(system, d, units)
+    force = constant + jnp.zeros((len(window.ts), d))
+    if system.force is not None:
+        force = force + window.input * system.force.gain * (units.time**2 / units.length)
+    if window.even:
+        step = linear.step(rate, noise, 1.0, problem.doublings)
+        step = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(h), *x.shape)), step)
+    else:
+        step = jax.vmap(lambda h: linear.step(rate, noise, h, problem.doublings))(h)
+    return step.move, step.noise, linear.kicks(step, force, h, d)
+
+
+def _mover(system, window, problem):
+    if linear.is_linear(system):
+        return lambda z, c, step: (step[0] @ z + step[2], step[0] @ c @ step[0].T + step[1])
+    return _linearised(system, window, problem)
+
+
+def _linearised(system, window, problem):
+    """Move the mean and the covariance by the exact step of the system linearised at the mean, in substeps."""
+    d = problem.d
+    here = local(system, window, problem)
+    noise = linear.noise_rate(system, d, problem.units)
+
+    def flat(x):
+        return jnp.reshape(x, (d,))
+
+    def shaped(x):
+        return x[0] if problem.scalar else x
+
+    def acceleration(z, t):
+        force = 0.0 if here.force is None else here.drive(t, shaped(z[:d]))
+        return flat(force - here.gradient(shaped(z[:d])) - here.damping.force(shaped(z[d:])))
+
+    def move(z, covariance, row):
+        start, interval = row
+        h = interval / problem.substeps
+
+        def substep(i, state):
+            z, covariance = state
+            t = start + i * h
+            slope = jax.jacfwd(acceleration)(z, t)
+            rate = jnp.concatenate([jnp.eye(d, 2 * d, d), slope])
+            step = linear.step(rate, noise, h, 0, SERIES)
+            now = acceleration(z, t)
+            # Between t and t + h the force goes on a straight line.
+            ramp = jnp.zeros(d) if here.force is None else (acceleration(z, t + h) - now) / h
+            z = z + step.constant @ jnp.concatenate([z[d:], now]) + step.ramp[:, d:] @ ramp
+            return z, step.move @ covariance @ step.move.T + step.noise
+
+        return jax.lax.fori_loop(0, problem.substeps, substep, (z, covariance))
+
+    return move
+
+
+def _settled(system, offset, error, window, problem):
+    """A linear system on even times without gaps: the gain settles, and the rest is a constant recursion in blocks."""
+    y = window.y[:, : problem.d] - offset
+    variance = _variances(error, window, problem)[0]
+    rate, constant = linear.matrices(system, problem.d, problem.units)
+    step = linear.step(rate, linear.noise_rate(system, problem.d, problem.units), 1.0, problem.doublings)
+    kick = step.constant[:, problem.d :] @ constant
+
+    def turn(state, value):
+        e, log_s, z, covariance = _update(*state, value, variance)
+        return (step.move @ z + kick, step.move @ covariance @ step.move.T + step.noise), (e, log_s)
+
+    first, rest = y[: problem.transient], y[problem.transient :]
+    (z, covariance), (e, log_s) = jax.lax.scan(turn, _vague(y[0], problem), first)
+    s = covariance[: problem.d, : problem.d] + jnp.diag(variance)
+    factor = jnp.linalg.cholesky(s)
+    gain = step.move @ jax.scipy.linalg.cho_solve((factor, True), covariance[: problem.d]).T
+    keep = step.move - jnp.concatenate([gain, jnp.zeros((len(z), len(z) - problem.d))], axis=1)
+    predicted = _recursion(keep, rest @ gain.T + kick, z)[:, : problem.d]
+    errors, logs = _sequential(factor, rest - predicted)
+    return jnp.concatenate([e, errors]), jnp.concatenate([log_s, jnp.broadcast_to(logs, errors.shape)])
+
+
+def _recursion(keep, inputs, z):
+    """z_0, z_1, ... of z_{k+1} = keep z_k + inputs_k: all blocks from zero side by side, then each block's start."""
+    n = len(inputs)
+    length = max(1, math.isqrt(n))
+    count = -(-n // length)
+    padded = jnp.pad(inputs, ((0, count * length - n), (0, 0))).reshape(count, length, -1)
+
+    def turn(state, b):
+        power, z = state
+        return (keep @ power, z @ keep.T + b), (power, z)
+
+    start = (jnp.eye(len(z)), jnp.zeros((count, len(z))))
+    (power, ends), (powers, partial_sums) = jax.lax.scan(turn, start, jnp.swapaxes(padded, 0, 1))
+    _, starts = jax.lax.scan(lambda z, end: (power @ z + end, z), z, ends)
+    states = partial_sums + jnp.einsum("kij,cj->kci", powers, starts)
+    return jnp.swapaxes(states, 0, 1).reshape(count * length, -1)[:n]
+
+
+def _update(z, covariance, value, variance):
+    """Take in one reading: the errors component by component, their log variances, and the new state."""
+    d = len(value)
+    factor = jnp.linalg.cholesky(covariance[:d, :d] + jnp.diag(variance))
+    e = jnp.where(variance < ABSENT, value - z[:d], 0.0)
+    across = jax.scipy.linalg.solve_triangular(factor, covariance[:d], lower=True)
+    z = z + across.T @ jax.scipy.linalg.solve_triangular(factor, e, lower=True)
+    errors, logs = _sequential(factor, e[None])
+    return errors[0], logs, z, covariance - across.T @ across
+
+
+def _sequential(factor, e):
+    """Errors of each component given those before it, and the logs of their variances."""
+    if factor.shape == (1, 1):
+        return e, 2 * jnp.log(factor[0])
+    diagonal = jnp.diag(factor)
+    white = jax.scipy.linalg.solve_triangular(factor, e.T, lower=True).T
+    return white * diagonal, 2 * jnp.log(diagonal)
+
+
+def _variances(error, window, problem):
+    """(m, d): of each reading; where unknown, the free one."""
+    weight = window.weight[:, : problem.d]
+    read = weight > 0
+    known = 1 / jnp.where(read, weight, 1.0) ** 2
+    return jnp.where(read, error if problem.free_error else known, ABSENT)
+
+
+def _vague(first, problem):
+    d = problem.d
+    variances = jnp.concatenate([jnp.full(d, VAGUE), jnp.full(d, VAGUE) * problem.speed**2])
+    return jnp.zeros(2 * d), jnp.diag(variances)
+
+
+def settles_after(system: System, d: int, units: Units, variance: float, speed: float, doublings: int) -> int:
+    """Readings until the predicted covariance changes by less than 1e-13 of itself; at most 4096."""
+    rate, _ = linear.matrices(system, d, units)
+    step = linear.step(rate, linear.noise_rate(system, d, units), 1.0, doublings)
+    move, noise = np.asarray(step.move), np.asarray(step.noise)
+    covariance = VAGUE * np.diag(np.repeat([1.0, speed**2], d))
+    for k in range(4096):
+        s = covariance[:d, :d] + variance * np.eye(d)
+        after = covariance - covariance[:, :d] @ np.linalg.solve(s, covariance[:d])
+        new = move @ after @ move.T + noise
+        if np.all(np.abs(new - covariance) <= 1e-13 * np.sqrt(np.outer(np.diag(new), np.diag(new)))):
+            return k
+        covariance = new
+    return 4096
+
+

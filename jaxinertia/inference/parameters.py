@@ -1,0 +1,183 @@
+"""Which numbers of a system a fit may change, and the unbounded coordinates in which it changes them.
+
+A leaf theta above a bound is theta = low + e^u, below one high - e^u, between two low + (high - low) / (1 + e^-u); a
+friction or noise matrix is theta = R R^T, or R itself, with R lower triangular and log R_ii among the u.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..physics.system import System
+
+REAL, ABOVE, BELOW, BETWEEN, GRAM, FACTOR = "real", "above", "below", "between", "gram", "factor"
+
+
+class _Place:
+    """Stands for a leaf while `free` picks leaves."""
+
+    def __init__(self, index: int):
+        self.index = index
+
+
+class Parameters(eqx.Module):
+    """The free leaves, in the order in which `free` returns them."""
+
+    low: tuple[np.ndarray, ...]
+    high: tuple[np.ndarray, ...]
+    where: tuple[int, ...] = eqx.field(static=True)
+    kinds: tuple[str, ...] = eqx.field(static=True)
+    shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+    names: tuple[str, ...] = eqx.field(static=True)
+    structure: Any = eqx.field(static=True)
+
+    def natural(self, u: jax.Array) -> jax.Array:
+        """The values themselves, flat: all leaves, one after another."""
+        return jnp.concatenate([jnp.zeros(0), *(jnp.ravel(leaf) for leaf in self._leaves(u))])
+
+    def write(self, system: System, u: jax.Array) -> System:
+        """The system with these values."""
+        leaves, structure = jax.tree.flatten(system)
+        for i, value in zip(self.where, self._leaves(u), strict=True):
+            leaves[i] = value
+        return jax.tree.unflatten(structure, leaves)
+
+    def read(self, system: System) -> np.ndarray:
+        """The coordinates of a system's values; what lies outside its bounds is brought inside."""
+        leaves = jax.tree.leaves(system)
+        parts = [
+            encode(kind, np.asarray(leaves[i], float), low, high)
+            for i, kind, low, high in zip(self.where, self.kinds, self.low, self.high, strict=True)
+        ]
+        return np.concatenate([np.zeros(0), *parts])
+
+    @property
+    def size(self) -> int:
+        """How many coordinates there are."""
+        return sum(_coordinates(k, s) for k, s in zip(self.kinds, self.shapes, strict=True))
+
+    def unflatten(self, flat: np.ndarray) -> Any:
+        """Flat values in the structure that `free` returned."""
+        ends = np.cumsum([int(np.prod(s)) for s in self.shapes])[:-1]
+        parts = np.split(np.asarray(flat), ends)
+        leaves = [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        return jax.tree.unflatten(self.structure, [x[()] for x in leaves])
+
+    @property
+    def labels(self) -> list[str]:
+        """A name for each flat value, such as damping.gamma or damping.gamma[0, 1]."""
+        out = []
+        for name, shape in zip(self.names, self.shapes, strict=True):
+            entries = [", ".join(map(str, i)) for i in np.ndindex(*shape)]
+            out += [f"{name}[{entry}]" if entry else name for entry in entries]
+        return out
+
+    @property
+    def slices(self) -> list[slice]:
+        """Where each leaf's coordinates are in u."""
+        ends = np.cumsum([0, *(_coordinates(k, s) for k, s in zip(self.kinds, self.shapes, strict=True))])
+        return [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+
+    def _leaves(self, u):
+        parts = zip(self.kinds, self.slices, self.shapes, self.low, self.high, strict=True)
+        return [_decode(kind, u[part], shape, low, high) for kind, part, shape, low, high in parts]
+
+
+def choose(system: System, free: Callable, bounds: Any = None) -> Parameters:
+    """The leaves that `free` picks, checked; friction and noise positive, all else of any sign, unless bounded."""
+    paths, structure = jax.tree_util.tree_flatten_with_path(system)
+    places = jax.tree.unflatten(structure, [_Place(i) for i in range(len(paths))])
+    try:
+        picked = free(places)
+    except (AttributeError, TypeError, IndexError, KeyError) as error:
+        raise ValueError(f"free fails on the system: {error}; return leaves, as in lambda s: s.damping.gamma") from error
+    chosen, picked_structure = jax.tree.flatten(picked, is_leaf=lambda x: isinstance(x, _Place))
+    if not chosen or not all(isinstance(x, _Place) for x in chosen):
+        raise ValueError(f"free returns {picked!r}; return leaves of the system, as in lambda s: (s.damping.gamma,)")
+    where = tuple(x.index for x in chosen)
+    names = tuple(jax.tree_util.keystr(paths[i][0]).lstrip(".") for i in where)
+    if len(set(where)) < len(where):
+        raise ValueError(f"free returns a leaf twice: {names}")
+    leaves = [paths[i][1] for i in where]
+    for name, leaf in zip(names, leaves, strict=True):
+        if not eqx.is_inexact_array(leaf):
+            raise ValueError(f"free returns {name} = {leaf!r}, which is not an array of floats")
+    limits = _bounds(bounds, picked_structure, names)
+    kinds, low, high = zip(*(_kind(*each) for each in zip(names, leaves, limits, strict=True)), strict=True)
+    return Parameters(low, high, where, kinds, tuple(x.shape for x in leaves), names, picked_structure)
+
+
+def _bounds(bounds, structure, names):
+    if bounds is None:
+        return [None] * len(names)
+    try:
+        given = structure.flatten_up_to(bounds)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"bounds = {bounds!r} must have a (low, high) for each leaf that free returns") from error
+    for name, pair in zip(names, given, strict=True):
+        good = pair is None or (isinstance(pair, tuple | list) and len(pair) == 2)
+        if good and pair is not None and None not in pair:
+            good = bool(np.all(np.asarray(pair[0]) < np.asarray(pair[1])))
+        if not good:
+            raise ValueError(f"bounds of {name} = {pair!r} must be (low, high) with low < high, or None for either")
+    return given
+
+
+def _kind(name, leaf, limits):
+    matrix = leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1]
+    positive = name.startswith(("damping", "noise"))
+    if positive and matrix:
+        if limits is not None:
+            raise ValueError(f"bounds of {name}, a matrix, cannot be kept; pass None for it")
+        return GRAM if name.startswith("damping") else FACTOR, np.zeros(()), np.zeros(())
+    low, high = limits if limits is not None else (None, None)
+    if positive and (low is None or np.any(np.asarray(low) < 0)):
+        low = 0.0
+    kind = {(0, 0): REAL, (1, 0): ABOVE, (0, 1): BELOW, (1, 1): BETWEEN}[low is not None, high is not None]
+    return kind, *(np.asarray(0.0 if x is None else x, float) for x in (low, high))
+
+
+def _coordinates(kind, shape):
+    return shape[0] * (shape[0] + 1) // 2 if kind in (GRAM, FACTOR) else int(np.prod(shape))
+
+
+def _decode(kind, u, shape, low, high):
+    if kind in (GRAM, FACTOR):
+        i, j = np.tril_indices(shape[0])
+        factor = jnp.zeros(shape, u.dtype).at[i, j].set(jnp.where(i == j, jnp.exp(u), u))
+        return factor @ factor.T if kind == GRAM else factor
+    u = u.reshape(shape)
+    if kind == REAL:
+        return u
+    if kind == ABOVE:
+        return low + jnp.exp(u)
+    if kind == BELOW:
+        return high - jnp.exp(u)
+    return low + (high - low) * jax.nn.sigmoid(u)
+
+
+def encode(kind, value, low, high):
+    """The coordinates of a value, at a distance from the bounds where it lies on or beyond them."""
+    if kind in (GRAM, FACTOR):
+        size = max(float(np.abs(value).max()), 1e-300)
+        gram = value if kind == GRAM else value @ value.T
+        factor = np.linalg.cholesky(gram + 1e-6 * (size if kind == GRAM else size**2) * np.eye(len(value)))
+        i, j = np.tril_indices(len(value))
+        return np.where(i == j, np.log(np.abs(factor[i, j])), factor[i, j])
+    value = np.ravel(value)
+    if kind == REAL:
+        return value
+    if kind == ABOVE:
+        return np.log(np.maximum(value - low, _inside(value, low)))
+    if kind == BELOW:
+        return np.log(np.maximum(high - value, _inside(value, high)))
+    part = np.clip((value - low) / (high - low), 1e-3, 1 - 1e-3)
+    return np.log(part / (1 - part))
+
+
+def _inside(value, bound):
+    return 1e-12 * (np.abs(value) + np.abs(bound)) + 1e-300

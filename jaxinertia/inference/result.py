@@ -1,0 +1,256 @@
+"""What a fit returns: values with errors, how good the fit is, and what is wrong with it, in words."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+
+from ..physics.system import System
+from . import errors, warn
+from .observations import Observations
+from .outcome import Outcome
+from .parameters import Parameters
+from .shooting import Record
+
+_FORMAT = "jaxinertia fit 1"
+
+
+class Diagnostics(eqx.Module):
+    """How the search ended, and what the residuals say of the model.
+
+    converged, iterations: of the last search. residuals: reading - prediction, like the position (NaN where nothing
+    was read; for "whittle" None). prediction: like the position (one step ahead for the filters). reduced_chi_square:
+    None where the error is unknown. rms: of the residuals. autocorrelation: of the residuals, from lag 1.
+    whiteness: the probability of so much autocorrelation by chance. halves: for each damping, its value and standard
+    error by the early and by the late half of the information. warnings: what is wrong, in words.
+    """
+
+    converged: bool
+    iterations: int
+    residuals: np.ndarray | None
+    prediction: np.ndarray | None
+    reduced_chi_square: float | None
+    rms: float | None
+    autocorrelation: np.ndarray
+    whiteness: float
+    halves: dict[str, tuple[float, float, float]]
+    warnings: tuple[str, ...]
+
+
+class Fit(eqx.Module):
+    """A fitted system and what is known of its numbers.
+
+    system: the system with the fitted values. values, stderr: in the structure that `free` returned. covariance: of the
+    flat values, (p, p); `labels` names them. stderr and covariance are those of the curvature where residuals are
+    white, and corrected for their autocorrelation where they are not; both are kept, as covariance_curvature and
+    covariance_corrected. offset: the fitted offset and its error, or None. position_error: standard deviation of a
+    reading, known or estimated (None for "whittle"). initial: position and momentum at the start of each run
+    (least squares). method, why: how it was fitted, and the reason.
+    """
+
+    system: System
+    values: Any
+    stderr: Any
+    covariance: np.ndarray
+    covariance_curvature: np.ndarray
+    covariance_corrected: np.ndarray
+    labels: tuple[str, ...]
+    flat: np.ndarray
+    offset: tuple[np.ndarray, np.ndarray] | None
+    position_error: float | None
+    initial: tuple[np.ndarray, np.ndarray] | None
+    method: str
+    why: str
+    cost: float
+    readings: int
+    freedom: int
+    diagnostics: Diagnostics
+    refit: Any
+
+    def interval(self, level: float = 0.95, *, method: str = "normal", key: Any = None, samples: int = 200) -> Any:
+        """Confidence intervals, (low, high) in the structure of `values`.
+
+        Arguments:
+            level: the probability that an interval holds the truth.
+            method: "normal", from the standard errors (Student's t); "profile", where the cost rises by as much as
+                that probability allows, all else refitted; "bootstrap", from fits to resampled residuals. The last two
+                are for least squares; profile does not correct for correlated residuals, bootstrap keeps them together
+                in blocks.
+            key, samples: of the bootstrap.
+
+        Returns:
+            (low, high).
+
+        Raises:
+            ValueError: if the level is not between 0 and 1, or the method is unknown or not for this fit.
+
+        Example:
+            >>> low, high = result.interval(0.95)
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level = {level!r} must be between 0 and 1, such as 0.95")
+        if method == "normal":
+            reach = stats.t.ppf((1 + level) / 2, self.freedom) * np.sqrt(np.diag(self.covariance))
+            low, high = self.flat - reach, self.flat + reach
+        elif method in ("profile", "bootstrap") and self.refit is not None:
+            from . import intervals  # noqa: PLC0415  refits: only where asked for
+
+            with jax.enable_x64(True):
+                low, high = getattr(intervals, method)(self, level, **({} if method == "profile" else dict(key=key, samples=samples)))
+        else:
+            raise ValueError(f"method = {method!r} must be 'normal', or, after least squares, 'profile' or 'bootstrap'")
+        unflatten = self.refit_parameters.unflatten
+        return unflatten(low), unflatten(high)
+
+    @property
+    def refit_parameters(self) -> Parameters:
+        """The parameters' structure."""
+        return self.refit[1] if isinstance(self.refit, tuple) else self.refit
+
+    def summary(self) -> str:
+        """A table of the values with errors and intervals, how good the fit is, and its warnings."""
+        return warn.summary(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but arrays of readings, as numbers, lists and text."""
+        return warn.as_json(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write to a NumPy .npz file (no pickle); the suffix is added if missing. Returns the path written."""
+        path = Path(path)
+        path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+        arrays = {"flat": self.flat, "covariance_curvature": self.covariance_curvature}
+        arrays |= {"covariance_corrected": self.covariance_corrected, "autocorrelation": self.diagnostics.autocorrelation}
+        for name in ("residuals", "prediction"):
+            value = getattr(self.diagnostics, name)
+            arrays |= {} if value is None else {name: value}
+        arrays |= {} if self.initial is None else {"position": self.initial[0], "momentum": self.initial[1]}
+        np.savez(path, format=_FORMAT, text=json.dumps(self.to_json()), **arrays)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path, system: System, free: Callable) -> "Fit":
+        """Read what `save` wrote, with the system and `free` that were fitted.
+
+        Raises:
+            ValueError: if the file is missing or not a saved fit, or `free` returns other leaves.
+        """
+        return warn.load(cls, path, system, free, _FORMAT)
+
+
+def conclude(record: Record, data: Observations, outcome: Outcome, method: str, why: str) -> Fit:
+    """Values and errors in the user's units, diagnostics and warnings."""
+    parameters, units = record.parameters, record.units
+    p = parameters.size
+    u = jnp.asarray(outcome.u[:p])
+    evidence = outcome.evidence
+    jacobian = np.asarray(jax.jacfwd(parameters.natural)(u))
+    lags = correlation_length(evidence)
+    plain = errors.curvature(evidence)
+    corrected = errors.sandwich(evidence, lags)
+    whiteness = errors.whiteness(evidence)
+    white = whiteness > errors.DOUBT
+    in_u = plain if white else corrected
+    natural = [jacobian @ c[:p, :p] @ jacobian.T for c in (in_u, plain, corrected)]
+    flat = np.asarray(parameters.natural(u))
+    system = parameters.write(record.system, u)
+    halves = warn.damping_halves(parameters, evidence, flat, jacobian, in_u)
+    rows = _residuals(outcome, data, record)
+    error = _position_error(outcome, data, record)
+    chi = None
+    if data.position_error is not None and outcome.prediction is not None:
+        chi = float(np.sum(evidence.residuals**2)) / evidence.freedom
+    diagnostics = Diagnostics(
+        outcome.converged,
+        outcome.iterations,
+        rows,
+        None if rows is None else data.position - rows,
+        chi,
+        None if rows is None else float(np.sqrt(np.nanmean(rows**2))),
+        errors.autocorrelation(evidence, min(errors.LAGS, len(evidence.residuals) // 2)),
+        whiteness,
+        halves,
+        warn.warnings(outcome, chi, whiteness, halves, parameters, flat, natural[0], record),
+    )
+    initial = None if outcome.initial is None else _initial(outcome, record)
+    return Fit(
+        system=system,
+        values=parameters.unflatten(flat),
+        stderr=parameters.unflatten(np.sqrt(np.diag(natural[0]))),
+        covariance=natural[0],
+        covariance_curvature=natural[1],
+        covariance_corrected=natural[2],
+        labels=tuple(parameters.labels),
+        flat=flat,
+        offset=_offset(outcome, in_u, record),
+        position_error=error,
+        initial=initial,
+        method=method,
+        why=why,
+        cost=outcome.cost,
+        readings=len(evidence.residuals),
+        freedom=evidence.freedom,
+        diagnostics=diagnostics,
+        refit=(outcome, parameters, record) if outcome.initial is not None else parameters,
+    )
+
+
+def correlation_length(evidence: errors.Evidence) -> int:
+    """Readings over which residuals are taken to be correlated: to where their autocorrelation has died, twice over."""
+    n = len(evidence.residuals)
+    r = np.abs(errors.autocorrelation(evidence, min(400, n // 4)))
+    loud = np.flatnonzero(r > 3 / np.sqrt(n))
+    return int(np.clip(2 * (loud[-1] + 1) if loud.size else 0, n ** (1 / 3), n // 5))
+
+
+def _residuals(outcome, data, record):
+    """Reading - prediction in the record's own rows and units."""
+    if outcome.prediction is None:
+        return None
+    d = record.d
+    out = np.full((len(data.ts), d), np.nan)
+    for run, predicted in zip(record.runs if outcome.windows is None else _runs_like(outcome, record), outcome.prediction, strict=True):
+        kept = run >= 0
+        rows = predicted[: len(run), :d][kept] * record.units.length
+        out[run[kept]] = data.position.reshape(-1, d)[run[kept]] - rows
+    return out.reshape(data.position.shape)
+
+
+def _runs_like(outcome, record):
+    """The record's row of each window's row; finer windows have rows that are no readings between."""
+    finer = round((np.asarray(outcome.windows.ts).shape[-1] - 1) / max(record.longest - 1, 1))
+    for run in record.runs:
+        out = np.full((len(run.row) - 1) * finer + 1, -1)
+        out[::finer] = run.row
+        yield out
+
+
+def _position_error(outcome, data, record):
+    if "floor" in outcome.extra:
+        return None
+    if data.position_error is not None:
+        return float(np.sqrt(np.mean(data.position_error**2)))
+    if "position_error" in outcome.extra:
+        return float(np.exp(outcome.u[-1] / 2)) * record.units.length
+    return float(np.sqrt(outcome.evidence.variance)) * record.units.length
+
+
+def _offset(outcome, covariance, record):
+    at = [i for i, name in enumerate(outcome.extra) if name.startswith("offset")]
+    if not at:
+        return None
+    index = record.parameters.size + np.array(at)
+    return outcome.u[index] * record.units.length, np.sqrt(np.diag(covariance)[index]) * record.units.length
+
+
+def _initial(outcome, record):
+    q, p = outcome.initial[:, : record.d], outcome.initial[:, record.d :]
+    step = record.units.time * (record.longest - 1) / max(np.asarray(outcome.windows.ts).shape[-1] - 1, 1)
+    q, p = q * record.units.length, p * (record.units.length / step)
+    return (q[:, 0], p[:, 0]) if record.scalar else (q, p)

@@ -1,0 +1,199 @@
+"""Deterministic records: start values from the data alone, then least squares over windows that grow to whole runs.
+
+A phase error of half a turn is a wrong minimum, so a long record finds its parameters only from a start that is right
+to one part in its number of cycles. Windows of two cycles forgive tens of percent; what all of them say together is
+good for windows many times as long, and so on, with all of the data used at every stage. Whole runs are tried first:
+where the start keeps their phase, nothing else is needed.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from ..physics.system import System
+from . import linear, solve
+from .parameters import ABOVE, Parameters
+from .predict import EXACT, INTEGRAL, STEPS, How, Problem, linearise, normal
+from .units import Units
+from .windows import Run, cut
+
+FIRST, GROWTH = 2.0, 6  # cycles of the first windows; how much longer the next ones are
+KEPT = 0.2  # of the motion may be left unexplained where a search over whole runs begins
+PHASE = 0.7  # radians a step of the sixth-order solver may take
+COARSE_PHASE = 0.02  # below it, and over few enough radians, order 2 does
+
+
+_residuals = eqx.filter_jit(lambda u, x, problem: linearise(u, x, problem)[0])
+
+
+class Record(NamedTuple):
+    """What is fitted to what: a system, its free parameters, and runs in the fit's units."""
+
+    system: System
+    parameters: Parameters
+    units: Units
+    runs: list[Run]
+    offset: Any  # (d,) in the fit's units, or None if it is to be fitted
+    d: int
+    scalar: bool
+
+    @property
+    def longest(self) -> int:
+        """Rows of the longest run."""
+        return max(len(run.ts) for run in self.runs)
+
+
+class Fitted(NamedTuple):
+    """Where a search ended: coordinates, initial states, the problem solved, and the search itself."""
+
+    u: np.ndarray
+    x: np.ndarray
+    problem: Problem
+    search: solve.Search
+
+
+class Stage(NamedTuple):
+    """What windows of one length have found."""
+
+    u: np.ndarray
+    x: np.ndarray
+    counts: list[int]
+    length: int
+
+
+def fit(record: Record, most: int, report: Callable | None = None) -> Fitted:
+    """Least squares over whole runs, from a start that needs nothing but the data."""
+    omega = dominant(record.runs)
+    stage, whole = integrate(record, omega)
+    length, floor = stage.length, 0.0
+    while True:
+        problem, search, counts = prepare(record, stage, whole, omega)
+        search = solve.run(normal, search, problem, 1, None)
+        if length > whole or in_phase(float(search.normal.cost), problem, floor):
+            break
+        problem, search, counts = prepare(record, stage, length, omega)
+        search = solve.run(normal, search, problem, 30, report)
+        stage = Stage(np.asarray(search.u), np.asarray(search.x), counts, length)
+        floor, length = float(search.normal.cost), length * GROWTH
+    search = solve.run(normal, search._replace(failed=search.failed & False), problem, most, report)
+    return Fitted(np.asarray(search.u), np.asarray(search.x), problem, search)
+
+
+def integrate(record: Record, omega: float) -> tuple[Stage, int]:
+    """Start values: the equation of motion, integrated twice, with the readings put in, over windows of two cycles.
+
+    It is linear in damping, stiffness and the like, needs no derivative of the data, and no guess.
+    """
+    first = max(12, math.ceil(FIRST * 2 * math.pi / omega))
+    length = record.longest if 2 * first > record.longest else first
+    whole = -(-record.longest // length) * length
+    middle = np.mean(np.concatenate([run.y[:, : record.d] for run in record.runs]), axis=0)
+    level = middle if record.offset is None else record.offset
+    problem, counts = pose(record._replace(offset=level), length, How(INTEGRAL))
+    u = sensible(record.parameters, record.system, record.units, omega)
+    search = solve.run(normal, solve.start(u, first_states(problem)), problem, 50)
+    u = np.asarray(search.u)
+    return Stage(u if record.offset is not None else np.concatenate([u, middle]), np.asarray(search.x), counts, length), whole
+
+
+def pose(record: Record, length: int, how: How) -> tuple[Problem, list[int]]:
+    """The problem of windows of this length, and how many windows each run has."""
+    windows, counts = cut(record.runs, length)
+    free = record.offset is None
+    level = np.zeros(record.d) if free else np.asarray(record.offset)
+    rest = (windows, level, np.asarray(float(windows.readings)), how, free, record.scalar)
+    return Problem(record.system, record.parameters, record.units, *rest), counts
+
+
+def prepare(record: Record, stage: Stage, length: int, omega: float) -> tuple[Problem, solve.Search, list[int]]:
+    """The problem of longer windows, and a search from where the shorter ones ended."""
+    d = record.d
+    swing = np.linalg.norm(stage.x[:, d:]) / max(np.linalg.norm(stage.x[:, :d]), 1e-300)
+    how = how_to_step(record, stage.u[: record.parameters.size], max(omega, min(swing, 2 * omega)))
+    problem, counts = pose(record, length, how)
+    return problem, solve.start(stage.u, thin(stage, counts, length)), counts
+
+
+def how_to_step(record: Record, u: np.ndarray, omega: float) -> How:
+    """The exact step where the system is linear; else a solver and steps short enough for this frequency."""
+    longest = max(float(np.max(np.diff(run.ts), initial=1.0)) for run in record.runs)
+    if linear.is_linear(record.system):
+        rate, _ = linear.matrices(record.parameters.write(record.system, u), record.d, record.units)
+        return How(EXACT, doublings=linear.doublings_for(np.asarray(rate), longest))
+    phase = omega * longest
+    whole = omega * max(float(run.ts[-1]) for run in record.runs)
+    if phase < COARSE_PHASE and phase**2 / 24 * whole < 1e-4:
+        return How(STEPS, solver="BAOAB")
+    return How(STEPS, substeps=max(1, math.ceil(phase / PHASE)))
+
+
+def dominant(runs: list[Run]) -> float:
+    """The angular frequency, per step, that holds most of the motion: the greatest of the averaged spectrum."""
+    length = 2 ** math.ceil(math.log2(max(len(run.ts) for run in runs))) * 4
+    power = np.zeros(length // 2 + 1)
+    for run in runs:
+        even = np.arange(max(len(run.ts), 2)) * (run.ts[-1] / max(len(run.ts) - 1, 1))
+        for y in run.y.T:
+            level = np.interp(even, run.ts, y)
+            power += np.abs(np.fft.rfft(level - level.mean(), length)) ** 2 / max(np.var(level), 1e-300)
+    return 2 * np.pi * float(np.argmax(power[1:]) + 1) / length
+
+
+def in_phase(cost: float, problem: Problem, floor: float) -> bool:
+    """Whether a prediction explains most of what windows, each with a state of its own, could explain."""
+    weight, y = problem.windows.weight, problem.windows.y
+    mean = np.sum(weight**2 * y, (0, 1)) / np.maximum(np.sum(weight**2, (0, 1)), 1e-300)
+    total = float(np.sum((weight * (y - mean)) ** 2)) / 2
+    floor = min(floor, total)
+    return cost - floor < KEPT * (total - floor)
+
+
+def thin(stage: Stage, counts: list[int], length: int) -> np.ndarray:
+    """The states of those windows that begin where the longer windows do."""
+    factor = length // stage.length
+    starts = np.concatenate([[0], np.cumsum(stage.counts)[:-1]])
+    return np.concatenate([stage.x[s + factor * np.arange(n)] for s, n in zip(starts, counts, strict=True)])
+
+
+def sensible(parameters: Parameters, system: System, units: Units, omega: float) -> np.ndarray:
+    """The coordinates of the system as given; a damping that no such record could show is put at a tenth of omega."""
+    u = parameters.read(system)
+    typical = 0.1 * omega / units.time
+    likely = {"damping.gamma": typical, "damping.linear": typical, "damping.quadratic": typical * units.time / units.length}
+    for name, kind, low, part in zip(parameters.names, parameters.kinds, parameters.low, parameters.slices, strict=True):
+        if kind == ABOVE and name in likely and np.all(low == 0):
+            off = np.abs(u[part] - np.log(likely[name])) > math.log(100)
+            u[part] = np.where(off, np.log(likely[name]), u[part])
+    return u
+
+
+def first_states(problem: Problem) -> np.ndarray:
+    """Each window's first reading, at rest: the integrated equation is linear in the states, so any start will do."""
+    position = problem.windows.y[..., 0, : problem.d] - problem.offset[..., None, :]
+    return np.concatenate([position, np.zeros_like(position)], axis=-1)
+
+
+def again(fitted: Fitted, record: Record, most: int, report: Callable | None = None) -> Fitted:
+    """The same search over other readings or inputs of the same shape, from where the last one ended."""
+    problem, _ = pose(record, fitted.problem.windows.ts.shape[-1], fitted.problem.how)
+    search = solve.run(normal, solve.start(fitted.u, fitted.x), problem, most, report)
+    return Fitted(np.asarray(search.u), np.asarray(search.x), problem, search)
+
+
+def reweighted(fitted: Fitted, record: Record) -> Record:
+    """The record with each channel weighed by its own residuals."""
+    windows = fitted.problem.windows
+    r = np.asarray(_residuals(jnp.asarray(fitted.u), jnp.asarray(fitted.x), fitted.problem))
+    r = r.reshape(windows.y.shape)
+    read = windows.weight > 0
+    sizes = []
+    for channels in (slice(0, record.d), slice(record.d, None)):
+        rms = np.sqrt(np.mean(r[..., channels][read[..., channels]] ** 2))
+        sizes += [max(float(rms), 1e-12)] * (record.d)
+    runs = [replace(run, weight=run.weight / np.array(sizes[: run.weight.shape[1]])) for run in record.runs]
+    return record._replace(runs=runs)

@@ -1,0 +1,181 @@
+r"""Noise-driven records, by frequency: start values, and the likelihood of a band (Whittle's).
+
+The readings' spectrum, per step, is S(w) = sigma^2 / ((k - w^2)^2 + gamma^2 w^2) + floor. Far apart in frequency the
+periodogram's entries are independent and exponential, so that the cost is  sum_w (log S + I / S)  with the information
+sum_w (d log S)(d log S)^T. Only the frequencies of a band need to be explained: other modes and a floor that is not
+white stay out, but for the floor's level and slope across the band.
+
+Source: P. Whittle, Ark. Mat. 2, 423 (1953); K. Berg-Sorensen and H. Flyvbjerg, Rev. Sci. Instrum. 75, 594 (2004).
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..physics.system import System
+from . import linear
+from .parameters import Parameters
+from .solve import Normal
+from .units import Units
+from .windows import Run
+
+ALIASES = np.arange(-2, 3) * 2 * np.pi  # what a sampled motion folds into a frequency; beyond, S falls as w^-4
+
+
+class Resonance(NamedTuple):
+    """omega_0, gamma, sigma^2 and the floor of one component, per step."""
+
+    omega: float
+    gamma: float
+    power: float
+    floor: float
+
+
+class Band(eqx.Module):
+    """A band of the periodogram; u are the parameters, then the log of the floor at the centre, and its slope."""
+
+    system: System
+    parameters: Parameters
+    units: Units
+    omega: Float[Array | np.ndarray, " n"]
+    power: Float[Array | np.ndarray, " n"]
+
+
+def periodogram(run: Run, component: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies in radians per step, without 0 and the last, and |sum y e^{-iwk}|^2 / n."""
+    even = np.linspace(0, run.ts[-1], len(run.ts))
+    y = np.interp(even, run.ts, run.y[:, component])
+    power = np.abs(np.fft.rfft(y - y.mean())) ** 2 / len(y)
+    step = even[1] - even[0]
+    omega = 2 * np.pi * np.arange(len(power)) / (len(y) * step)
+    return omega[1:-1], power[1:-1] * step
+
+
+def model(omega: Any, stiffness: Any, gamma: Any, power: Any) -> Any:
+    """The motion's spectrum with what sampling folds into it; `power` is sigma^2."""
+    total = 0.0
+    for alias in ALIASES:
+        w2 = (omega + alias) ** 2
+        total = total + power / ((stiffness - w2) ** 2 + gamma**2 * w2)
+    return total
+
+
+def resonance(runs: list[Run], component: int, band: tuple[float, float] | None = None) -> Resonance:
+    """The best (omega_0, gamma) of a grid, with the best power and floor for each, by Whittle's likelihood."""
+    omega, power, count = _binned([periodogram(run, component) for run in runs], band)
+    peak = omega[np.argmax(power * np.minimum(count, 4))]
+    grid = np.concatenate([np.geomspace(omega[0], omega[-1], 81), peak * np.array([0.97, 0.99, 1.0, 1.01, 1.03])])
+    ratios = np.geomspace(1e-3, 30, 28)
+    found = _best(omega, power, count, grid, ratios)
+    for zoom in (1.0, 0.25, 0.06):
+        width = max(zoom * 0.5 * found.gamma / found.omega, 1e-6)
+        grid = found.omega * np.exp(np.linspace(-width, width, 15))
+        found = _best(omega, power, count, grid, found.gamma / found.omega * np.exp(np.linspace(-zoom, zoom, 15) * 0.4))
+    return found._replace(floor=max(found.floor, 1e-6 * float(np.median(power))))
+
+
+def _best(omega, power, count, grid_omega, ratios) -> Resonance:
+    """The best of a grid, by Whittle's likelihood."""
+    w0, ratio = (x.ravel() for x in np.meshgrid(grid_omega, ratios, indexing="ij"))
+    gamma = ratio * w0
+    shape = model(omega, w0[:, None] ** 2, gamma[:, None], 1.0)
+    top = shape.max(1, keepdims=True)
+    shape = shape / top
+    # S = a shape + b by weighted least squares, the weights from the last S.
+    s = np.broadcast_to(power, shape.shape)
+    tiny = 1e-9 * np.median(power)
+    for _ in range(8):
+        weight = count / np.maximum(s, tiny) ** 2
+        ss, s1, ll = ((weight * x).sum(1, keepdims=True) for x in (shape**2, shape, np.ones_like(shape)))
+        py, p1 = ((weight * power * x).sum(1, keepdims=True) for x in (shape, 1.0))
+        det = np.maximum(ss * ll - s1**2, 1e-300)
+        a, b = (py * ll - p1 * s1) / det, (p1 * ss - py * s1) / det
+        a, b = np.where(b > 0, a, py / ss), np.where(a > 0, np.maximum(b, 0.0), p1 / ll)
+        s = np.maximum(np.maximum(a, 1e-9 * power.max()) * shape + b, tiny)
+    cost = (count * (np.log(s) + power / s)).sum(1)
+    best = int(np.argmin(cost))
+    amplitude = max(float(a[best, 0]), 1e-9 * float(power.max()))
+    return Resonance(float(w0[best]), float(gamma[best]), amplitude / float(top[best, 0]), float(b[best, 0]))
+
+
+def _binned(spectra, band):
+    """Averages over bins of equal ratio, so that a peak at any frequency keeps its shape."""
+    omega, power = (np.concatenate(x) for x in zip(*spectra, strict=True))
+    if band is not None:
+        inside = (omega >= band[0]) & (omega <= band[1])
+        omega, power = omega[inside], power[inside]
+    edges = np.geomspace(omega.min(), omega.max() * (1 + 1e-9), 1200)
+    which = np.digitize(omega, edges)
+    count = np.bincount(which, minlength=len(edges) + 1)
+    kept = count > 0
+    mean = [np.bincount(which, x, minlength=len(edges) + 1)[kept] / count[kept] for x in (omega, power)]
+    return mean[0], mean[1], count[kept].astype(float)
+
+
+def is_flat(runs: list[Run], component: int, found: Resonance) -> tuple[bool, float]:
+    """Whether the resonance and a white floor hold all that the spectrum has, and the greatest ratio of data to model.
+
+    Tested in 24 bands of equal ratio: a band's mean over the model is 1 +- n^-1/2.
+    """
+    omega, power = (np.concatenate(x) for x in zip(*(periodogram(run, component) for run in runs), strict=True))
+    expected = model(omega, found.omega**2, found.gamma, found.power) + found.floor
+    which = np.digitize(omega, np.geomspace(omega.min(), omega.max() * (1 + 1e-9), 25))
+    worst, flat = 1.0, True
+    for k in np.unique(which):
+        ratio = power[which == k] / expected[which == k]
+        if len(ratio) >= 32:
+            mean, sd = float(ratio.mean()), 1 / np.sqrt(len(ratio))
+            flat &= mean - 1 < max(6 * sd, 0.5)
+            worst = max(mean, worst)
+    return flat, worst
+
+
+def around(found: Resonance, limit: float) -> tuple[float, float]:
+    """The band in which the motion stands out of its floor, and as much again, but at least ten linewidths."""
+    peak = model(found.omega, found.omega**2, found.gamma, found.power)
+    reach = found.gamma / 2 * max(10.0, 2 * np.sqrt(peak / found.floor))
+    reach = min(reach, 0.25 * found.omega)
+    return max(found.omega - reach, 0.0), min(found.omega + reach, limit)
+
+
+def pose(
+    system: System, parameters: Parameters, units: Units, runs: list[Run], band: tuple[float, float]
+) -> Band:
+    """The periodogram inside the band (radians per step), of all runs."""
+    omega, power = (np.concatenate(x) for x in zip(*(periodogram(run, 0) for run in runs), strict=True))
+    inside = (omega >= band[0]) & (omega <= band[1])
+    if inside.sum() < 16:
+        raise ValueError(f"band holds {inside.sum()} frequencies of the record; it needs 16: widen it")
+    return Band(system, parameters, units, omega[inside], power[inside])
+
+
+def normal(u: Float[Array, " p"], x: Any, problem: Band) -> Normal:
+    """Whittle's cost, its score and expected information."""
+    log_s, scores, roots = score(u, problem)
+    cost = jnp.sum(log_s + problem.power * jnp.exp(-log_s))
+    p, k = len(u), x.shape[1]
+    nothing = jnp.zeros((0, p, k)), jnp.zeros((0, k, k))
+    return Normal(cost, jnp.ones(()), jnp.sum(scores, 0), roots.T @ roots, jnp.zeros_like(x), *nothing)
+
+
+def score(u: Float[Array, " p"], problem: Band):
+    """log S (n,), scores (n, p), and roots d log S (n, p)."""
+    push = partial(jax.jvp, lambda u: log_spectrum(u, problem), (u,))
+    log_s, roots = jax.vmap(lambda v: push((v,)), out_axes=(None, -1))(jnp.eye(len(u)))
+    return log_s, (1 - problem.power * jnp.exp(-log_s))[:, None] * roots, roots
+
+
+def log_spectrum(u: Float[Array, " p"], problem: Band) -> Float[Array, " n"]:
+    """log S at the band's frequencies."""
+    system = problem.parameters.write(problem.system, u)
+    rate, _ = linear.matrices(system, 1, problem.units)
+    noise = linear.noise_rate(system, 1, problem.units)
+    omega = jnp.asarray(problem.omega)
+    middle, half = (omega[0] + omega[-1]) / 2, (omega[-1] - omega[0]) / 2
+    floor = jnp.exp(u[-2] + u[-1] * (omega - middle) / half)
+    return jnp.log(model(omega, -rate[1, 0], -rate[1, 1], noise[1, 1]) + floor)

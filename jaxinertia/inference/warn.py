@@ -1,0 +1,171 @@
+"""A fit in words: its table, its warnings, and its file."""
+
+import json
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from . import errors
+from .parameters import choose
+
+DISAGREE = 3.0  # standard errors between early and late damping that are worth a word
+
+
+def damping_halves(parameters, evidence, flat, jacobian, covariance) -> dict[str, tuple[float, float, float]]:
+    """(early, late, standard error of their difference) of each damping coefficient that is one number for itself."""
+    out = {}
+    for name, kind, part, shape in zip(
+        parameters.names, parameters.kinds, parameters.slices, parameters.shapes, strict=True
+    ):
+        if not name.startswith("damping") or shape != () or kind == "gram":
+            continue
+        i = part.start
+        early, late, error = errors.halves(evidence, i, covariance)
+        row = int(np.argmax(np.abs(jacobian[:, i])))
+        out[name] = tuple(float(x) for x in (flat[row] + jacobian[row, i] * early, flat[row] + jacobian[row, i] * late, abs(jacobian[row, i]) * error))
+    return out
+
+
+def warnings(outcome, chi, whiteness, halves, parameters, flat, covariance, record) -> tuple[str, ...]:
+    """What a reader of the numbers has to know."""
+    out = []
+    if not outcome.converged:
+        out.append(f"the search did not converge in {outcome.iterations} iterations: the values are where it stopped")
+    correlated = whiteness < errors.DOUBT
+    whittle = "floor" in outcome.extra
+    if chi is not None and chi > 1 + 6 * np.sqrt(2 / outcome.evidence.freedom):
+        out.append(f"reduced chi-square is {chi:.3g}: the readings scatter more than position_error says, or the model is wrong")
+    drifting = [
+        (name, early, late) for name, (early, late, error) in halves.items() if abs(early - late) > DISAGREE * error and not whittle
+    ]
+    for name, early, late in drifting:
+        verb = "falls" if late < early else "rises"
+        trial = "quadratic drag" if late < early else "another potential, or dry friction"
+        has_drag = any("quadratic" in label for label in parameters.names)
+        advice = f"; try {trial}" if not (has_drag and late < early) else ""
+        together = ": residuals are correlated," if correlated else ":"
+        out.append(f"viscous damping alone does not describe this record{together} {name} {verb} from {early:.4g} to {late:.4g}{advice}")
+    if correlated and not drifting:
+        r = errors.autocorrelation(outcome.evidence, 1)[0]
+        out.append(f"residuals are correlated ({r:+.2f} from one to the next): the model misses something; stderr allows for it")
+    spread = np.sqrt(np.diag(covariance))
+    for label, value, error in zip(parameters.labels, flat, spread, strict=True):
+        if not np.isfinite(error):
+            out.append(f"the data say nothing about {label}: its value is the start's; fix it, or record where it matters")
+        elif label.startswith(("damping", "noise")) and error > abs(value):
+            out.append(f"{label} cannot be told from zero: {value:.3g} +- {error:.2g}")
+    return tuple(out)
+
+
+def summary(fit: Any) -> str:
+    """The table, the quality, the warnings."""
+    low, high = (np.concatenate([np.ravel(x) for x in _leaves(side)]) for side in fit.interval(0.95))
+    spread = [np.sqrt(np.diag(c)) for c in (fit.covariance_curvature, fit.covariance_corrected)]
+    rows = [("parameter", "value", "stderr", "95 % from", "to", "curvature", "corrected")]
+    columns = zip(fit.labels, fit.flat, np.sqrt(np.diag(fit.covariance)), low, high, *spread, strict=True)
+    rows += [(label, f"{v:.8g}", f"{e:.3g}", f"{a:.6g}", f"{b:.6g}", f"{c:.3g}", f"{r:.3g}") for label, v, e, a, b, c, r in columns]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(x.ljust(w) if not i else x.rjust(w) for i, (x, w) in enumerate(zip(row, widths, strict=True))) for row in rows]
+    lines.insert(1, "-" * len(lines[0]))
+    d = fit.diagnostics
+    facts = [("method", f"{fit.method}: {fit.why}"), ("readings", f"{fit.readings}, {fit.freedom} degrees of freedom")]
+    facts.append(("search", f"{'converged' if d.converged else 'NOT converged'}, {d.iterations} iterations"))
+    if fit.offset is not None:
+        facts.append(("offset", ", ".join(f"{x:.6g} +- {e:.2g}" for x, e in zip(*fit.offset, strict=True))))
+    if fit.position_error is not None:
+        facts.append(("error of a reading", f"{fit.position_error:.4g}"))
+    if d.reduced_chi_square is not None:
+        facts.append(("reduced chi-square", f"{d.reduced_chi_square:.4g}"))
+    facts.append(("autocorrelation", f"{d.autocorrelation[0]:+.3f} at lag 1; by chance with probability {d.whiteness:.2g}"))
+    facts += [(f"{name} early, late", f"{a:.6g}, {b:.6g} (difference +- {e:.2g})") for name, (a, b, e) in d.halves.items()]
+    width = max(len(name) for name, _ in facts)
+    lines += ["", *(f"{name.ljust(width)}  {text}" for name, text in facts)]
+    return "\n".join([*lines, *(f"warning: {text}" for text in d.warnings)])
+
+
+def as_json(fit: Any) -> dict[str, Any]:
+    """Numbers, lists and text."""
+    low, high = (np.concatenate([np.ravel(x) for x in _leaves(side)]).tolist() for side in fit.interval(0.95))
+    names = ("covariance", "covariance_curvature", "covariance_corrected")
+    error = np.sqrt(np.diag(fit.covariance)).tolist()
+    columns = zip(fit.labels, fit.flat.tolist(), error, low, high, strict=True)
+    d = fit.diagnostics
+    return {
+        "parameters": {label: {"value": v, "stderr": e, "low": a, "high": b} for label, v, e, a, b in columns},
+        **{name: getattr(fit, name).tolist() for name in names},
+        "offset": None if fit.offset is None else [x.tolist() for x in fit.offset],
+        "position_error": fit.position_error,
+        "method": fit.method,
+        "why": fit.why,
+        "cost": fit.cost,
+        "readings": fit.readings,
+        "freedom": fit.freedom,
+        "diagnostics": {
+            "converged": d.converged,
+            "iterations": d.iterations,
+            "reduced_chi_square": d.reduced_chi_square,
+            "rms": d.rms,
+            "whiteness": d.whiteness,
+            "halves": {name: list(x) for name, x in d.halves.items()},
+            "warnings": list(d.warnings),
+        },
+    }
+
+
+def load(cls: Any, path: str | Path, system: Any, free: Any, expected: str) -> Any:
+    """Read what `Fit.save` wrote."""
+    from .result import Diagnostics  # noqa: PLC0415  the two know each other
+
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = dict(file)
+        if str(arrays.get("format", "")) != expected:
+            raise ValueError("it holds something else")
+        text = json.loads(str(arrays["text"]))
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+        raise ValueError(f"path = {str(path)!r} cannot be read as a saved fit: {error}") from error
+    parameters = choose(system, free)
+    if parameters.labels != list(text["parameters"]):
+        raise ValueError(f"free returns {parameters.labels}, the file has {list(text['parameters'])}; pass what was fitted")
+    flat = arrays["flat"]
+    ends = np.cumsum([int(np.prod(s)) for s in parameters.shapes])[:-1]
+    import jax  # noqa: PLC0415
+
+    leaves, structure = jax.tree.flatten(system)
+    for i, part, shape in zip(parameters.where, np.split(flat, ends), parameters.shapes, strict=True):
+        leaves[i] = jax.numpy.asarray(part.reshape(shape))
+    d = text["diagnostics"]
+    halves = {name: tuple(x) for name, x in d.pop("halves").items()}
+    rows = {name: arrays.get(name) for name in ("residuals", "prediction")}
+    diagnostics = Diagnostics(
+        autocorrelation=arrays["autocorrelation"], halves=halves, warnings=tuple(d.pop("warnings")), **rows, **d
+    )
+    covariance = np.array(text["covariance"])
+    return cls(
+        system=jax.tree.unflatten(structure, leaves),
+        values=parameters.unflatten(flat),
+        stderr=parameters.unflatten(np.sqrt(np.diag(covariance))),
+        covariance=covariance,
+        covariance_curvature=arrays["covariance_curvature"],
+        covariance_corrected=arrays["covariance_corrected"],
+        labels=tuple(parameters.labels),
+        flat=flat,
+        offset=None if text["offset"] is None else tuple(np.array(x) for x in text["offset"]),
+        position_error=text["position_error"],
+        initial=(arrays["position"], arrays["momentum"]) if "position" in arrays else None,
+        method=text["method"],
+        why=text["why"],
+        cost=text["cost"],
+        readings=text["readings"],
+        freedom=text["freedom"],
+        diagnostics=diagnostics,
+        refit=parameters,
+    )
+
+
+def _leaves(tree: Any) -> list[Any]:
+    import jax  # noqa: PLC0415
+
+    return jax.tree.leaves(tree)
