@@ -1,7 +1,7 @@
 """jaxinertia: learning trajectories as mechanical systems, with every change of energy booked."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .dynamics import solvers as solvers
 from .dynamics.ensemble import Ensemble as Ensemble
@@ -23,6 +23,13 @@ from .physics import kinetic as kinetic
 from .physics import noise as noise
 from .physics import potentials as potentials
 from .physics.system import System as System
+
+if TYPE_CHECKING:  # these load on first use
+    from .inference.compare import compare as compare
+    from .inference.fit import fit as fit
+    from .inference.many import fit_many as fit_many
+    from .inference.observations import Observations as Observations
+    from .inference.result import Fit as Fit
 
 __version__ = "0.1.0"
 

@@ -22,7 +22,9 @@ def refine(record: Record) -> dict[str, Record]:
     if not all(_is_even(run) for run in record.runs):
         return {LINE: record}
     finer = {way: [_finer(run, way) for run in record.runs] for way in INPUTS}
-    apart = np.concatenate([a.input - b.input for a, b in zip(finer[LINE], finer[BAND], strict=True)])
+    apart = np.concatenate(
+        [np.asarray(a.input) - np.asarray(b.input) for a, b in zip(finer[LINE], finer[BAND], strict=True)]
+    )
     scatter = np.std(np.concatenate([run.input for run in record.runs]))
     if np.sqrt(np.mean(apart**2)) <= CLOSE * scatter:
         return {LINE: record}
@@ -37,11 +39,14 @@ def _is_even(run: Run) -> bool:
 
 def _finer(run: Run, way: str) -> Run:
     n = (len(run.ts) - 1) * FINER + 1
-    y, weight = np.stack([np.interp(np.arange(n) / FINER, run.ts, x) for x in run.y.T], -1), np.zeros((n, run.y.shape[1]))
+    y, weight = (
+        np.stack([np.interp(np.arange(n) / FINER, run.ts, x) for x in run.y.T], -1),
+        np.zeros((n, run.y.shape[1])),
+    )
     weight[::FINER] = run.weight
     row = np.full(n, -1)
     row[::FINER] = run.row
-    u = np.stack([_between(x, n, way) for x in run.input.T], -1)
+    u = np.stack([_between(x, n, way) for x in np.asarray(run.input).T], -1)
     return replace(run, start=run.start * FINER, ts=np.arange(n, dtype=float), y=y, weight=weight, input=u, row=row)
 
 

@@ -58,7 +58,8 @@ def fit(
             unknowns, or the method cannot do this.
 
     Example:
-        >>> result = ji.fit(ji.System(ji.potentials.Quadratic()), data, lambda s: (s.damping.gamma, s.potential.stiffness))
+        >>> system = ji.System(ji.potentials.Quadratic())
+        >>> result = ji.fit(system, data, lambda s: (s.damping.gamma, s.potential.stiffness))
         >>> print(result.summary())
 
     Source: O. Nelles, Nonlinear System Identification, 2001 (multiple shooting); see the modules of `inference`.
@@ -70,7 +71,11 @@ def fit(
         inputs = None
         if method == LEAST_SQUARES:
             outcome, inputs = least_squares(record, data, max_iterations, watch)
-            why = "the system has no noise" if inputs is None else f"the system has no noise; input {inputs} between samples"
+            why = (
+                "the system has no noise"
+                if inputs is None
+                else f"the system has no noise; input {inputs} between samples"
+            )
         else:
             wanted = None if band is None else tuple(2 * np.pi * f * record.units.time for f in band)
             known = data.position_error is not None
@@ -80,28 +85,38 @@ def fit(
 
 def prepare(system: System, data: Observations, free: Callable, bounds: Any) -> tuple[System, Record]:
     """The system in double precision with the data's input as its force, and the record in the fit's units."""
-    check_system(system)
     if not isinstance(data, Observations):
         raise ValueError(f"data = {data!r} must be ji.Observations; wrap your arrays: ji.Observations(ts, position)")
+    check_system(system)
     units.check(system)
-    system = _with_input(_tree.cast(system, np.float64), data)
+    system = _with_input(_tree.cast(system, np.dtype(np.float64)), data)
     chosen = parameters.choose(system, free, bounds)
     if any(name.startswith("noise") for name in chosen.names) and system.noise is None:
         raise ValueError("free returns noise, but the system has none; pass noise=1.0")
+    check_position(system, data)
+    return system, record_of(system, chosen, data)
+
+
+def check_position(system: System, data: Observations) -> None:
+    """ValueError unless the system takes positions of as many components as the data have."""
+    position = np.zeros(data.position.shape[1:])
+    try:
+        jax.eval_shape(system.gradient, position)
+        jax.eval_shape(system.damping.force, position)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"position of {data.components} components does not fit the system: {error}") from error
+
+
+def record_of(system: System, chosen: parameters.Parameters, data: Observations) -> Record:
+    """The record in its own units; ValueError if it has fewer readings than unknowns."""
     own = windows.units_of(data)
     runs = windows.runs_of(data, own)
-    d, scalar = data.components, data.position.ndim == 1
+    d = data.components
     offset = None if data.offset is None else np.broadcast_to(data.offset / own.length, (d,))
     unknowns = chosen.size + (offset is None) * d + 2 * d * len(runs)
     if sum(int(np.sum(run.weight > 0)) for run in runs) <= unknowns:
         raise ValueError(f"data have too few readings for {unknowns} unknowns, {2 * d} of them for each run's start")
-    try:
-        position = np.zeros(()) if scalar else np.zeros(d)
-        jax.eval_shape(system.gradient, position)
-        jax.eval_shape(system.damping.force, position)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"position of {d} components does not fit the system: {error}") from error
-    return system, Record(system, chosen, own, runs, offset, d, scalar)
+    return Record(system, chosen, own, runs, offset, d, data.position.ndim == 1)
 
 
 def check_method(system: System, method: str | None, band: Any) -> str | None:
@@ -139,7 +154,9 @@ def _with_input(system: System, data: Observations) -> System:
     if data.input is None:
         return system
     if system.force is not None and not isinstance(system.force, Sampled):
-        raise ValueError(f"force = {system.force!r}: with data.input pass force=None, or a ji.force.Sampled with a gain")
+        raise ValueError(
+            f"force = {system.force!r}: with data.input pass force=None, or a ji.force.Sampled with a gain"
+        )
     gain = 1.0 if system.force is None else system.force.gain
     first = data.runs[0]
     force = Sampled(data.ts[first], data.input[first], gain)

@@ -261,5 +261,3 @@ def settles_after(system: System, d: int, units: Units, variance: float, speed: 
             return k
         covariance = new
     return 4096
-
-

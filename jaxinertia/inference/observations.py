@@ -51,7 +51,7 @@ class Observations(eqx.Module):
         momentum: Any = None,
         position_error: Any = None,
         segment: Any = None,
-        input: Any = None,  # noqa: A002  the field's word for it
+        input: Any = None,
         offset: Any = 0.0,
         momentum_error: Any = None,
     ):
@@ -61,7 +61,7 @@ class Observations(eqx.Module):
         self.position = _numbers("position", position)
         if self.position.ndim not in (1, 2) or len(self.position) != len(self.ts):
             raise ValueError(
-                f"position has shape {self.position.shape}, ts {self.ts.shape}; pass one row for each time: (n,) or (n, d)"
+                f"position has shape {self.position.shape}, ts {self.ts.shape}; one row a time: (n,) or (n, d)"
             )
         self.momentum = None if momentum is None else _like("momentum", momentum, self.position)
         self.position_error = _error("position_error", position_error, self.position)
@@ -91,7 +91,9 @@ class Observations(eqx.Module):
             raise ValueError(f"position has {counts.min()} readings; a fit needs {FEWEST} or more")
         columns = self.position.reshape(len(self.position), -1)
         if np.any(np.nanmax(columns, axis=0) == np.nanmin(columns, axis=0)):
-            raise ValueError(f"position never moves: all readings are {np.nanmax(self.position)}; is it another column?")
+            raise ValueError(
+                f"position never moves: all readings are {np.nanmax(self.position)}; is it another column?"
+            )
 
     @property
     def runs(self) -> list[np.ndarray]:
@@ -112,7 +114,7 @@ class Observations(eqx.Module):
         time: str,
         position: str | list[str],
         momentum: str | list[str] | None = None,
-        input: str | None = None,  # noqa: A002
+        input: str | None = None,
         segment: str | None = None,
         position_error: Any = None,
         offset: Any = 0.0,

@@ -25,6 +25,7 @@ class Outcome(NamedTuple):
     prediction: Any  # (w, m, c) in the fit's units, or None
     initial: Any  # (runs, 2 d) in the fit's units, or None
     windows: Any
+    fitted: Any = None  # of least squares: to refit from
 
 
 _linearise = eqx.filter_jit(predict.linearise)
@@ -42,7 +43,7 @@ def of_least_squares(fitted: Fitted, record: Record, known_error: bool) -> Outco
     freedom = max(int(read.sum()) - p - fitted.x.size, 1)
     variance = 1.0 if known_error else float(np.sum(r**2)) / freedom
     time = np.repeat(np.asarray(windows.ts), channels, axis=-1)
-    rows = {"residuals": [], "scores": [], "roots": [], "run": [], "time": [], "states": []}
+    rows: dict[str, list[Any]] = {"residuals": [], "scores": [], "roots": [], "run": [], "time": [], "states": []}
     for w in range(len(r)):
         keep = read[w]
         ju, jx, rw = j[w, keep, :p], j[w, keep, p:], r[w, keep]
@@ -58,7 +59,7 @@ def of_least_squares(fitted: Fitted, record: Record, known_error: bool) -> Outco
     extra = [f"offset[{i}]" for i in range(record.d)] if problem.free_offset else []
     search = fitted.search
     ended = (not bool(search.failed), int(search.iterations), float(search.normal.cost))
-    return Outcome(u, evidence, extra, *ended, prediction, fitted.x, windows)
+    return Outcome(u, evidence, extra, *ended, prediction, fitted.x, windows, fitted)
 
 
 def of_filter(search: Any, problem: kalman.Filter) -> Outcome:

@@ -5,6 +5,7 @@ friction or noise matrix is theta = R R^T, or R itself, with R lower triangular 
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import equinox as eqx
@@ -80,7 +81,7 @@ class Parameters(eqx.Module):
     def slices(self) -> list[slice]:
         """Where each leaf's coordinates are in u."""
         ends = np.cumsum([0, *(_coordinates(k, s) for k, s in zip(self.kinds, self.shapes, strict=True))])
-        return [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [slice(int(a), int(b)) for a, b in pairwise(ends)]
 
     def _leaves(self, u):
         parts = zip(self.kinds, self.slices, self.shapes, self.low, self.high, strict=True)
@@ -94,7 +95,9 @@ def choose(system: System, free: Callable, bounds: Any = None) -> Parameters:
     try:
         picked = free(places)
     except (AttributeError, TypeError, IndexError, KeyError) as error:
-        raise ValueError(f"free fails on the system: {error}; return leaves, as in lambda s: s.damping.gamma") from error
+        raise ValueError(
+            f"free fails on the system: {error}; return leaves, as in lambda s: s.damping.gamma"
+        ) from error
     chosen, picked_structure = jax.tree.flatten(picked, is_leaf=lambda x: isinstance(x, _Place))
     if not chosen or not all(isinstance(x, _Place) for x in chosen):
         raise ValueError(f"free returns {picked!r}; return leaves of the system, as in lambda s: (s.damping.gamma,)")

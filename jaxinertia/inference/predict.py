@@ -151,7 +151,7 @@ def _by_integrals(system, state, window, problem):
     shaped = x[:, 0] if problem.scalar else x
     slope = jax.vmap(here.gradient)(shaped).reshape(x.shape)
     if here.force is not None:
-        slope = slope - jax.vmap(lambda t, q: here.drive(t, q))(window.ts, shaped).reshape(x.shape)
+        slope = slope - jax.vmap(here.drive)(window.ts, shaped).reshape(x.shape)
     t = window.ts[:, None]
     impulse = _cumulative(x, window.ts) - t * state[:d]
     like = jnp.zeros(()) if problem.scalar else jnp.zeros(d)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from ..physics.system import System
-from . import errors, warn
+from . import errors, words
 from .observations import Observations
 from .outcome import Outcome
 from .parameters import Parameters
@@ -102,7 +102,9 @@ class Fit(eqx.Module):
             from . import intervals  # noqa: PLC0415  refits: only where asked for
 
             with jax.enable_x64(True):
-                low, high = getattr(intervals, method)(self, level, **({} if method == "profile" else dict(key=key, samples=samples)))
+                low, high = getattr(intervals, method)(
+                    self, level, **({} if method == "profile" else dict(key=key, samples=samples))
+                )
         else:
             raise ValueError(f"method = {method!r} must be 'normal', or, after least squares, 'profile' or 'bootstrap'")
         unflatten = self.refit_parameters.unflatten
@@ -115,18 +117,21 @@ class Fit(eqx.Module):
 
     def summary(self) -> str:
         """A table of the values with errors and intervals, how good the fit is, and its warnings."""
-        return warn.summary(self)
+        return words.summary(self)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but arrays of readings, as numbers, lists and text."""
-        return warn.as_json(self)
+        return words.as_json(self)
 
     def save(self, path: str | Path) -> Path:
         """Write to a NumPy .npz file (no pickle); the suffix is added if missing. Returns the path written."""
         path = Path(path)
         path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
-        arrays = {"flat": self.flat, "covariance_curvature": self.covariance_curvature}
-        arrays |= {"covariance_corrected": self.covariance_corrected, "autocorrelation": self.diagnostics.autocorrelation}
+        arrays: dict[str, Any] = {"flat": self.flat, "covariance_curvature": self.covariance_curvature}
+        arrays |= {
+            "covariance_corrected": self.covariance_corrected,
+            "autocorrelation": self.diagnostics.autocorrelation,
+        }
         for name in ("residuals", "prediction"):
             value = getattr(self.diagnostics, name)
             arrays |= {} if value is None else {name: value}
@@ -141,12 +146,12 @@ class Fit(eqx.Module):
         Raises:
             ValueError: if the file is missing or not a saved fit, or `free` returns other leaves.
         """
-        return warn.load(cls, path, system, free, _FORMAT)
+        return words.load(cls, path, system, free, _FORMAT)
 
 
 def conclude(record: Record, data: Observations, outcome: Outcome, method: str, why: str) -> Fit:
     """Values and errors in the user's units, diagnostics and warnings."""
-    parameters, units = record.parameters, record.units
+    parameters = record.parameters
     p = parameters.size
     u = jnp.asarray(outcome.u[:p])
     evidence = outcome.evidence
@@ -160,7 +165,7 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
     natural = [jacobian @ c[:p, :p] @ jacobian.T for c in (in_u, plain, corrected)]
     flat = np.asarray(parameters.natural(u))
     system = parameters.write(record.system, u)
-    halves = warn.damping_halves(parameters, evidence, flat, jacobian, in_u)
+    halves = words.damping_halves(parameters, evidence, flat, jacobian, in_u)
     rows = _residuals(outcome, data, record)
     error = _position_error(outcome, data, record)
     chi = None
@@ -176,7 +181,7 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
         errors.autocorrelation(evidence, min(errors.LAGS, len(evidence.residuals) // 2)),
         whiteness,
         halves,
-        warn.warnings(outcome, chi, whiteness, halves, parameters, flat, natural[0], record),
+        words.warnings(outcome, chi, whiteness, halves, parameters, flat, natural[0], record),
     )
     initial = None if outcome.initial is None else _initial(outcome, record)
     return Fit(
@@ -215,7 +220,9 @@ def _residuals(outcome, data, record):
         return None
     d = record.d
     out = np.full((len(data.ts), d), np.nan)
-    for run, predicted in zip(record.runs if outcome.windows is None else _runs_like(outcome, record), outcome.prediction, strict=True):
+    for run, predicted in zip(
+        record.runs if outcome.windows is None else _runs_like(outcome, record), outcome.prediction, strict=True
+    ):
         kept = run >= 0
         rows = predicted[: len(run), :d][kept] * record.units.length
         out[run[kept]] = data.position.reshape(-1, d)[run[kept]] - rows

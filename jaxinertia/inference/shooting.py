@@ -89,8 +89,7 @@ def integrate(record: Record, omega: float) -> tuple[Stage, int]:
 
     It is linear in damping, stiffness and the like, needs no derivative of the data, and no guess.
     """
-    first = max(12, math.ceil(FIRST * 2 * math.pi / omega))
-    length = record.longest if 2 * first > record.longest else first
+    length = first_length(record.longest, omega)
     whole = -(-record.longest // length) * length
     middle = np.mean(np.concatenate([run.y[:, : record.d] for run in record.runs]), axis=0)
     level = middle if record.offset is None else record.offset
@@ -98,7 +97,15 @@ def integrate(record: Record, omega: float) -> tuple[Stage, int]:
     u = sensible(record.parameters, record.system, record.units, omega)
     search = solve.run(normal, solve.start(u, first_states(problem)), problem, 50)
     u = np.asarray(search.u)
-    return Stage(u if record.offset is not None else np.concatenate([u, middle]), np.asarray(search.x), counts, length), whole
+    return Stage(
+        u if record.offset is not None else np.concatenate([u, middle]), np.asarray(search.x), counts, length
+    ), whole
+
+
+def first_length(longest: int, omega: float) -> int:
+    """Rows of two cycles, or the whole of a record that has few."""
+    first = max(12, math.ceil(FIRST * 2 * math.pi / omega))
+    return longest if 2 * first > longest else first
 
 
 def pose(record: Record, length: int, how: How) -> tuple[Problem, list[int]]:
@@ -113,7 +120,7 @@ def pose(record: Record, length: int, how: How) -> tuple[Problem, list[int]]:
 def prepare(record: Record, stage: Stage, length: int, omega: float) -> tuple[Problem, solve.Search, list[int]]:
     """The problem of longer windows, and a search from where the shorter ones ended."""
     d = record.d
-    swing = np.linalg.norm(stage.x[:, d:]) / max(np.linalg.norm(stage.x[:, :d]), 1e-300)
+    swing = float(np.linalg.norm(stage.x[:, d:])) / max(float(np.linalg.norm(stage.x[:, :d])), 1e-300)
     how = how_to_step(record, stage.u[: record.parameters.size], max(omega, min(swing, 2 * omega)))
     problem, counts = pose(record, length, how)
     return problem, solve.start(stage.u, thin(stage, counts, length)), counts
@@ -123,7 +130,7 @@ def how_to_step(record: Record, u: np.ndarray, omega: float) -> How:
     """The exact step where the system is linear; else a solver and steps short enough for this frequency."""
     longest = max(float(np.max(np.diff(run.ts), initial=1.0)) for run in record.runs)
     if linear.is_linear(record.system):
-        rate, _ = linear.matrices(record.parameters.write(record.system, u), record.d, record.units)
+        rate, _ = linear.matrices(record.parameters.write(record.system, jnp.asarray(u)), record.d, record.units)
         return How(EXACT, doublings=linear.doublings_for(np.asarray(rate), longest))
     phase = omega * longest
     whole = omega * max(float(run.ts[-1]) for run in record.runs)
@@ -164,8 +171,14 @@ def sensible(parameters: Parameters, system: System, units: Units, omega: float)
     """The coordinates of the system as given; a damping that no such record could show is put at a tenth of omega."""
     u = parameters.read(system)
     typical = 0.1 * omega / units.time
-    likely = {"damping.gamma": typical, "damping.linear": typical, "damping.quadratic": typical * units.time / units.length}
-    for name, kind, low, part in zip(parameters.names, parameters.kinds, parameters.low, parameters.slices, strict=True):
+    likely = {
+        "damping.gamma": typical,
+        "damping.linear": typical,
+        "damping.quadratic": typical * units.time / units.length,
+    }
+    for name, kind, low, part in zip(
+        parameters.names, parameters.kinds, parameters.low, parameters.slices, strict=True
+    ):
         if kind == ABOVE and name in likely and np.all(low == 0):
             off = np.abs(u[part] - np.log(likely[name])) > math.log(100)
             u[part] = np.where(off, np.log(likely[name]), u[part])

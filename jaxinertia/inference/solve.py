@@ -86,7 +86,9 @@ def iterate(evaluate: Callable[..., Normal], search: Search, args: Any) -> Searc
     kept = (search.u, search.x, old, search.scale, search.scale_x)
     take = better & ~search.done
     state = jax.tree.map(lambda a, b: jnp.where(take, a, b), moved, kept)
-    return Search(*state, damping, growth, done | failed, failed, search.iterations + ~search.done)
+    u, x, normal, scale, scale_x = state
+    count = search.iterations + ~search.done
+    return Search(u, x, normal, scale, scale_x, damping, growth, done | failed, failed, count)
 
 
 _jitted = eqx.filter_jit(iterate)

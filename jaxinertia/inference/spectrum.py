@@ -143,9 +143,7 @@ def around(found: Resonance, limit: float) -> tuple[float, float]:
     return max(found.omega - reach, 0.0), min(found.omega + reach, limit)
 
 
-def pose(
-    system: System, parameters: Parameters, units: Units, runs: list[Run], band: tuple[float, float]
-) -> Band:
+def pose(system: System, parameters: Parameters, units: Units, runs: list[Run], band: tuple[float, float]) -> Band:
     """The periodogram inside the band (radians per step), of all runs."""
     omega, power = (np.concatenate(x) for x in zip(*(periodogram(run, 0) for run in runs), strict=True))
     inside = (omega >= band[0]) & (omega <= band[1])

@@ -78,7 +78,13 @@ def _filter(record, found, u, error, most, report):
     doublings = how_to_step(record, u, omega).doublings
     transient = None
     weight = np.asarray(windows.weight)[..., :d]
-    if exact and windows.even and record.system.force is None and np.all(weight == weight[0, 0]) and weight[0, 0, 0] > 0:
+    if (
+        exact
+        and windows.even
+        and record.system.force is None
+        and np.all(weight == weight[0, 0])
+        and weight[0, 0, 0] > 0
+    ):
         here = record.parameters.write(record.system, u)
         variance = floor if not error else 1 / float(weight[0, 0, 0]) ** 2
         # A search tries other values, where the gain may settle later.
@@ -120,11 +126,16 @@ def start(record: Record, found: list[spectrum.Resonance]) -> np.ndarray:
     system = record.system
     u = parameters.read(system)
     for name, kind, part, shape, low, high in zip(
-        parameters.names, parameters.kinds, parameters.slices, parameters.shapes, parameters.low, parameters.high, strict=True
+        parameters.names,
+        parameters.kinds,
+        parameters.slices,
+        parameters.shapes,
+        parameters.low,
+        parameters.high,
+        strict=True,
     ):
         if name in known:
             value = known[name]
             laid = np.mean(value) if not shape else value if len(shape) == 1 else np.diag(value)
             u[part] = encode(kind, np.broadcast_to(laid, shape), low, high)
     return u
-

@@ -64,5 +64,3 @@ def rescale(system: System, units: Units) -> System:
 
 def _parts(system: System) -> tuple:
     return system.potential, system.damping, system.noise, system.force
-
-

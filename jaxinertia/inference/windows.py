@@ -12,7 +12,6 @@ from jaxtyping import Array, Float
 from .observations import Observations
 from .units import Units
 
-
 _ROUNDED = 1e-3  # of a step: times this close to even were even before someone rounded them
 
 
@@ -72,7 +71,10 @@ def _run(data: Observations, rows: np.ndarray, units: Units, evenly: bool) -> Ru
         at = np.concatenate([[0], np.cumsum(parts)])
         grid = np.interp(np.arange(at[-1] + 1), at, ts)
         force = None if force is None else np.stack([np.interp(grid, ts, x) for x in force.T], axis=-1)
-        y, weight = _filled(grid, _spread(y, at, len(grid)), _spread(np.ones_like(y), at, len(grid)) > 0), _spread(weight, at, len(grid))
+        y, weight = (
+            _filled(grid, _spread(y, at, len(grid)), _spread(np.ones_like(y), at, len(grid)) > 0),
+            _spread(weight, at, len(grid)),
+        )
         row = np.full(len(grid), -1)
         row[at] = rows
         ts = grid

@@ -54,7 +54,7 @@ class Sampled(eqx.Module):
         stop = jax.lax.dynamic_index_in_dim(self.ts, left + 1, keepdims=False)
         part = jnp.clip((t - start) / (stop - start), 0.0, 1.0)
         u = self.u[left] + part * (self.u[left + 1] - self.u[left])
-        return self.gain * u
+        return jnp.asarray(self.gain) * u
 
 
 def _is_even(ts: np.ndarray) -> bool:

@@ -1,10 +1,10 @@
-"""The command line: `jaxinertia paper`, `jaxinertia sweep`."""
+"""The command line: `jaxinertia paper`, `jaxinertia sweep`, `jaxinertia fit`."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import typer
@@ -57,6 +57,36 @@ def sweep(
             from .maps import overview  # noqa: PLC0415  matplotlib loads only when a figure is wanted
 
             typer.echo(f"drawn in {overview(runs, figure)}")
+
+
+@app.command()
+def fit(
+    data: Annotated[Path, typer.Argument(help="A CSV file whose first line names its columns.")],
+    time: Annotated[str, typer.Option(help="Column of times.")],
+    position: Annotated[str, typer.Option(help="Column of positions.")],
+    drive: Annotated[str | None, typer.Option("--input", help="Column of the external force, up to a gain.")] = None,
+    segment: Annotated[str | None, typer.Option(help="Column that tells runs apart.")] = None,
+    error: Annotated[
+        float | None, typer.Option(help="Standard deviation of a reading; estimated if not given.")
+    ] = None,
+    potential: Annotated[str, typer.Option(help="quadratic, duffing, asymmetric or pendulum.")] = "quadratic",
+    drag: Annotated[str, typer.Option(help="linear, or quadratic: linear and quadratic drag.")] = "linear",
+    noise: Annotated[bool, typer.Option("--noise", help="The motion is driven by white noise.")] = False,
+    offset: Annotated[bool, typer.Option(help="Fit the reading at rest; else it is 0.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Where to write: OUT.fit.json and OUT.fit.png.")] = None,
+    figure: Annotated[bool, typer.Option(help="Draw data, fit, residuals and energy.")] = True,
+) -> None:
+    """Fit damping and stiffness to a recorded motion, with errors."""
+    from .fit_file import run  # noqa: PLC0415  the other commands need none of it
+
+    columns = dict(time=time, position=position, input=drive, segment=segment, position_error=error)
+    choices: dict[str, Any] = dict(potential=potential, drag=drag, noise=noise, offset=offset)
+    with _errors_in_one_line():
+        result, written = run(data, columns, **choices, out=out, figure=figure, progress=True)
+    typer.echo(result.summary())
+    typer.echo("written: " + ", ".join(str(path) for path in written))
+    if not result.diagnostics.converged:
+        raise typer.Exit(1)
 
 
 def _one_device_per_core(devices: int | None) -> None:

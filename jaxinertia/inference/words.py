@@ -24,7 +24,8 @@ def damping_halves(parameters, evidence, flat, jacobian, covariance) -> dict[str
         i = part.start
         early, late, error = errors.halves(evidence, i, covariance)
         row = int(np.argmax(np.abs(jacobian[:, i])))
-        out[name] = tuple(float(x) for x in (flat[row] + jacobian[row, i] * early, flat[row] + jacobian[row, i] * late, abs(jacobian[row, i]) * error))
+        scale, value = float(jacobian[row, i]), float(flat[row])
+        out[name] = (value + scale * early, value + scale * late, abs(scale) * error)
     return out
 
 
@@ -36,9 +37,13 @@ def warnings(outcome, chi, whiteness, halves, parameters, flat, covariance, reco
     correlated = whiteness < errors.DOUBT
     whittle = "floor" in outcome.extra
     if chi is not None and chi > 1 + 6 * np.sqrt(2 / outcome.evidence.freedom):
-        out.append(f"reduced chi-square is {chi:.3g}: the readings scatter more than position_error says, or the model is wrong")
+        out.append(
+            f"reduced chi-square is {chi:.3g}: readings scatter more than position_error says, or the model is wrong"
+        )
     drifting = [
-        (name, early, late) for name, (early, late, error) in halves.items() if abs(early - late) > DISAGREE * error and not whittle
+        (name, early, late)
+        for name, (early, late, error) in halves.items()
+        if abs(early - late) > DISAGREE * error and not whittle
     ]
     for name, early, late in drifting:
         verb = "falls" if late < early else "rises"
@@ -46,14 +51,22 @@ def warnings(outcome, chi, whiteness, halves, parameters, flat, covariance, reco
         has_drag = any("quadratic" in label for label in parameters.names)
         advice = f"; try {trial}" if not (has_drag and late < early) else ""
         together = ": residuals are correlated," if correlated else ":"
-        out.append(f"viscous damping alone does not describe this record{together} {name} {verb} from {early:.4g} to {late:.4g}{advice}")
+        out.append(
+            f"viscous damping alone does not describe this record{together} "
+            f"{name} {verb} from {early:.4g} to {late:.4g}{advice}"
+        )
     if correlated and not drifting:
         r = errors.autocorrelation(outcome.evidence, 1)[0]
-        out.append(f"residuals are correlated ({r:+.2f} from one to the next): the model misses something; stderr allows for it")
+        out.append(
+            f"residuals are correlated ({r:+.2f} from one to the next): the model misses something; "
+            "stderr allows for it"
+        )
     spread = np.sqrt(np.diag(covariance))
     for label, value, error in zip(parameters.labels, flat, spread, strict=True):
         if not np.isfinite(error):
-            out.append(f"the data say nothing about {label}: its value is the start's; fix it, or record where it matters")
+            out.append(
+                f"the data say nothing about {label}: its value is the start's; fix it, or record where it matters"
+            )
         elif label.startswith(("damping", "noise")) and error > abs(value):
             out.append(f"{label} cannot be told from zero: {value:.3g} +- {error:.2g}")
     return tuple(out)
@@ -65,9 +78,15 @@ def summary(fit: Any) -> str:
     spread = [np.sqrt(np.diag(c)) for c in (fit.covariance_curvature, fit.covariance_corrected)]
     rows = [("parameter", "value", "stderr", "95 % from", "to", "curvature", "corrected")]
     columns = zip(fit.labels, fit.flat, np.sqrt(np.diag(fit.covariance)), low, high, *spread, strict=True)
-    rows += [(label, f"{v:.8g}", f"{e:.3g}", f"{a:.6g}", f"{b:.6g}", f"{c:.3g}", f"{r:.3g}") for label, v, e, a, b, c, r in columns]
+    rows += [
+        (label, f"{v:.8g}", f"{e:.3g}", f"{a:.6g}", f"{b:.6g}", f"{c:.3g}", f"{r:.3g}")
+        for label, v, e, a, b, c, r in columns
+    ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(x.ljust(w) if not i else x.rjust(w) for i, (x, w) in enumerate(zip(row, widths, strict=True))) for row in rows]
+    lines = [
+        "  ".join(x.ljust(w) if not i else x.rjust(w) for i, (x, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
     lines.insert(1, "-" * len(lines[0]))
     d = fit.diagnostics
     facts = [("method", f"{fit.method}: {fit.why}"), ("readings", f"{fit.readings}, {fit.freedom} degrees of freedom")]
@@ -78,8 +97,12 @@ def summary(fit: Any) -> str:
         facts.append(("error of a reading", f"{fit.position_error:.4g}"))
     if d.reduced_chi_square is not None:
         facts.append(("reduced chi-square", f"{d.reduced_chi_square:.4g}"))
-    facts.append(("autocorrelation", f"{d.autocorrelation[0]:+.3f} at lag 1; by chance with probability {d.whiteness:.2g}"))
-    facts += [(f"{name} early, late", f"{a:.6g}, {b:.6g} (difference +- {e:.2g})") for name, (a, b, e) in d.halves.items()]
+    facts.append(
+        ("autocorrelation", f"{d.autocorrelation[0]:+.3f} at lag 1; by chance with probability {d.whiteness:.2g}")
+    )
+    facts += [
+        (f"{name} early, late", f"{a:.6g}, {b:.6g} (difference +- {e:.2g})") for name, (a, b, e) in d.halves.items()
+    ]
     width = max(len(name) for name, _ in facts)
     lines += ["", *(f"{name.ljust(width)}  {text}" for name, text in facts)]
     return "\n".join([*lines, *(f"warning: {text}" for text in d.warnings)])
@@ -128,7 +151,9 @@ def load(cls: Any, path: str | Path, system: Any, free: Any, expected: str) -> A
         raise ValueError(f"path = {str(path)!r} cannot be read as a saved fit: {error}") from error
     parameters = choose(system, free)
     if parameters.labels != list(text["parameters"]):
-        raise ValueError(f"free returns {parameters.labels}, the file has {list(text['parameters'])}; pass what was fitted")
+        raise ValueError(
+            f"free returns {parameters.labels}, the file has {list(text['parameters'])}; pass what was fitted"
+        )
     flat = arrays["flat"]
     ends = np.cumsum([int(np.prod(s)) for s in parameters.shapes])[:-1]
     import jax  # noqa: PLC0415
@@ -139,8 +164,9 @@ def load(cls: Any, path: str | Path, system: Any, free: Any, expected: str) -> A
     d = text["diagnostics"]
     halves = {name: tuple(x) for name, x in d.pop("halves").items()}
     rows = {name: arrays.get(name) for name in ("residuals", "prediction")}
+    rest: dict[str, Any] = rows | d
     diagnostics = Diagnostics(
-        autocorrelation=arrays["autocorrelation"], halves=halves, warnings=tuple(d.pop("warnings")), **rows, **d
+        autocorrelation=arrays["autocorrelation"], halves=halves, warnings=tuple(d.pop("warnings")), **rest
     )
     covariance = np.array(text["covariance"])
     return cls(

@@ -1,0 +1,79 @@
+"""What `jaxinertia fit` does: a CSV file in; a table, a JSON file and a figure out."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..inference.fit import fit
+from ..inference.observations import Observations
+from ..inference.result import Fit
+from ..physics import potentials
+from ..physics.damping import Drag, Linear
+from ..physics.force import Sampled
+from ..physics.system import System
+
+POTENTIALS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
+    "quadratic": (potentials.Quadratic, ("stiffness",)),
+    "duffing": (potentials.Duffing, ("linear", "cubic")),
+    "asymmetric": (potentials.Duffing, ("linear", "quadratic", "cubic")),
+    "pendulum": (potentials.Pendulum, ("frequency",)),
+}
+DAMPINGS = {"linear": (Linear, ("gamma",)), "quadratic": (Drag, ("linear", "quadratic"))}
+
+
+def run(
+    path: Path,
+    columns: dict[str, Any],
+    *,
+    potential: str,
+    drag: str,
+    noise: bool,
+    offset: bool,
+    out: Path | None,
+    figure: bool,
+    progress: bool,
+) -> tuple[Fit, list[Path]]:
+    """Read, fit, write; returns the fit and the files written.
+
+    Raises:
+        ValueError: for a bad file, an unknown potential or drag, or files that cannot be written.
+    """
+    make, numbers = _choice("potential", potential, POTENTIALS)
+    damp, rates = _choice("drag", drag, DAMPINGS)
+    data = Observations.from_csv(path, **columns, offset=None if offset else 0.0)
+    force = None
+    if data.input is not None:
+        first = data.runs[0]
+        force = Sampled(data.ts[first], data.input[first], 1.0)
+    system = System(make(), damp(*(0.1 for _ in rates)), noise=1.0 if noise else None, force=force)
+
+    def free(s: Any) -> dict[str, Any]:
+        leaves = {f"damping.{name}": getattr(s.damping, name) for name in rates}
+        leaves |= {f"potential.{name}": getattr(s.potential, name) for name in numbers}
+        leaves |= {"noise.sigma": s.noise.sigma} if noise else {}
+        return leaves | ({} if force is None else {"force.gain": s.force.gain})
+
+    result = fit(system, data, free, progress=progress)
+    stem = path.with_suffix("") if out is None else out
+    return result, _write(result, data, stem, figure)
+
+
+def _write(result: Fit, data: Observations, stem: Path, figure: bool) -> list[Path]:
+    written = [stem.with_name(stem.name + ".fit.json")]
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        written[0].write_text(json.dumps(result.to_json(), indent=1) + "\n")
+        if figure:
+            from .fit_figure import overview  # noqa: PLC0415  matplotlib loads only when a figure is wanted
+
+            written.append(overview(result, data, stem.with_name(stem.name + ".fit.png")))
+    except OSError as error:
+        raise ValueError(f"out = {str(stem)!r} cannot be written: {error}") from error
+    return written
+
+
+def _choice(name: str, value: str, known: dict[str, Any]) -> Any:
+    if value not in known:
+        raise ValueError(f"{name} = {value!r} must be one of {sorted(known)}")
+    return known[value]
