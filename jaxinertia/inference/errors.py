@@ -68,7 +68,8 @@ def sandwich(evidence: Evidence, lags: int) -> np.ndarray:
             total += (1 - lag / (lags + 1)) * (cross + cross.T)
     bread = inverse(evidence.information)
     n = len(evidence.residuals)
-    return bread @ total @ bread * (n / max(evidence.freedom, 1))
+    with np.errstate(invalid="ignore"):  # infinite where the data say nothing
+        return bread @ total @ bread * (n / max(evidence.freedom, 1))
 
 
 def autocorrelation(evidence: Evidence, lags: int = LAGS) -> np.ndarray:
@@ -92,7 +93,7 @@ def whiteness(evidence: Evidence) -> float:
     return float(stats.chi2.sf(statistic, lags))
 
 
-def halves(evidence: Evidence, index: int, covariance: np.ndarray) -> tuple[float, float, float]:
+def halves(evidence: Evidence, index: int) -> tuple[float, float, float]:
     """How far one coordinate is from the fit's by the early and by the late data alone, and the standard error of the
     difference, each half with initial states of its own: one Gauss-Newton step for each half.
 
@@ -106,11 +107,10 @@ def halves(evidence: Evidence, index: int, covariance: np.ndarray) -> tuple[floa
     for part in (early, ~early):
         information, score = _part(evidence, part)
         bread = inverse(information)
-        shifts.append(float((-bread @ score)[index]))
+        with np.errstate(invalid="ignore"):
+            shifts.append(float((-bread @ score)[index]))
         variances.append(evidence.variance * bread[index, index])
-    # The halves' errors grow with correlation as those of the whole do.
-    inflation = max(covariance[index, index] / max(curvature(evidence)[index, index], 1e-300), 1.0)
-    return shifts[0], shifts[1], float(np.sqrt(inflation * sum(variances)))
+    return shifts[0], shifts[1], float(np.sqrt(sum(variances)))
 
 
 def _part(evidence: Evidence, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -124,7 +124,8 @@ def _fit_many(system, data, free, bounds, most):
             variance = 1.0 if data[i].position_error is not None else spread[k]
             chi[i] = spread[k] * (1.0 if data[i].position_error is not None else chosen[k].units.length ** 2)
             flat[i] = natural[k]
-            covariance[i] = variance * jacobian[k] @ errors.inverse(a[k])[:p, :p] @ jacobian[k].T
+            with np.errstate(invalid="ignore"):  # infinite where the data say nothing
+                covariance[i] = variance * jacobian[k] @ errors.inverse(a[k])[:p, :p] @ jacobian[k].T
     error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     values, stderr = (unflatten_all(first.parameters, x) for x in (flat, error))
     return Fits(

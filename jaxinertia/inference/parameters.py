@@ -36,11 +36,11 @@ class Parameters(eqx.Module):
     names: tuple[str, ...] = eqx.field(static=True)
     structure: Any = eqx.field(static=True)
 
-    def natural(self, u: jax.Array) -> jax.Array:
+    def natural(self, u: jax.Array | np.ndarray) -> jax.Array:
         """The values themselves, flat: all leaves, one after another."""
         return jnp.concatenate([jnp.zeros(0), *(jnp.ravel(leaf) for leaf in self._leaves(u))])
 
-    def write(self, system: System, u: jax.Array) -> System:
+    def write(self, system: System, u: jax.Array | np.ndarray) -> System:
         """The system with these values."""
         leaves, structure = jax.tree.flatten(system)
         for i, value in zip(self.where, self._leaves(u), strict=True):
@@ -84,6 +84,7 @@ class Parameters(eqx.Module):
         return [slice(int(a), int(b)) for a, b in pairwise(ends)]
 
     def _leaves(self, u):
+        u = jnp.asarray(u)
         parts = zip(self.kinds, self.slices, self.shapes, self.low, self.high, strict=True)
         return [_decode(kind, u[part], shape, low, high) for kind, part, shape, low, high in parts]
 
@@ -170,7 +171,8 @@ def encode(kind, value, low, high):
         gram = value if kind == GRAM else value @ value.T
         factor = np.linalg.cholesky(gram + 1e-6 * (size if kind == GRAM else size**2) * np.eye(len(value)))
         i, j = np.tril_indices(len(value))
-        return np.where(i == j, np.log(np.abs(factor[i, j])), factor[i, j])
+        entries = factor[i, j]
+        return np.where(i == j, np.log(np.where(i == j, np.abs(entries), 1.0)), entries)
     value = np.ravel(value)
     if kind == REAL:
         return value

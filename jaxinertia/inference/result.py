@@ -162,10 +162,11 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
     whiteness = errors.whiteness(evidence)
     white = whiteness > errors.DOUBT
     in_u = plain if white else corrected
-    natural = [jacobian @ c[:p, :p] @ jacobian.T for c in (in_u, plain, corrected)]
+    with np.errstate(invalid="ignore"):
+        natural = [jacobian @ c[:p, :p] @ jacobian.T for c in (in_u, plain, corrected)]
     flat = np.asarray(parameters.natural(u))
     system = parameters.write(record.system, u)
-    halves = words.damping_halves(parameters, evidence, flat, jacobian, in_u)
+    halves = words.damping_halves(parameters, evidence, flat, jacobian)
     rows = _residuals(outcome, data, record)
     error = _position_error(outcome, data, record)
     chi = None

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..physics.system import System
 from . import linear, solve
-from .parameters import ABOVE, Parameters
+from .parameters import ABOVE, REAL, Parameters
 from .predict import EXACT, INTEGRAL, STEPS, How, Problem, linearise, normal
 from .units import Units
 from .windows import Run, cut
@@ -168,20 +168,33 @@ def thin(stage: Stage, counts: list[int], length: int) -> np.ndarray:
 
 
 def sensible(parameters: Parameters, system: System, units: Units, omega: float) -> np.ndarray:
-    """The coordinates of the system as given; a damping that no such record could show is put at a tenth of omega."""
+    """The coordinates of the system as given; numbers that no such record could show are put where one could.
+
+    Dampings and stiffnesses within a factor of a hundred of what the record's frequency suggests are kept, and so are
+    anharmonic coefficients that are no greater; else the search would begin far off in a unit that nobody meant.
+    """
     u = parameters.read(system)
-    typical = 0.1 * omega / units.time
+    rate, length = omega / units.time, units.length
     likely = {
-        "damping.gamma": typical,
-        "damping.linear": typical,
-        "damping.quadratic": typical * units.time / units.length,
+        "damping.gamma": 0.1 * rate,
+        "damping.linear": 0.1 * rate,
+        "damping.quadratic": 0.1 * omega / length,
+        "potential.stiffness": rate**2,
+        "potential.linear": rate**2,
+        "potential.frequency": rate,
     }
+    largest = {"potential.cubic": (rate / length) ** 2, "potential.quadratic": rate**2 / length}
     for name, kind, low, part in zip(
         parameters.names, parameters.kinds, parameters.low, parameters.slices, strict=True
     ):
         if kind == ABOVE and name in likely and np.all(low == 0):
             off = np.abs(u[part] - np.log(likely[name])) > math.log(100)
             u[part] = np.where(off, np.log(likely[name]), u[part])
+        elif kind == REAL and name in likely:
+            size = np.abs(u[part]) / likely[name]
+            u[part] = np.where((size > 100) | (size < 0.01), likely[name], u[part])
+        elif kind == REAL and name in largest:
+            u[part] = np.where(np.abs(u[part]) > 100 * largest[name], 0.0, u[part])
     return u
 
 

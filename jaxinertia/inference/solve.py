@@ -61,7 +61,7 @@ def start(u: Any, x: Any) -> Search:
     cost = jnp.asarray(jnp.inf, float)
     normal = Normal(cost, cost, *(jnp.zeros(s) for s in ((p,), (p, p), (w, k), (w, p, k), (w, k, k))))
     no = jnp.zeros((), bool)
-    scales = jnp.full((p,), 1e-30), jnp.full((w, k), 1e-30)
+    scales = jnp.zeros(p), jnp.zeros((w, k))
     return Search(u, x, normal, *scales, jnp.asarray(1e-3, float), jnp.asarray(2.0, float), no, no, jnp.asarray(0, int))
 
 
@@ -149,7 +149,7 @@ def _solve(matrix, right):
 
 
 def _diagonal(x):
-    return jnp.maximum(jnp.diagonal(x, axis1=-2, axis2=-1), 1e-30)
+    return jnp.diagonal(x, axis1=-2, axis2=-1)
 
 
 def _embed(x):

@@ -108,6 +108,7 @@ def _binned(spectra, band):
     omega, power = (np.concatenate(x) for x in zip(*spectra, strict=True))
     if band is not None:
         inside = (omega >= band[0]) & (omega <= band[1])
+        _check_band(inside)
         omega, power = omega[inside], power[inside]
     edges = np.geomspace(omega.min(), omega.max() * (1 + 1e-9), 1200)
     which = np.digitize(omega, edges)
@@ -115,6 +116,11 @@ def _binned(spectra, band):
     kept = count > 0
     mean = [np.bincount(which, x, minlength=len(edges) + 1)[kept] / count[kept] for x in (omega, power)]
     return mean[0], mean[1], count[kept].astype(float)
+
+
+def _check_band(inside: np.ndarray) -> None:
+    if inside.sum() < 16:
+        raise ValueError(f"band holds {inside.sum()} frequencies of the record; it needs 16: widen it")
 
 
 def is_flat(runs: list[Run], component: int, found: Resonance) -> tuple[bool, float]:
@@ -132,7 +138,7 @@ def is_flat(runs: list[Run], component: int, found: Resonance) -> tuple[bool, fl
             mean, sd = float(ratio.mean()), 1 / np.sqrt(len(ratio))
             flat &= mean - 1 < max(6 * sd, 0.5)
             worst = max(mean, worst)
-    return flat, worst
+    return bool(flat), worst
 
 
 def around(found: Resonance, limit: float) -> tuple[float, float]:
@@ -147,8 +153,7 @@ def pose(system: System, parameters: Parameters, units: Units, runs: list[Run], 
     """The periodogram inside the band (radians per step), of all runs."""
     omega, power = (np.concatenate(x) for x in zip(*(periodogram(run, 0) for run in runs), strict=True))
     inside = (omega >= band[0]) & (omega <= band[1])
-    if inside.sum() < 16:
-        raise ValueError(f"band holds {inside.sum()} frequencies of the record; it needs 16: widen it")
+    _check_band(inside)
     return Band(system, parameters, units, omega[inside], power[inside])
 
 

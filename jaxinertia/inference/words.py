@@ -13,7 +13,7 @@ from .parameters import choose
 DISAGREE = 3.0  # standard errors between early and late damping that are worth a word
 
 
-def damping_halves(parameters, evidence, flat, jacobian, covariance) -> dict[str, tuple[float, float, float]]:
+def damping_halves(parameters, evidence, flat, jacobian) -> dict[str, tuple[float, float, float]]:
     """(early, late, standard error of their difference) of each damping coefficient that is one number for itself."""
     out = {}
     for name, kind, part, shape in zip(
@@ -22,7 +22,7 @@ def damping_halves(parameters, evidence, flat, jacobian, covariance) -> dict[str
         if not name.startswith("damping") or shape != () or kind == "gram":
             continue
         i = part.start
-        early, late, error = errors.halves(evidence, i, covariance)
+        early, late, error = errors.halves(evidence, i)
         row = int(np.argmax(np.abs(jacobian[:, i])))
         scale, value = float(jacobian[row, i]), float(flat[row])
         out[name] = (value + scale * early, value + scale * late, abs(scale) * error)
@@ -163,11 +163,10 @@ def load(cls: Any, path: str | Path, system: Any, free: Any, expected: str) -> A
         leaves[i] = jax.numpy.asarray(part.reshape(shape))
     d = text["diagnostics"]
     halves = {name: tuple(x) for name, x in d.pop("halves").items()}
+    said = tuple(d.pop("warnings"))
     rows = {name: arrays.get(name) for name in ("residuals", "prediction")}
     rest: dict[str, Any] = rows | d
-    diagnostics = Diagnostics(
-        autocorrelation=arrays["autocorrelation"], halves=halves, warnings=tuple(d.pop("warnings")), **rest
-    )
+    diagnostics = Diagnostics(autocorrelation=arrays["autocorrelation"], halves=halves, warnings=said, **rest)
     covariance = np.array(text["covariance"])
     return cls(
         system=jax.tree.unflatten(structure, leaves),

@@ -1,0 +1,129 @@
+"""Noise-driven records: the filter against the joint normal density, and the truth from simulated records."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.linalg import expm
+
+import jaxinertia as ji
+from jaxinertia.inference import fit as fitting
+from jaxinertia.inference import kalman, stochastic
+from jaxinertia.inference.windows import cut
+
+from ..oracles import EPS
+from .records import langevin
+
+P = ji.potentials
+TRUTH = np.array([1.0, 1.0, np.sqrt(2.0)])
+
+
+def three(s):
+    return s.damping.gamma, s.potential.stiffness, s.noise.sigma
+
+
+def pose(ts, y, system, error, transient):
+    """The filter's problem in the units of the record, the error of a reading free."""
+    data = ji.Observations(ts, y)
+    system, record = fitting.prepare(system, data, three, None)
+    windows, _ = cut(record.runs, record.longest)
+    rest = (np.asarray(1.0), False, True, True, transient, 1, 10)
+    problem = kalman.Filter(record.system, record.parameters, record.units, windows, np.zeros(1), *rest)
+    u = np.append(record.parameters.read(system), 2 * np.log(error / record.units.length))
+    return problem, u, record.units
+
+
+def density(ts, y, gamma, stiffness, sigma, error, units):
+    """-log p(y) of the joint normal law whose start is as vague as the filter's, without the constant; and how far
+    rounding may move it: the covariance's condition number in units of rounding, times the quadratic form."""
+    rate = np.array([[0.0, 1.0], [-stiffness, -gamma]])
+    spread = np.diag([sigma**2 / (2 * gamma * stiffness), sigma**2 / (2 * gamma)])
+    vague = kalman.VAGUE * np.diag([units.length**2, (units.length / units.time) ** 2])
+    n = len(ts)
+    moves = [expm(rate * (t - ts[0])) for t in ts]
+    covariance = np.empty((n, n))
+    for i in range(n):
+        variance = moves[i] @ (vague - spread) @ moves[i].T + spread
+        for j in range(i, n):
+            covariance[i, j] = covariance[j, i] = (expm(rate * (ts[j] - ts[i])) @ variance)[0, 0]
+    covariance = (covariance + error**2 * np.eye(n)) / units.length**2
+    read = np.isfinite(y)
+    covariance, y = covariance[np.ix_(read, read)], y[read] / units.length
+    square = y @ np.linalg.solve(covariance, y)
+    return (np.linalg.slogdet(covariance)[1] + square) / 2, EPS * np.linalg.cond(covariance) * square
+
+
+@pytest.mark.parametrize("kind", ["even", "even, settled", "gaps", "uneven"])
+def test_the_filter_is_the_joint_normal_density(kind):
+    """At any parameters."""
+    rng = np.random.default_rng(0)
+    n = 40 if kind != "even, settled" else 160
+    ts = np.arange(n) * 0.3 if kind != "uneven" else np.sort(rng.uniform(0, 12, n))
+    y = rng.normal(size=n)
+    if kind == "gaps":
+        y[5:9] = y[17] = np.nan
+    gamma, stiffness, sigma, error = 0.7, 1.6, 0.9, 0.2
+    system = ji.System(P.Quadratic(stiffness), gamma, sigma)
+    problem, u, units = pose(ts, y, system, error, 80 if kind == "even, settled" else None)
+    cost = float(kalman.normal(jnp.asarray(u), jnp.zeros((0, 1)), problem).cost)
+    expected, rounding = density(ts, y, gamma, stiffness, sigma, error, units)
+    assert rounding < 1e-3
+    assert cost == pytest.approx(expected, abs=rounding)
+
+
+def test_score_and_information_are_the_costs_derivatives():
+    """The score exactly; the information is the Hessian's mean, so the average over records comes close to it."""
+    system = ji.System(P.Quadratic(1.0), 1.0, np.sqrt(2.0))
+    ts = np.arange(400) * 0.2
+    problem, u, _ = pose(ts, langevin(np.random.default_rng(1), 400, 0.2), system, 0.05, None)
+    x = jnp.zeros((0, 1))
+    normal = jax.jit(kalman.normal)
+    exact = jax.jit(jax.grad(lambda u: kalman.normal(u, x, problem).cost))(jnp.asarray(u))
+    found = normal(jnp.asarray(u), x, problem)
+    np.testing.assert_allclose(found.g, exact, rtol=1e-8, atol=1e-8)
+    assert np.all(np.linalg.eigvalsh(found.a) > 0)
+
+
+@pytest.mark.parametrize(("dt", "error"), [(0.05, 0.0), (0.05, 0.05), (0.2, 0.0), (0.2, 0.05)])
+def test_langevin_parameters_come_back(dt, error):
+    """20,000 positions: within 4 standard errors, which are those of the Cramer-Rao bound: gamma's is
+    sqrt(2 gamma / T) for a record of length T, if nothing blurs it, and stays below three times that here."""
+    y = langevin(np.random.default_rng(2), 20000, dt)
+    y = y + error * np.random.default_rng(3).normal(size=len(y))
+    result = ji.fit(ji.System(P.Quadratic(), 0.2, 0.5), ji.Observations(np.arange(len(y)) * dt, y), three)
+    assert result.method == "kalman"
+    assert result.diagnostics.converged
+    assert np.abs((result.flat - TRUTH) / np.sqrt(np.diag(result.covariance))).max() < 4
+    bound = np.sqrt(2 / (20000 * dt))
+    assert bound < 1.02 * result.stderr[0] < 3 * bound
+    assert result.diagnostics.whiteness > 1e-4
+
+
+def test_a_band_of_the_spectrum_leaves_another_mode_out():
+    """Two motions and a sloping floor: only the band of one is used, unasked, and gives it back."""
+    rng = np.random.default_rng(4)
+    ts = np.arange(40000) * 0.05
+    slow = langevin(rng, 40000, 0.05, 9.0, 0.3, 1.0)
+    fast = langevin(rng, 40000, 0.05, 400.0, 0.6, 12.0)
+    y = slow + fast + 0.002 * np.cumsum(rng.normal(size=40000)) + 0.01 * rng.normal(size=40000)
+    result = ji.fit(ji.System(P.Quadratic(), 1.0, 1.0), ji.Observations(ts, y), three, band=(0.3, 0.7))
+    assert result.method == stochastic.WHITTLE
+    assert np.abs((result.flat - [0.3, 9.0, 1.0]) / np.sqrt(np.diag(result.covariance))).max() < 4
+    with pytest.raises(ValueError, match="band holds"):
+        ji.fit(ji.System(P.Quadratic(), 1.0, 1.0), ji.Observations(ts, y), three, band=(0.3, 0.3001))
+
+
+def test_an_anharmonic_particle_by_the_extended_filter():
+    """A Duffing particle in a bath, positions every 0.1: the linearised filter is biased by the anharmonic terms it
+    drops, below 10 % here; finite differences would give 2/3 of gamma."""
+    system = ji.System(P.Duffing(1.0, 0.3), 0.8, np.sqrt(1.6))
+    ts = np.arange(3000) * 0.1
+    traj = ji.simulate(system, ts, 0.0, dt=0.01, key=jax.random.key(5))
+    result = ji.fit(
+        ji.System(P.Duffing(0.7, 0.1), 0.3, 1.0),
+        ji.Observations(ts, np.asarray(traj.position), position_error=1e-3),
+        lambda s: (s.damping.gamma, s.potential.linear, s.potential.cubic, s.noise.sigma),
+    )
+    assert result.method == "extended kalman"
+    truth = np.array([0.8, 1.0, 0.3, np.sqrt(1.6)])
+    assert np.all(np.abs(result.flat - truth) < 4 * np.sqrt(np.diag(result.covariance)) + 0.1 * truth)
