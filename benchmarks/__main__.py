@@ -10,7 +10,16 @@ import sys
 
 import jax
 
-ALL = ("oscillators", "work_precision", "reverse_memory", "sweeps", "noise", "monitor_overhead", "training_study")
+ALL = (
+    "oscillators",
+    "work_precision",
+    "reverse_memory",
+    "sweeps",
+    "noise",
+    "fits",
+    "monitor_overhead",
+    "training_study",
+)
 ONE_DEVICE_PER_CORE = ("sweeps", "noise")
 
 if __name__ == "__main__":

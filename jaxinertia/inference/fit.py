@@ -87,6 +87,14 @@ def prepare(system: System, data: Observations, free: Callable, bounds: Any) -> 
     """The system in double precision with the data's input as its force, and the record in the fit's units."""
     if not isinstance(data, Observations):
         raise ValueError(f"data = {data!r} must be ji.Observations; wrap your arrays: ji.Observations(ts, position)")
+    system, chosen = prepare_system(system, data, free, bounds)
+    return system, record_of(system, chosen, data)
+
+
+def prepare_system(
+    system: System, data: Observations, free: Callable, bounds: Any
+) -> tuple[System, parameters.Parameters]:
+    """The system in double precision with the data's input as its force, and its free parameters."""
     check_system(system)
     units.check(system)
     system = _with_input(_tree.cast(system, np.dtype(np.float64)), data)
@@ -94,7 +102,7 @@ def prepare(system: System, data: Observations, free: Callable, bounds: Any) -> 
     if any(name.startswith("noise") for name in chosen.names) and system.noise is None:
         raise ValueError("free returns noise, but the system has none; pass noise=1.0")
     check_position(system, data)
-    return system, record_of(system, chosen, data)
+    return system, chosen
 
 
 def check_position(system: System, data: Observations) -> None:

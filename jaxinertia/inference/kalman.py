@@ -51,7 +51,6 @@ class Filter(eqx.Module):
     scalar: bool = eqx.field(static=True)
     transient: int | None = eqx.field(static=True)  # readings until the gain has settled; None: it never does
     substeps: int = eqx.field(static=True)
-    doublings: int = eqx.field(static=True)
 
     @property
     def d(self) -> int:
@@ -122,10 +121,10 @@ def _steps(system, window, problem):
     if system.force is not None:
         force = force + window.input * system.force.gain * (units.time**2 / units.length)
     if window.even:
-        step = linear.step(rate, noise, 1.0, problem.doublings)
+        step = linear.step(rate, noise, 1.0)
         step = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(h), *x.shape)), step)
     else:
-        step = jax.vmap(lambda h: linear.step(rate, noise, h, problem.doublings))(h)
+        step = jax.vmap(lambda h: linear.step(rate, noise, h))(h)
     return step.move, step.noise, linear.kicks(step, force, h, d)
 
 
@@ -160,7 +159,7 @@ def _linearised(system, window, problem):
             t = start + i * h
             slope = jax.jacfwd(acceleration)(z, t)
             rate = jnp.concatenate([jnp.eye(d, 2 * d, d), slope])
-            step = linear.step(rate, noise, h, 0, SERIES)
+            step = linear.step(rate, noise, h, SERIES)
             now = acceleration(z, t)
             # Between t and t + h the force goes on a straight line.
             ramp = jnp.zeros(d) if here.force is None else (acceleration(z, t + h) - now) / h
@@ -177,7 +176,7 @@ def _settled(system, offset, error, window, problem):
     y = window.y[:, : problem.d] - offset
     variance = _variances(error, window, problem)[0]
     rate, constant = linear.matrices(system, problem.d, problem.units)
-    step = linear.step(rate, linear.noise_rate(system, problem.d, problem.units), 1.0, problem.doublings)
+    step = linear.step(rate, linear.noise_rate(system, problem.d, problem.units), 1.0)
     kick = step.constant[:, problem.d :] @ constant
 
     def turn(state, value):
@@ -247,10 +246,14 @@ def _vague(first, problem):
     return jnp.zeros(2 * d), jnp.diag(variances)
 
 
-def settles_after(system: System, d: int, units: Units, variance: float, speed: float, doublings: int) -> int:
+@eqx.filter_jit
+def _step(system, d, units):
+    return linear.step(linear.matrices(system, d, units)[0], linear.noise_rate(system, d, units), 1.0)
+
+
+def settles_after(system: System, d: int, units: Units, variance: float, speed: float) -> int:
     """Readings until the predicted covariance changes by less than 1e-13 of itself; at most 4096."""
-    rate, _ = linear.matrices(system, d, units)
-    step = linear.step(rate, linear.noise_rate(system, d, units), 1.0, doublings)
+    step = _step(system, d, units)
     move, noise = np.asarray(step.move), np.asarray(step.noise)
     covariance = VAGUE * np.diag(np.repeat([1.0, speed**2], d))
     for k in range(4096):

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from ..physics.damping import Linear
@@ -62,10 +61,10 @@ def step(
     rate: Float[Array, "n n"],
     noise: Float[Array, "n n"] | None,
     h: Float[Array, ""] | float,
-    doublings: int,
-    terms: int = _SERIES,
+    terms: int | None = None,
 ) -> Step:
-    """The exact step of length h."""
+    """The exact step of length h; with `terms`, a series of so many without doublings, for |rate| h below 1/2."""
+    doublings = _doublings(rate, h) if terms is None else 0
     s = h / 2**doublings
     one = jnp.eye(len(rate))
     nothing = jnp.zeros_like(one)
@@ -85,8 +84,8 @@ def step(
         return 2 * s, Step(move @ move, constant + move @ constant, ramp, covariance)
 
     first = Step(one, s * one, s * s / 2 * one, noise * s)
-    _, _, total = jax.lax.fori_loop(1, terms, add, (one, noise * s, first))
-    return jax.lax.fori_loop(0, doublings, double, (jnp.asarray(s, rate.dtype), total))[1]
+    _, _, total = jax.lax.fori_loop(1, terms or _SERIES, add, (one, noise * s, first))
+    return total if terms else jax.lax.fori_loop(0, doublings, double, (jnp.asarray(s, rate.dtype), total))[1]
 
 
 def kicks(step: Step, force: Float[Array, "m d"], h: Float[Array, " steps"], d: int) -> Float[Array, "steps n"]:
@@ -96,10 +95,10 @@ def kicks(step: Step, force: Float[Array, "m d"], h: Float[Array, " steps"], d: 
     return jnp.sum(constant * force[:-1, None, :], -1) + jnp.sum(ramp * slope[:, None, :], -1)
 
 
-def doublings_for(rate: np.ndarray, h: float) -> int:
-    """Enough for this rate, and for one 64 times as great that a search may try."""
-    size = float(np.max(np.sum(np.abs(rate), axis=1))) * h
-    return max(0, int(np.ceil(np.log2(max(2 * size, 1e-9))))) + 6
+def _doublings(rate, h):
+    """So many that |rate| h / 2^n <= 1/2: a number of the run, so that no record compiles a program of its own."""
+    size = jax.lax.stop_gradient(jnp.max(jnp.sum(jnp.abs(rate), axis=1)) * h)
+    return jnp.clip(jnp.ceil(jnp.log2(jnp.maximum(2 * size, 1.0))), 0, 60).astype(int)
 
 
 def apply(matrix: Float[Array, "n m"], vector: Float[Array, " m"]) -> Float[Array, " n"]:

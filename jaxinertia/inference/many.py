@@ -1,7 +1,8 @@
 """fit_many: thousands of records at once, each with its own parameters, failures kept apart."""
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,12 +11,13 @@ import numpy as np
 from scipy import stats
 
 from ..physics.system import System
-from . import errors, shooting, solve
-from .fit import LEAST_SQUARES, check_method, prepare, record_of
+from . import shooting, solve
+from .fit import LEAST_SQUARES, check_method, prepare_system, record_of
 from .observations import Observations
 from .parameters import Parameters
 from .predict import INTEGRAL, How, Problem, normal
-from .windows import Windows
+from .units import Units
+from .windows import Run, Windows, filled
 
 
 class Fits(eqx.Module):
@@ -98,176 +100,293 @@ def fit_many(
 
 
 def _fit_many(system, data, free, bounds, most):
-    records, failures = _prepare_all(system, data, free, bounds)
-    if not records:
+    batches, failures = collect(system, data, free, bounds)
+    if not batches:
         raise ValueError(f"data has no record that can be fitted: {failures or 'it is empty'}")
-    first = next(iter(records.values()))
-    p, d = first.parameters.size, first.d
-    n = len(data)
-    flat, covariance = np.full((n, len(first.parameters.labels)), np.nan), None
-    covariance = np.full((n, flat.shape[1], flat.shape[1]), np.nan)
-    converged, iterations, chi, freedom = np.zeros(n, bool), np.zeros(n, int), np.full(n, np.nan), np.ones(n, int)
-    for group in _alike(records):
-        rows = np.array(group)
-        chosen = [records[i] for i in group]
-        search, problem = _search_all(chosen, most)
-        u, a, failed = np.asarray(search.u), np.asarray(_information(search)), np.asarray(search.failed)
-        free_count = np.maximum(np.asarray(problem.readings) - u.shape[1] - 2 * d, 1).astype(int)
-        spread = 2 * np.asarray(search.normal.cost) / free_count
-        natural, jacobian = (np.asarray(x) for x in _natural(jnp.asarray(u[:, :p]), first.parameters))
-        for k, i in enumerate(rows):
-            iterations[i], converged[i], freedom[i] = int(search.iterations[k]), not failed[k], free_count[k]
-            if failed[k] or not np.all(np.isfinite(u[k])):
-                failures[int(i)] = f"the search did not converge in {iterations[i]} iterations"
-                converged[i] = False
-                continue
-            variance = 1.0 if data[i].position_error is not None else spread[k]
-            chi[i] = spread[k] * (1.0 if data[i].position_error is not None else chosen[k].units.length ** 2)
-            flat[i] = natural[k]
-            with np.errstate(invalid="ignore"):  # infinite where the data say nothing
-                covariance[i] = variance * jacobian[k] @ errors.inverse(a[k])[:p, :p] @ jacobian[k].T
+    parameters = batches[0].parameters
+    n, p, count = len(data), parameters.size, len(parameters.labels)
+    flat, covariance = np.full((n, count), np.nan), np.full((n, count, count), np.nan)
+    converged, iterations = np.zeros(n, bool), np.zeros(n, int)
+    chi, freedom = np.full(n, np.nan), np.ones(n, int)
+    for batch in batches:
+        search = search_all(batch, most)
+        rows = batch.rows
+        u, failed = np.asarray(search.u), np.asarray(search.failed)
+        freedom[rows] = np.maximum(batch.readings - u.shape[1] - 2 * batch.d, 1).astype(int)
+        iterations[rows], converged[rows] = np.asarray(search.iterations), ~failed
+        spread = 2 * np.asarray(search.normal.cost) / freedom[rows]
+        chi[rows] = np.where(batch.known, spread, spread * batch.units.length**2)
+        values, errors_ = _natural(search.u[:, :p], _information(search), parameters)
+        flat[rows], covariance[rows] = values, np.where(batch.known, 1.0, spread)[:, None, None] * np.asarray(errors_)
+    for i in np.flatnonzero(~converged):
+        flat[i], covariance[i], chi[i] = np.nan, np.nan, np.nan
+        failures.setdefault(int(i), f"the search did not converge in {iterations[i]} iterations")
     error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-    values, stderr = (unflatten_all(first.parameters, x) for x in (flat, error))
-    return Fits(
-        values, stderr, covariance, flat, tuple(first.parameters.labels), converged, iterations, chi, freedom,
-        dict(sorted(failures.items())), first.parameters,
-    )  # fmt: skip
+    values, stderr = (unflatten_all(parameters, x) for x in (flat, error))
+    ended = (converged, iterations, chi, freedom, dict(sorted(failures.items())), parameters)
+    return Fits(values, stderr, covariance, flat, tuple(parameters.labels), *ended)
 
 
-def _prepare_all(system, data, free, bounds):
-    records, failures = {}, {}
+class Batch(NamedTuple):
+    """Records of one run each, as arrays with a leading axis of records; short ones end in rows of weight 0."""
+
+    rows: np.ndarray  # which of the data they are
+    system: System
+    parameters: Parameters
+    units: Units
+    ts: np.ndarray  # (r, m), since the record's start
+    y: np.ndarray  # (r, m, d)
+    weight: np.ndarray
+    offset: np.ndarray | None  # (r, d) in the record's units; None if it is fitted
+    known: np.ndarray  # (r,): whether the error of a reading is
+    even: bool
+    scalar: bool
+
+    @property
+    def d(self) -> int:
+        return self.y.shape[-1]
+
+    @property
+    def readings(self) -> np.ndarray:
+        """Of each record."""
+        return np.sum(self.weight > 0, axis=(1, 2))
+
+    def pose(self, length: int, how: How) -> Problem:
+        """The problem of windows of this many rows."""
+        r, m = self.ts.shape
+        count = -(-m // length)
+        spare = count * length - m
+        more = self.ts[:, -1:] + 1.0 + np.arange(spare)
+        ts = np.concatenate([self.ts, more], axis=1).reshape(r, count, length)
+        y, weight = (
+            np.pad(x, ((0, 0), (0, spare), (0, 0))).reshape(r, count, length, self.d) for x in (self.y, self.weight)
+        )
+        windows = Windows(ts[..., 0], ts - ts[..., :1], y, weight, None, self.even)
+        free = self.offset is None
+        level = np.zeros((r, self.d)) if self.offset is None else self.offset
+        rest = (windows, level, self.readings.astype(float), how, free, self.scalar)
+        return Problem(self.system, self.parameters, self.units, *rest)
+
+    def units_of(self, i: int) -> Units:
+        """Of one of them."""
+        return Units(self.units.origin[i], self.units.time[i], self.units.length[i])
+
+    def record(self, i: int) -> shooting.Record:
+        """One of them, as `shooting` takes it."""
+        units = self.units_of(i)
+        run = Run(0.0, self.ts[i], self.y[i], self.weight[i], None, np.arange(len(self.ts[i])))
+        offset = None if self.offset is None else self.offset[i]
+        return shooting.Record(self.system, self.parameters, units, [run], offset, self.d, self.scalar)
+
+
+def collect(system: System, data: list, free: Callable, bounds: Any) -> tuple[list[Batch], dict[int, str]]:
+    """Batches of alike records, and why others cannot be fitted."""
+    failures: dict[int, str] = {}
+    if not data:
+        return [], failures
     for i, one in enumerate(data):
-        if isinstance(one, Observations) and (one.segment.any() or one.input is not None or one.momentum is not None):
-            raise ValueError(f"data[{i}] has several runs, an input or momenta; use ji.fit for it")
-        if not records:
-            system, first = prepare(system, one, free, bounds)
-            records[i] = first
-            continue
         if not isinstance(one, Observations) or one.position.shape[1:] != data[0].position.shape[1:]:
             raise ValueError(f"data[{i}] = {one!r} must be ji.Observations with the components of the first")
-        try:
-            records[i] = record_of(system, first.parameters, one)
-        except ValueError as error:
-            failures[i] = str(error)
-    return records, failures
-
-
-def _alike(records) -> list[list[int]]:
-    """Records that one program fits: equal components, and offset known or not."""
+        if one.input is not None or one.momentum is not None or one.segment.any():
+            raise ValueError(f"data[{i}] has several runs, an input or momenta; use ji.fit for it")
+    if len({one.offset is None for one in data}) > 1:
+        raise ValueError("data have known offsets and unknown ones; fit each kind by itself")
+    system, parameters = prepare_system(system, data[0], free, bounds)
     kinds: dict[Any, list[int]] = {}
-    for i, record in records.items():
-        even = np.array_equal(record.runs[0].ts, np.arange(record.longest))
-        kinds.setdefault((record.d, record.scalar, record.offset is None, even), []).append(i)
-    return list(kinds.values())
+    for i, one in enumerate(data):  # records on the same times are read side by side
+        kinds.setdefault((one.ts.tobytes(), one.position_error is None), []).append(i)
+    parts: dict[bool, list[Batch]] = {}
+    for rows in kinds.values():
+        try:
+            first = record_of(system, parameters, data[rows[0]])
+        except ValueError as error:
+            failures |= dict.fromkeys(rows, str(error))
+            continue
+        batch = _side_by_side(first, [data[i] for i in rows], np.array(rows))
+        parts.setdefault(batch.even, []).append(batch)
+    return [_joined(group) for group in parts.values()], failures
 
 
-def _search_all(records, most):
-    """Every record through the stages of `shooting.fit`, side by side; each stage is kept where it is better."""
-    omegas = np.array([shooting.dominant(record.runs) for record in records])
-    longest = max(record.longest for record in records)
-    # One first window for all: two cycles of the slowest, or the whole record.
-    first = [shooting.first_length(record.longest, omega) for record, omega in zip(records, omegas, strict=True)]
-    length = int(np.median(first))
-    length = longest if 2 * length > longest else length
-    u = np.stack([shooting.sensible(r.parameters, r.system, r.units, w) for r, w in zip(records, omegas, strict=True)])
-    free_offset = records[0].offset is None
-    middles = np.stack([np.mean(r.runs[0].y[:, : r.d], 0) for r in records])
-    levelled = [r._replace(offset=m) if free_offset else r for r, m in zip(records, middles, strict=True)]
-    problem = _pose_all(levelled, length, How(INTEGRAL), longest)
-    search = _run_all(u, _states(problem), problem, 50)
+def _side_by_side(first: shooting.Record, data: list[Observations], rows: np.ndarray) -> Batch:
+    """Records on the same times: the grid of the first serves all."""
+    run = first.runs[0]
+    n, d = len(data), first.d
+    positions = np.stack([one.position for one in data]).reshape(n, -1, d)
+    lengths = np.nanstd(positions, axis=(1, 2))
+    read = run.row >= 0
+    y, weight = np.zeros((n, len(run.ts), d)), np.zeros((n, len(run.ts), d))
+    y[:, read] = positions[:, run.row[read]] / lengths[:, None, None]
+    known = data[0].position_error is not None
+    sd = [np.broadcast_to(np.asarray(one.position_error), one.position.shape) for one in data] if known else None
+    scale = 1.0 if sd is None else lengths[:, None, None] / np.stack(sd).reshape(n, -1, d)[:, run.row[read]]
+    weight[:, read] = np.isfinite(y[:, read]) * scale
+    for k in np.flatnonzero((weight == 0).any((1, 2))):
+        y[k] = filled(run.ts, y[k], weight[k] > 0)
+    offsets = None
+    if data[0].offset is not None:
+        offsets = np.stack([np.broadcast_to(np.asarray(one.offset), (d,)) for one in data]) / lengths[:, None]
+    units = Units(np.full(n, first.units.origin), np.full(n, first.units.time), lengths)
+    even = bool(np.array_equal(run.ts, np.arange(len(run.ts))))
+    rest = (np.tile(run.ts, (n, 1)), y, weight, offsets, np.full(n, known), even, first.scalar)
+    return Batch(rows, first.system, first.parameters, units, *rest)
+
+
+def _joined(parts: list[Batch]) -> Batch:
+    """Batches as one, the shorter records filled up."""
+    if len(parts) == 1:
+        return parts[0]
+    m = max(part.ts.shape[1] for part in parts)
+
+    def longer(part: Batch) -> Batch:
+        spare = m - part.ts.shape[1]
+        ts = np.concatenate([part.ts, part.ts[:, -1:] + 1.0 + np.arange(spare)], axis=1)
+        y, weight = (np.pad(x, ((0, 0), (0, spare), (0, 0))) for x in (part.y, part.weight))
+        return part._replace(ts=ts, y=y, weight=weight)
+
+    parts = [longer(part) for part in parts]
+    names = ("rows", "ts", "y", "weight", "known")
+    joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    first = parts[0]
+    offset = None if first.offset is None else np.concatenate([np.asarray(part.offset) for part in parts])
+    origin, time, length = (
+        np.concatenate([getattr(part.units, name) for part in parts]) for name in ("origin", "time", "length")
+    )
+    return first._replace(**joined, offset=offset, units=Units(origin, time, length))
+
+
+def search_all(batch: Batch, most: int) -> solve.Search:
+    """Every record through the stages of `shooting.fit`, side by side; each is kept where it ended best."""
+    omegas, longest = dominant(batch), batch.ts.shape[1]
+    length = shooting.first_length(longest, float(np.median(omegas)))
+    middles = np.sum(batch.weight * batch.y, 1) / np.maximum(np.sum(batch.weight, 1), 1e-300)
+    free_offset = batch.offset is None
+    problem = batch._replace(offset=middles if free_offset else batch.offset).pose(length, How(INTEGRAL))
+    u = np.stack([_sensible(batch, i, omegas[i]) for i in range(len(omegas))])
+    position = problem.windows.y[:, :, 0] - problem.offset[:, None]
+    search = run_all(u, np.concatenate([position, np.zeros_like(position)], axis=-1), problem, START)
     u, x = np.asarray(search.u), np.asarray(search.x)
-    u = np.concatenate([u, middles], 1) if free_offset else u
+    u = np.concatenate([u, middles], axis=1) if free_offset else u
     found = None
     while True:
-        how = _how(records, u, omegas)
-        problem = _pose_all(records, longest, how, longest)
-        trial = _run_all(u, x[:, :1], problem, most)
-        found = trial if found is None else jax.tree.map(_keep_better(found, trial), found, trial)
+        how = _how(batch, omegas)
+        problem = batch.pose(longest, how)
+        trial = run_all(u, x[:, :1], problem, most)
+        found = trial if found is None else jax.tree.map(_better(found, trial), found, trial)
         if length >= longest or _all_explained(found, problem):
-            return found, problem
-        problem = _pose_all(records, length, how, longest)
-        search = _run_all(u, x, problem, 30)
+            return found
+        search = run_all(u, x, batch.pose(length, how), STAGE)
         u, x = np.asarray(search.u), np.asarray(search.x)
-        grown = min(length * shooting.GROWTH, longest)
-        x = x[:, :: shooting.GROWTH][:, : -(-longest // grown)]
-        length = grown
+        length = min(length * shooting.GROWTH, longest)
+        x = x[:, :: shooting.GROWTH][:, : -(-longest // length)]
 
 
-def _how(records, u, omegas):
-    most = int(np.argmax(omegas))
-    hows = [shooting.how_to_step(records[i], u[i, : records[i].parameters.size], omegas[i]) for i in {0, most}]
-    return max(hows, key=lambda how: (how.substeps, how.doublings))
+def dominant(batch: Batch) -> np.ndarray:
+    """As `shooting.dominant`, for each record."""
+    m = batch.ts.shape[1]
+    padded = 4 * 2 ** math.ceil(math.log2(m))
+    y = batch.y
+    if not batch.even:
+        grid = [np.linspace(0, t[-1], m) for t in batch.ts]
+        y = np.stack([filled(g, v, np.ones_like(v, bool), t) for g, t, v in zip(grid, batch.ts, y, strict=True)])
+    inside = (np.cumsum(batch.weight[:, ::-1].sum(-1), axis=1)[:, ::-1] > 0)[..., None]  # up to the last reading
+    y = np.where(inside, y - np.sum(y * inside, 1, keepdims=True) / np.sum(inside, 1, keepdims=True), 0.0)
+    power = np.sum(np.abs(np.fft.rfft(y, padded, axis=1)) ** 2, axis=-1)
+    return 2 * np.pi * (np.argmax(power[:, 1:], axis=1) + 1) / padded * (m - 1) / batch.ts[:, -1]
 
 
-def _all_explained(search, problem) -> bool:
-    """Whether no search ended with most of its record's motion unexplained."""
-    weight, y = np.asarray(problem.windows.weight), np.asarray(problem.windows.y)
-    total = np.sum((weight * y) ** 2, (1, 2, 3)) / 2
+def _sensible(batch: Batch, i: int, omega: float) -> np.ndarray:
+    return shooting.sensible(batch.parameters, batch.system, batch.units_of(i), float(omega))
+
+
+def _how(batch: Batch, omegas: np.ndarray) -> How:
+    """Fine enough for the fastest record."""
+    fastest = int(np.argmax(omegas))
+    return shooting.how_to_step(batch.record(fastest), float(omegas[fastest]))
+
+
+def _all_explained(search: solve.Search, problem: Problem) -> bool:
+    """Whether no search ended with much of its record's motion unexplained."""
+    total = np.sum((problem.windows.weight * problem.windows.y) ** 2, (1, 2, 3)) / 2
     return bool(np.all(np.asarray(search.normal.cost) < shooting.KEPT * total))
 
 
-def _keep_better(old, new):
+def _better(old: solve.Search, new: solve.Search) -> Callable:
     better = np.asarray(new.normal.cost) < np.asarray(old.normal.cost)
-
-    def pick(a, b):
-        return jnp.where(better.reshape(-1, *(1,) * (a.ndim - 1)), b, a)
-
-    return pick
+    return lambda a, b: jnp.where(better.reshape(-1, *(1,) * (a.ndim - 1)), b, a)
 
 
-def _pose_all(records, length, how, longest) -> Problem:
-    """One problem whose windows, units and offset have a leading axis of records; short records end in empty rows."""
-    posed = [shooting.pose(record, length, how)[0] for record in records]
-    count = -(-longest // length)
-
-    def pad(x, fill=0.0):
-        return np.concatenate([x, np.full((count - len(x), *x.shape[1:]), fill)]) if len(x) < count else x
-
-    windows = [p.windows for p in posed]
-    ts = [np.concatenate([w.ts, np.tile(np.arange(length, dtype=float), (count - len(w.ts), 1))]) for w in windows]
-    parts = (np.stack([pad(w.start) for w in windows]), np.stack(ts), np.stack([pad(w.y) for w in windows]))
-    stacked = Windows(*parts, np.stack([pad(w.weight) for w in windows]), None, windows[0].even)
-    first = posed[0]
-    units = type(first.units)(*(np.array([getattr(p.units, n) for p in posed]) for n in ("origin", "time", "length")))
-    offset, readings = np.stack([p.offset for p in posed]), np.stack([p.readings for p in posed])
-    rest = (how, first.free_offset, first.scalar)
-    return Problem(first.system, first.parameters, units, stacked, offset, readings, *rest)
+START, STAGE = 8, 30  # iterations that start values, and windows on their way, are worth
+FEW, SMALL = 8, 64  # when one in eight is left of a batch of 64 or more, they go on among themselves
 
 
-def _states(problem):
-    position = problem.windows.y[:, :, 0, : problem.d] - problem.offset[:, None, :]
-    return np.concatenate([position, np.zeros_like(position)], axis=-1)
+def run_all(u: np.ndarray, x: np.ndarray, problem: Problem, most: int) -> solve.Search:
+    """Levenberg-Marquardt of all records at once. A step costs the same for one record as for all, so that the last
+    few, which take longest, go on in a batch of their own."""
+    search = _begin(jnp.asarray(u), jnp.asarray(x))
+    n = len(u)
+    for k in range(most):
+        left = np.flatnonzero(~np.asarray(search.done))
+        if not left.size:
+            break
+        if n >= SMALL and left.size <= n // FEW:
+            some = np.resize(left, n // FEW)
+            part = _iterate_to_end(_take(search, some), _at(problem, some), most - k)
+            search = _put(search, part, some[: left.size])
+            break
+        search = _iterate(search, problem)
+    return search._replace(failed=search.failed | ~search.done)
+
+
+def _iterate_to_end(search: solve.Search, problem: Problem, most: int) -> solve.Search:
+    for _ in range(most):
+        if bool(np.all(search.done)):
+            break
+        search = _iterate(search, problem)
+    return search
 
 
 def _axes(problem: Problem) -> Problem:
     """Which arrays of a problem have the axis of records."""
     axes = jax.tree.map(lambda _: None, problem)
-    where = lambda p: (p.windows, p.units, p.offset, p.readings)  # noqa: E731
-    return eqx.tree_at(where, axes, jax.tree.map(lambda _: 0, where(problem)), is_leaf=lambda x: x is None)
+    return eqx.tree_at(_own, axes, jax.tree.map(lambda _: 0, _own(problem)), is_leaf=lambda x: x is None)
 
 
-def _run_all(u, x, problem, most) -> solve.Search:
-    search = jax.vmap(solve.start)(jnp.asarray(u), jnp.asarray(x))
-    for _ in range(most):
-        if bool(np.all(search.done)):
-            break
-        search = _iterate_all(search, problem)
-    return search._replace(failed=search.failed | ~search.done)
+def _own(problem: Problem) -> tuple:
+    return problem.windows, problem.units, problem.offset, problem.readings
+
+
+def _at(problem: Problem, rows: np.ndarray) -> Problem:
+    return eqx.tree_at(_own, problem, jax.tree.map(lambda x: x[rows], _own(problem)))
+
+
+def _take(search: solve.Search, rows: np.ndarray) -> solve.Search:
+    return jax.tree.map(lambda x: x[rows], search)
+
+
+def _put(search: solve.Search, part: solve.Search, rows: np.ndarray) -> solve.Search:
+    return jax.tree.map(lambda a, b: a.at[rows].set(b[: len(rows)]), search, part)
+
+
+_begin = jax.jit(jax.vmap(solve.start))
 
 
 @eqx.filter_jit
-def _iterate_all(search, problem):
+def _iterate(search: solve.Search, problem: Problem) -> solve.Search:
     return eqx.filter_vmap(lambda s, p: solve.iterate(normal, s, p), in_axes=(0, _axes(problem)))(search, problem)
 
 
 @eqx.filter_jit
-def _information(search):
+def _information(search: solve.Search) -> jax.Array:
     return jax.vmap(solve.reduced_information)(search.normal)
 
 
 @eqx.filter_jit
-def _natural(u, parameters):
-    return jax.vmap(parameters.natural)(u), jax.vmap(jax.jacfwd(parameters.natural))(u)
+def _natural(u: jax.Array, information: jax.Array, parameters: Parameters) -> tuple[jax.Array, jax.Array]:
+    """Values, and their covariances for residuals of variance one."""
+    jacobian = jax.vmap(jax.jacfwd(parameters.natural))(u)
+    p = u.shape[1]
+    inverse = jax.vmap(solve.inverse)(information)[:, :p, :p]
+    return jax.vmap(parameters.natural)(u), jacobian @ inverse @ jnp.swapaxes(jacobian, 1, 2)
 
 
 def unflatten_all(parameters: Parameters, flat: np.ndarray) -> Any:

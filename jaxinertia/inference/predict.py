@@ -31,7 +31,6 @@ class How(eqx.Module):
     kind: str = eqx.field(static=True)
     solver: Any = eqx.field(static=True, default="kahan_li6")
     substeps: int = eqx.field(static=True, default=1)
-    doublings: int = eqx.field(static=True, default=8)
 
 
 class Problem(eqx.Module):
@@ -99,19 +98,19 @@ def predict(u, state, window: Windows, problem: Problem) -> Float[Array, "m c"]:
 
 
 def _exactly(system, state, window, problem):
-    d, how, units = problem.d, problem.how, problem.units
+    d, units = problem.d, problem.units
     rate, constant = linear.matrices(system, d, units)
     forced = system.force is not None
     force = constant + jnp.zeros((len(window.ts), d))
     if forced:
         force = force + window.input * system.force.gain * (units.time**2 / units.length)
     if window.even:
-        step = linear.step(rate, None, 1.0, how.doublings)
+        step = linear.step(rate, None, 1.0)
         kicks = linear.kicks(step, force, jnp.ones(len(window.ts) - 1), d)
         path = jax.lax.scan(lambda z, k: ((z := linear.apply(step.move, z) + k), z), state, kicks)[1]
     else:
         h = jnp.diff(window.ts)
-        step = jax.vmap(lambda h: linear.step(rate, None, h, how.doublings))(h)
+        step = jax.vmap(lambda h: linear.step(rate, None, h))(h)
         kicks = linear.kicks(step, force, h, d)
         path = jax.lax.scan(lambda z, s: ((z := linear.apply(s[0], z) + s[1]), z), state, (step.move, kicks))[1]
     return jnp.concatenate([state[None], path])

@@ -19,6 +19,7 @@ from .parameters import Parameters
 from .shooting import Record
 
 _FORMAT = "jaxinertia fit 1"
+QUIET = 12  # lags without correlation, after which none is expected
 
 
 class Diagnostics(eqx.Module):
@@ -166,7 +167,8 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
         natural = [jacobian @ c[:p, :p] @ jacobian.T for c in (in_u, plain, corrected)]
     flat = np.asarray(parameters.natural(u))
     system = parameters.write(record.system, u)
-    halves = words.damping_halves(parameters, evidence, flat, jacobian)
+    in_time = outcome.windows is not None
+    halves = words.damping_halves(parameters, evidence, flat, jacobian) if in_time else {}
     rows = _residuals(outcome, data, record)
     error = _position_error(outcome, data, record)
     chi = None
@@ -208,11 +210,11 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
 
 
 def correlation_length(evidence: errors.Evidence) -> int:
-    """Readings over which residuals are taken to be correlated: to where their autocorrelation has died, twice over."""
+    """Readings over which residuals are taken to be correlated: twice as far as the first stretch of quiet lags."""
     n = len(evidence.residuals)
-    r = np.abs(errors.autocorrelation(evidence, min(400, n // 4)))
-    loud = np.flatnonzero(r > 3 / np.sqrt(n))
-    return int(np.clip(2 * (loud[-1] + 1) if loud.size else 0, n ** (1 / 3), n // 5))
+    loud = np.abs(errors.autocorrelation(evidence, min(400, n // 4))) > 3 / np.sqrt(n)
+    quiet = next((k for k in range(len(loud)) if not loud[k : k + QUIET].any()), len(loud))
+    return int(np.clip(2 * quiet, n ** (1 / 3), n // 5))
 
 
 def _residuals(outcome, data, record):

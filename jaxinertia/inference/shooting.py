@@ -121,17 +121,16 @@ def prepare(record: Record, stage: Stage, length: int, omega: float) -> tuple[Pr
     """The problem of longer windows, and a search from where the shorter ones ended."""
     d = record.d
     swing = float(np.linalg.norm(stage.x[:, d:])) / max(float(np.linalg.norm(stage.x[:, :d])), 1e-300)
-    how = how_to_step(record, stage.u[: record.parameters.size], max(omega, min(swing, 2 * omega)))
+    how = how_to_step(record, max(omega, min(swing, 2 * omega)))
     problem, counts = pose(record, length, how)
     return problem, solve.start(stage.u, thin(stage, counts, length)), counts
 
 
-def how_to_step(record: Record, u: np.ndarray, omega: float) -> How:
+def how_to_step(record: Record, omega: float) -> How:
     """The exact step where the system is linear; else a solver and steps short enough for this frequency."""
-    longest = max(float(np.max(np.diff(run.ts), initial=1.0)) for run in record.runs)
     if linear.is_linear(record.system):
-        rate, _ = linear.matrices(record.parameters.write(record.system, jnp.asarray(u)), record.d, record.units)
-        return How(EXACT, doublings=linear.doublings_for(np.asarray(rate), longest))
+        return How(EXACT)
+    longest = max(float(np.max(np.diff(run.ts), initial=1.0)) for run in record.runs)
     phase = omega * longest
     whole = omega * max(float(run.ts[-1]) for run in record.runs)
     if phase < COARSE_PHASE and phase**2 / 24 * whole < 1e-4:

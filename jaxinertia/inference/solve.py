@@ -128,6 +128,11 @@ def reduced_information(normal: Normal) -> Float[Array, "p p"]:
     return normal.a - jnp.sum(normal.b @ inner, axis=0)
 
 
+def inverse(matrix: Float[Array, "p p"]) -> Float[Array, "p p"]:
+    """Of a small positive definite matrix."""
+    return _solve(matrix, jnp.eye(len(matrix)))
+
+
 def _solve(matrix, right):
     """Gauss-Jordan, unrolled, on the matrix scaled to a unit diagonal; small, positive definite, and many at once.
 

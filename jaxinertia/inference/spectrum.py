@@ -69,8 +69,8 @@ def resonance(runs: list[Run], component: int, band: tuple[float, float] | None 
     """The best (omega_0, gamma) of a grid, with the best power and floor for each, by Whittle's likelihood."""
     omega, power, count = _binned([periodogram(run, component) for run in runs], band)
     peak = omega[np.argmax(power * np.minimum(count, 4))]
-    grid = np.concatenate([np.geomspace(omega[0], omega[-1], 81), peak * np.array([0.97, 0.99, 1.0, 1.01, 1.03])])
-    ratios = np.geomspace(1e-3, 30, 28)
+    grid = np.concatenate([np.geomspace(omega[0], omega[-1], 41), peak * np.array([0.97, 0.99, 1.0, 1.01, 1.03])])
+    ratios = np.geomspace(1e-3, 30, 16)
     found = _best(omega, power, count, grid, ratios)
     for zoom in (1.0, 0.25, 0.06):
         width = max(zoom * 0.5 * found.gamma / found.omega, 1e-6)
@@ -89,7 +89,7 @@ def _best(omega, power, count, grid_omega, ratios) -> Resonance:
     # S = a shape + b by weighted least squares, the weights from the last S.
     s = np.broadcast_to(power, shape.shape)
     tiny = 1e-9 * np.median(power)
-    for _ in range(8):
+    for _ in range(5):
         weight = count / np.maximum(s, tiny) ** 2
         ss, s1, ll = ((weight * x).sum(1, keepdims=True) for x in (shape**2, shape, np.ones_like(shape)))
         py, p1 = ((weight * power * x).sum(1, keepdims=True) for x in (shape, 1.0))
@@ -110,7 +110,7 @@ def _binned(spectra, band):
         inside = (omega >= band[0]) & (omega <= band[1])
         _check_band(inside)
         omega, power = omega[inside], power[inside]
-    edges = np.geomspace(omega.min(), omega.max() * (1 + 1e-9), 1200)
+    edges = np.geomspace(omega.min(), omega.max() * (1 + 1e-9), 800)
     which = np.digitize(omega, edges)
     count = np.bincount(which, minlength=len(edges) + 1)
     kept = count > 0

@@ -9,7 +9,7 @@ import numpy as np
 from . import kalman, linear, solve, spectrum
 from .outcome import Outcome, of_band, of_filter
 from .parameters import encode
-from .shooting import Record, how_to_step
+from .shooting import Record
 from .windows import cut
 
 KALMAN, EXTENDED, WHITTLE = "kalman", "extended kalman", "whittle"
@@ -75,7 +75,6 @@ def _filter(record, found, u, error, most, report):
     speed = np.asarray(max(float(scatter), omega * 1e-3))
     free_offset = record.offset is None
     exact = linear.is_linear(record.system)
-    doublings = how_to_step(record, u, omega).doublings
     transient = None
     weight = np.asarray(windows.weight)[..., :d]
     if (
@@ -88,7 +87,9 @@ def _filter(record, found, u, error, most, report):
         here = record.parameters.write(record.system, u)
         variance = floor if not error else 1 / float(weight[0, 0, 0]) ** 2
         # A search tries other values, where the gain may settle later.
-        transient = 2 * kalman.settles_after(here, d, record.units, variance / 4, float(speed), doublings) + 64
+        transient = 2 * kalman.settles_after(here, d, record.units, variance / 4, float(speed)) + 64
+        # A power of two: records of one length share a program.
+        transient = 2 ** math.ceil(math.log2(transient))
         transient = transient if transient < record.longest // 2 else None
     steps = max(float(np.max(np.diff(run.ts), initial=1.0)) for run in record.runs)
     middle = np.mean(np.concatenate([run.y[:, :d] for run in record.runs]), axis=0)
@@ -104,7 +105,6 @@ def _filter(record, found, u, error, most, report):
         record.scalar,
         transient,
         1 if exact else max(1, math.ceil(omega * steps / kalman.PHASE)),
-        doublings,
     )
     u = np.concatenate([u, middle if free_offset else [], [] if error else [math.log(floor)]])
     search = solve.start(u, np.zeros((0, 1)))

@@ -5,6 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 
 from .._types import Position, Scalar
 from ..physics.damping import Drag, Linear
@@ -13,12 +14,17 @@ from ..physics.noise import White
 from ..physics.system import System
 
 
+def _leaf(x: Any) -> Any:
+    """A number as an array: a bare one would be part of the program, and every record compile its own."""
+    return np.asarray(x) if isinstance(x, float) else x
+
+
 class Units(eqx.Module):
     """t = origin + time s,  q = length x,  and so p = (length / time) x'."""
 
-    origin: Any
-    time: Any
-    length: Any
+    origin: Any = eqx.field(converter=_leaf)
+    time: Any = eqx.field(converter=_leaf)
+    length: Any = eqx.field(converter=_leaf)
 
 
 class _Potential(eqx.Module):

@@ -72,7 +72,7 @@ def _run(data: Observations, rows: np.ndarray, units: Units, evenly: bool) -> Ru
         grid = np.interp(np.arange(at[-1] + 1), at, ts)
         force = None if force is None else np.stack([np.interp(grid, ts, x) for x in force.T], axis=-1)
         y, weight = (
-            _filled(grid, _spread(y, at, len(grid)), _spread(np.ones_like(y), at, len(grid)) > 0),
+            filled(grid, _spread(y, at, len(grid)), _spread(np.ones_like(y), at, len(grid)) > 0),
             _spread(weight, at, len(grid)),
         )
         row = np.full(len(grid), -1)
@@ -103,15 +103,16 @@ def _channels(data: Observations, rows: np.ndarray, units: Units):
         if error is None and values is data.momentum:
             sd = np.broadcast_to(np.nanstd(values), y.shape)  # channels of like weight, until residuals say more
         known = np.isfinite(y[rows])
-        ys.append(_filled(data.ts[rows], y[rows], known) / unit)
+        ys.append(filled(data.ts[rows], y[rows], known) / unit)
         weights.append(np.where(known, unit / sd[rows], 0.0))
     return np.concatenate(ys, axis=1), np.concatenate(weights, axis=1)
 
 
-def _filled(ts, y, known):
+def filled(grid: np.ndarray, y: np.ndarray, known: np.ndarray, ts: np.ndarray | None = None) -> np.ndarray:
     """Missing readings on a line between their neighbours: not data, but where the search may look for a start."""
-    columns = [np.interp(ts, ts[k], v[k]) if k.any() else np.zeros(len(ts)) for v, k in zip(y.T, known.T, strict=True)]
-    return np.stack(columns, axis=-1)
+    ts = grid if ts is None else ts
+    pairs = zip(y.T, known.T, strict=True)
+    return np.stack([np.interp(grid, ts[k], v[k]) if k.any() else np.zeros(len(grid)) for v, k in pairs], axis=-1)
 
 
 def cut(runs: list[Run], length: int) -> tuple[Windows, list[int]]:

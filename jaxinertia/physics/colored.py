@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from .. import _tree
 from .._types import Position, Scalar
-from .damping import Linear
+from .damping import AbstractDamping, Linear
 from .linear_flow import cholesky, linear_flow
 from .noise import Colored
 from .relaxation import AbstractRelaxation, as_matrix, phi
@@ -37,8 +37,10 @@ def stationary_force(noise: Colored, normals: Position) -> Position:
     return match("noise sigma", noise.sigma, normals).times(normals)
 
 
-def colored_relaxation(damping: Linear, noise: Colored, h: Scalar, momentum: Position) -> AbstractRelaxation:
+def colored_relaxation(damping: AbstractDamping, noise: Colored, h: Scalar, momentum: Position) -> AbstractRelaxation:
     """The exact map for this damping and noise over the time h, laid out for this momentum."""
+    if not isinstance(damping, Linear):
+        raise ValueError(f"damping = {damping!r} with noise has no exact sub-step; use damping.Linear, or a diffrax solver")
     gamma = match("damping gamma", damping.gamma, momentum)
     sigma = match("noise sigma", noise.sigma, momentum)
     if gamma.matrix or sigma.matrix:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -78,7 +79,7 @@ def energy(result: Fit, data: Observations, ax: Axes) -> None:
     ts = data.ts[rows]
     with jax.enable_x64(True):
         traj = simulate(result.system, ts, q, p, dt=float(np.median(np.diff(ts))) / 2, solver=kahan_li6("BAOAB"))
-        rest = result.system.potential(np.zeros_like(q))
+        rest = result.system.potential(jnp.zeros(np.shape(q)))
     inertia = np.asarray(traj.inertia) - float(rest)
     booked = inertia[0] + np.asarray(traj.balance.friction + traj.balance.work)
     ax.plot(ts, inertia, color=style.BLUE, label="inertia $I$ of the fit")

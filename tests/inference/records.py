@@ -15,7 +15,7 @@ def damped(ts, stiffness, gamma, q=1.0, p=0.0):
     return np.real(np.exp(np.multiply.outer(ts, roots)) @ amplitudes)
 
 
-def langevin(rng, n, dt, stiffness=1.0, gamma=1.0, sigma=np.sqrt(2.0)):
+def langevin(rng, n, dt, stiffness=1.0, gamma=1.0, sigma=2**0.5):
     """Positions of q'' + gamma q' + stiffness q = sigma dW/dt at n times, stationary, by the exact discrete law."""
     rate = np.array([[0.0, 1.0], [-stiffness, -gamma]])
     stationary = np.diag([sigma**2 / (2 * gamma * stiffness), sigma**2 / (2 * gamma)])

@@ -1,0 +1,282 @@
+"""Fits beside their peers: one ring-down, a thousand at once, and noise-driven records, where the statistics count."""
+
+import importlib.util
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import lineax
+import numba
+import numpy as np
+import optax
+import optimistix
+from scipy.linalg import expm
+from scipy.optimize import least_squares
+
+import jaxinertia as ji
+
+from .timing import interleaved, write_table
+
+GAMMA, STIFFNESS, ERROR = 0.2, 1.3, 0.02
+TS = np.linspace(0, 20, 200)
+START = np.array([0.3, 1.0, 0.8, 0.0])  # the peers' start: they have to be given one
+RECORDS = 1000
+LANGEVIN = np.array([1.0, 1.0, 2**0.5])
+
+
+def both(s: ji.System) -> tuple:
+    return s.damping.gamma, s.potential.stiffness
+
+
+def three(s: ji.System) -> tuple:
+    return s.damping.gamma, s.potential.stiffness, s.noise.sigma
+
+
+# The model of the peers that use the closed form: underdamped, parameters (gamma, stiffness, q0, p0).
+
+
+def closed(p, ts, xp):
+    a = p[0] / 2
+    w = xp.sqrt(p[1] - a * a)
+    return xp.exp(-a * ts) * (p[2] * xp.cos(w * ts) + (p[3] + a * p[2]) / w * xp.sin(w * ts))
+
+
+def closed_jacobian(p, ts):
+    """By hand, as a careful SciPy user writes it."""
+    gamma, stiffness, q, v = p
+    a = gamma / 2
+    w = np.sqrt(stiffness - a * a)
+    e, c, s = np.exp(-a * ts), np.cos(w * ts), np.sin(w * ts)
+    b = (v + a * q) / w
+    by_w = e * (-q * ts * s + b * ts * c - b / w * s)
+    by_gamma = -ts / 2 * e * (q * c + b * s) + e * q / (2 * w) * s - by_w * a / (2 * w)
+    return np.stack([by_gamma, by_w / (2 * w), e * (c + a / w * s), e * s / w], axis=1)
+
+
+def scipy_closed(y: np.ndarray) -> np.ndarray:
+    def residual(p):
+        return closed(p, TS, np) - y
+
+    return least_squares(residual, START, jac=lambda p: closed_jacobian(p, TS), method="lm").x
+
+
+@numba.njit
+def leapfrog(gamma, stiffness, q, v, h, steps, rows):
+    """OBABO, the friction exact."""
+    out = np.empty(rows)
+    half = np.exp(-gamma * h / 2)
+    for i in range(rows):
+        out[i] = q
+        for _ in range(steps):
+            v = v * half - h / 2 * stiffness * q
+            q += h * v
+            v = (v - h / 2 * stiffness * q) * half
+    return out
+
+
+def scipy_numba(y: np.ndarray) -> np.ndarray:
+    steps = 10
+    h = (TS[1] - TS[0]) / steps
+    return least_squares(lambda p: leapfrog(*p, h, steps, len(TS)) - y, START, method="lm").x
+
+
+def lmfit_closed(y: np.ndarray) -> np.ndarray:
+    import lmfit  # noqa: PLC0415  only where it is installed
+
+    names = ("gamma", "stiffness", "q", "p")
+    parameters = lmfit.create_params(**dict(zip(names, START, strict=True)))
+    result = lmfit.minimize(lambda p: closed([p[n].value for n in names], TS, np) - y, parameters)
+    return np.array([result.params[n].value for n in names])
+
+
+def solved(p):
+    """The same by diffrax, in tolerances that a user takes."""
+    terms = diffrax.ODETerm(lambda t, z, p: jnp.stack([z[1], -p[1] * z[0] - p[0] * z[1]]))
+    controller = diffrax.PIDController(rtol=1e-7, atol=1e-9)
+    return diffrax.diffeqsolve(
+        terms, diffrax.Tsit5(), 0.0, TS[-1], 0.05, p[2:], p, saveat=diffrax.SaveAt(ts=jnp.asarray(TS)),
+        stepsize_controller=controller, adjoint=diffrax.ForwardMode(),
+    ).ys[:, 0]  # fmt: skip
+
+
+@jax.jit
+def diffrax_optimistix(y):
+    solver = optimistix.LevenbergMarquardt(rtol=1e-9, atol=1e-9)
+    options = {"jac": "fwd"}
+    return optimistix.least_squares(lambda p, y: solved(p) - y, solver, jnp.asarray(START), y, options=options).value
+
+
+@jax.jit
+def diffrax_adam(y):
+    optimizer = optax.adam(1e-2)
+
+    def loss(p):
+        return jnp.mean((solved(p) - y) ** 2)
+
+    def turn(state, _):
+        p, inner = state
+        updates, inner = optimizer.update(jax.jacfwd(loss)(p), inner)
+        return (optax.apply_updates(p, updates), inner), None
+
+    p = jnp.asarray(START)
+    return jax.lax.scan(turn, ((p, optimizer.init(p))), None, 1000)[0][0]
+
+
+def ours(y: np.ndarray) -> np.ndarray:
+    return ji.fit(ji.System(ji.potentials.Quadratic()), ji.Observations(TS, y), both).flat
+
+
+def one_record() -> None:
+    """The first table."""
+    rng = np.random.default_rng(0)
+    y = closed([GAMMA, STIFFNESS, 1.0, 0.0], TS, np) + ERROR * rng.normal(size=len(TS))
+    calls: dict[str, Callable[[], Any]] = {
+        "jaxinertia, ji.fit with diagnostics, no start given": lambda: ours(y),
+        "SciPy lm, closed form, Jacobian by hand": lambda: scipy_closed(y),
+        "SciPy lm, numba leapfrog": lambda: scipy_numba(y),
+        "diffrax + optimistix LevenbergMarquardt": lambda: diffrax_optimistix(y),
+        "diffrax + optax Adam, 1000 steps of 1e-2": lambda: diffrax_adam(y),
+    }
+    if importlib.util.find_spec("lmfit"):
+        calls["lmfit, closed form"] = lambda: lmfit_closed(y)
+    seconds = interleaved(calls, repeats=3, budget=5.0)
+    rows = []
+    for name, run in calls.items():
+        gamma, stiffness = np.asarray(run())[:2]
+        rows.append([name, 1e3 * seconds[name], f"{gamma:.6f}", f"{stiffness:.6f}"])
+    text = (
+        f"200 readings of 3.6 cycles with 2 % noise, gamma = {GAMMA}, stiffness = {STIFFNESS}. Medians of interleaved, "
+        f"compiled runs. The peers start from {START.tolist()}; jaxinertia from the data."
+    )
+    write_table("fits", "One ring-down", text, ["fit", "ms", "gamma", "stiffness"], rows)
+
+
+def batched_optimistix(linear_solver) -> Callable:
+    """optimistix, mapped over records; its default linear solver is QR."""
+    solver = optimistix.LevenbergMarquardt(rtol=1e-8, atol=1e-8, linear_solver=linear_solver)
+
+    def one(y):
+        residual = lambda p, y: closed(p, jnp.asarray(TS), jnp) - y  # noqa: E731
+        start = jnp.asarray(START)
+        return optimistix.least_squares(residual, solver, start, y, options={"jac": "fwd"}, throw=False).value
+
+    return jax.jit(jax.vmap(one))
+
+
+def many_records() -> None:
+    """The second table."""
+    rng = np.random.default_rng(1)
+    ys = closed([GAMMA, STIFFNESS, 1.0, 0.0], TS, np) + ERROR * rng.normal(size=(RECORDS, len(TS)))
+    data = [ji.Observations(TS, y) for y in ys]
+    system = ji.System(ji.potentials.Quadratic())
+    by_qr = batched_optimistix(lineax.AutoLinearSolver(well_posed=None))
+    by_cholesky = batched_optimistix(lineax.Cholesky())
+    stacked = jnp.asarray(ys)
+    calls = {
+        "SciPy lm, one after another, closed form, Jacobian by hand": lambda: np.stack([scipy_closed(y) for y in ys]),
+        "jaxinertia, ji.fit_many, no start given": lambda: ji.fit_many(system, data, both).flat,
+        "optimistix vmapped, closed form, QR": lambda: by_qr(stacked),
+        "optimistix vmapped, closed form, Cholesky": lambda: by_cholesky(stacked),
+    }
+    seconds = interleaved(calls, repeats=3, budget=6.0)
+    scipy = calls[next(iter(calls))]()
+    reference = np.sum((np.stack([closed(p, TS, np) for p in scipy]) - ys) ** 2)
+    rows = []
+    for name, run in calls.items():
+        found = np.asarray(run())
+        if found.shape[1] == 2:  # the initial states are fitted too: the best ones for these parameters
+            found = np.stack([_with_states(p, y) for p, y in zip(found, ys, strict=True)])
+        chi = np.sum((np.stack([closed(p, TS, np) for p in found]) - ys) ** 2)
+        speed = seconds[next(iter(calls))] / seconds[name]
+        rows.append([name, 1e3 * seconds[name], speed, f"{chi / reference - 1:+.1e}"])
+    text = (
+        f"{RECORDS} ring-downs of {len(TS)} readings, each with its own parameters and state. chi-square: the "
+        "sum over all records, relative to SciPy's."
+    )
+    write_table(
+        "fits",
+        "A thousand ring-downs at once",
+        text,
+        ["fit", "ms", "speed, SciPy = 1", "chi-square"],
+        rows,
+        append=True,
+    )
+
+
+def _with_states(p, y):
+    columns = np.stack([closed([*p, 1.0, 0.0], TS, np), closed([*p, 0.0, 1.0], TS, np)], axis=1)
+    return np.concatenate([p, np.linalg.lstsq(columns, y, rcond=None)[0]])
+
+
+def langevin(rng, n: int, dt: float, records: int) -> np.ndarray:
+    """Stationary positions by the exact discrete law, (records, n)."""
+    rate = np.array([[0.0, 1.0], [-1.0, -1.0]])
+    move = expm(rate * dt)
+    root = np.linalg.cholesky(np.eye(2) - move @ move.T)
+    z, out = rng.normal(size=(records, 2)), np.empty((records, n))
+    for k in range(n):
+        out[:, k] = z[:, 0]
+        z = z @ move.T + rng.normal(size=(records, 2)) @ root.T
+    return out
+
+
+def noise_driven() -> None:
+    """The third table: time for 100,000 readings, and what the errors are worth over 200 shorter records."""
+    rows = []
+    system = ji.System(ji.potentials.Quadratic(), 0.3, 1.0)
+    for dt in (0.05, 0.2):
+        for error in (0.0, 0.05):
+            rng = np.random.default_rng(2)
+            long = langevin(rng, 100_000, dt, 1)[0] + error * rng.normal(size=100_000)
+            fit = partial(ji.fit, system, ji.Observations(np.arange(100_000) * dt, long), three)
+            seconds = interleaved({"fit": lambda fit=fit: fit().flat}, repeats=1, budget=5.0)["fit"]
+            result = fit()
+            short = langevin(rng, 4000, dt, 200) + error * rng.normal(size=(200, 4000))
+            ts = np.arange(4000) * dt
+            fits = [ji.fit(system, ji.Observations(ts, y), three, method="kalman") for y in short]
+            values, errors = (
+                np.array([[float(x) for x in getattr(f, name)] for f in fits]) for name in ("values", "stderr")
+            )
+            z = ((values - LANGEVIN) / errors).mean(0)
+            ratio = errors.mean(0) / values.std(0, ddof=1)
+            shown = [f"{value:.3f} +- {e:.3f}" for value, e in zip(result.values, result.stderr, strict=True)]
+            rows.append([dt, error, seconds, shown[0], f"{z[0]:+.2f}", f"{ratio[0]:.2f}", f"{abs(z[1:]).max():.2f}"])
+    text = (
+        "gamma = stiffness = 1, sigma^2 = 2, positions only; seconds for a record of 100,000 readings, compiled; then "
+        "200 records of 4,000: gamma's mean z = (estimate - truth) / stderr and its mean stderr over the estimates' "
+        "scatter, and the greatest mean |z| of stiffness and sigma."
+    )
+    columns = ["dt", "reading's error", "s", "gamma", "mean z", "stderr / scatter", "others' mean z"]
+    write_table("fits", "Noise-driven records", text, columns, rows, append=True)
+
+
+def coverage() -> None:
+    """The fourth table: how often 95 % intervals hold the truth, over 1,000 records."""
+    rows = []
+    for name, gamma, error in (("under", GAMMA, ERROR), ("near-critically", 1.99, 0.005), ("over", 4.0, 0.002)):
+        rng = np.random.default_rng(3)
+        exact, _ = ji.analytic.quadratic(TS, 1.0, 0.0, 1.0, gamma)
+        data = [ji.Observations(TS, y) for y in np.asarray(exact) + error * rng.normal(size=(RECORDS, len(TS)))]
+        fits = ji.fit_many(ji.System(ji.potentials.Quadratic()), data, both)
+        low, high = fits.interval(0.95)
+        held = [100 * np.mean((a <= x) & (x <= b)) for a, b, x in zip(low, high, (gamma, 1.0), strict=True)]
+        rows.append([name + "damped", gamma, error, int(fits.converged.sum()), f"{held[0]:.1f} %", f"{held[1]:.1f} %"])
+    text = f"{RECORDS} ring-downs of {len(TS)} readings, white noise of unknown size, stiffness 1."
+    columns = ["case", "gamma", "noise", "converged", "gamma held", "stiffness held"]
+    write_table("fits", "95 % intervals", text, columns, rows, append=True)
+
+
+def main() -> None:
+    """All tables."""
+    one_record()
+    many_records()
+    noise_driven()
+    coverage()
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", True)
+    main()
