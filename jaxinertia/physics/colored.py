@@ -40,7 +40,9 @@ def stationary_force(noise: Colored, normals: Position) -> Position:
 def colored_relaxation(damping: AbstractDamping, noise: Colored, h: Scalar, momentum: Position) -> AbstractRelaxation:
     """The exact map for this damping and noise over the time h, laid out for this momentum."""
     if not isinstance(damping, Linear):
-        raise ValueError(f"damping = {damping!r} with noise has no exact sub-step; use damping.Linear, or a diffrax solver")
+        raise ValueError(
+            f"damping = {damping!r} with noise has no exact sub-step; use damping.Linear, or a diffrax solver"
+        )
     gamma = match("damping gamma", damping.gamma, momentum)
     sigma = match("noise sigma", noise.sigma, momentum)
     if gamma.matrix or sigma.matrix:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _tree
-from .._checks import as_float, is_traced, is_zero
+from .._checks import as_float, is_traced
 from .._types import ArrayLike, Position, Scalar
 from .damping import AbstractDamping, Linear
 from .kinetic import AbstractKinetic, Euclidean

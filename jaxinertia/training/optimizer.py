@@ -62,7 +62,9 @@ def as_optimizer(
     if noise is not None and key is None:
         raise ValueError("key is None, but sigma is not zero: pass key=jax.random.key(0)")
     turn, skipped = _from_kick_to_kick(splitting)
-    source = None if noise is None or key is None else RandomNumbers(key, 1 + max(stage.draw for stage in turn), noise.law)
+    source = (
+        None if noise is None or key is None else RandomNumbers(key, 1 + max(stage.draw for stage in turn), noise.law)
+    )
 
     def init(params):
         return SplittingState(jax.tree.map(jnp.zeros_like, params), jnp.zeros((), jnp.int32))
