@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: paper test lint notebooks bench clean
+.PHONY: paper test slow lint notebooks bench clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -23,8 +23,12 @@ $(BIN)/python:
 paper: .venv/.paper ## the paper's figures and a verdict on every claim, into paper/
 	$(BIN)/jaxinertia paper --out paper
 
-test: .venv/.dev ## the tests, and the notebooks as they stand
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --nbmake tests notebooks
+test: .venv/.dev ## the tests, and the first two notebooks as they stand
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow" --nbmake tests notebooks/01* notebooks/02*
+
+slow: .venv/.dev ## the longer tests, and the other notebooks as they stand
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m slow tests
+	$(BIN)/python -m pytest --nbmake notebooks/03* notebooks/04* notebooks/05*
 
 lint: .venv/.dev ## style, types, and the direction of imports
 	$(BIN)/ruff check .

@@ -84,6 +84,7 @@ def test_the_stationary_power_is_the_papers_missing_term():
     assert abs(runs.mean() - exact) <= 4 * runs.std() / np.sqrt(20_000) + bias
 
 
+@pytest.mark.slow
 def test_mean_inertia_from_a_stationary_force_is_the_exact_curve():
     system = ji.System(ji.potentials.Quadratic(1.5), 0.4, ji.noise.Colored(0.8, TAU))
     ts = np.linspace(0, 6, 7)
@@ -105,6 +106,7 @@ def test_a_force_without_noise_decays_and_its_work_is_booked_as_noise():
     assert np.abs(traj.balance.discretization).max() <= 1e-14
 
 
+@pytest.mark.slow
 def test_diffrax_solvers_see_the_same_force_and_know_their_discretization():
     """On one path Heun's run approaches BAOAB's, and the balance is booked in full."""
     system = ji.System(ji.potentials.Duffing(), 0.4, ji.noise.Colored(0.8, TAU, initial=0.3))
@@ -120,6 +122,7 @@ def test_diffrax_solvers_see_the_same_force_and_know_their_discretization():
     assert slope(2 / np.array(steps), left) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gamma", [0.0, 2.0, 3.0])
 def test_gradients_with_memory(gamma):
     """d E[I] / d (gamma, sigma, tau) on fixed numbers: reverse and forward mode, differences; gamma tau = 1 too."""

@@ -34,6 +34,7 @@ def test_threefry_gives_the_known_answers():
     assert np.array_equal(ours, threefry_2x32(seed, counter.ravel()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", ["gaussian", "three-point"])
 def test_bits_depend_on_the_step_alone_however_many_are_drawn(law):
     """From any first step, any count, in float32 too, and under vmap, twice as well."""

@@ -79,6 +79,7 @@ def test_two_symmetric_words_have_one_limit():
 PATHS, FINE, ROWS = 128, 2**9, 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", ["white", "colored"])
 def test_strong_order_one_on_shared_paths(noise):
     """The root of the mean square error over paths at t = 2, of 8 to 64 steps against 512 on the very same paths."""
@@ -106,6 +107,7 @@ def test_strong_order_one_on_shared_paths(noise):
     assert slope(stop / steps, errors) >= 0.95
 
 
+@pytest.mark.slow
 def test_a_brownian_path_is_refined_without_moving():
     """The nodes of 2^6 steps are those of 2^9; increments add up; and their law is Brownian."""
     coarse, fine = (ji.BrownianPath(1.0, 3.0, levels, jnp.zeros(2), jax.random.key(3)) for levels in (6, 12))

@@ -91,6 +91,7 @@ def test_mean_inertia_obeys_its_balance(gamma):
         assert np.allclose(ji.analytic.mean_inertia(ts, *args), 0.75 + 0.49 / 2 * ts, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_mean_inertia_of_components_matrices_and_repeats_agree():
     ts = np.array([0.0, 0.5, 3.0])
     vectors = ji.analytic.mean_inertia(ts, *START, [1.5, 0.8], [0.4, 0.9], [0.7, 0.3])
@@ -117,6 +118,7 @@ def test_colored_noise_tends_to_white_noise():
     assert gaps[0] / gaps[1] == pytest.approx(2, abs=0.1)
 
 
+@pytest.mark.slow
 def test_moments_differentiate_at_critical_damping_and_without_damping():
     """Against central differences with h^4 error; nothing is NaN where eigenvalues meet."""
     for gamma in (0.01, 2.0):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from jaxinertia.report.paper import conservation, noise
@@ -117,7 +118,7 @@ def test_missing_noise_is_noticed():
     ts = noise.times(noise.STOP, 0.25)
 
     def mean(sigma):
-        return noise.analytic.mean_inertia(ts, noise.START, 0.0, noise.STIFFNESS, noise.GAMMA, sigma)
+        return np.asarray(noise.analytic.mean_inertia(ts, noise.START, 0.0, noise.STIFFNESS, noise.GAMMA, sigma))
 
     error, given = 1e-3 + 0 * ts, noise.SIGMA**2 * ts / 2
     curves = noise.Curves(ts, mean(0.0), error, 0 * ts, error, mean(noise.SIGMA), given)
