@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxinertia as ji
 
@@ -37,6 +38,7 @@ def test_mean_inertia_is_the_exact_curve_in_all_regimes_and_the_papers_is_not():
         assert deviations(mean, error, paper).max() >= 50, gamma
 
 
+@pytest.mark.slow
 def test_mean_inertia_with_full_matrices():
     stiffness, gamma = np.array([[1.5, 0.3], [0.3, 0.8]]), np.array([[0.5, -0.2], [-0.2, 0.9]])
     sigma, start = np.array([[0.7, 0.0], [0.4, 0.3]]), np.array([1.0, -0.5])

@@ -88,6 +88,7 @@ def test_steps_components_and_draws_are_independent(law):
     assert np.abs(np.corrcoef((lagged**2).T) - np.eye(lagged.shape[1])).max() < 5.5 / np.sqrt(7990)
 
 
+@pytest.mark.slow
 def test_simulate_draws_the_same_whatever_is_drawn_ahead(monkeypatch):
     """With many numbers ahead, or one step at a time, as large positions do: the same path to rounding."""
     from jaxinertia.dynamics import fixed

@@ -123,6 +123,7 @@ def record_by_dop853(rhs, start, ts):
     return dop853(rhs, ts, start)[:, 0]
 
 
+@pytest.mark.slow
 def test_quadratic_drag_and_a_pendulum():
     """Every number of a record without noise, from DOP853; then what the fit says of the wrong model."""
     ts = np.linspace(0, 40, 500)
@@ -148,6 +149,7 @@ def test_quadratic_drag_and_a_pendulum():
     assert "delta AIC" in str(table)
 
 
+@pytest.mark.slow
 def test_a_friction_matrix_a_force_and_momenta(tmp_path):
     """Two coupled components driven by a sampled input, positions and momenta recorded in two runs, from DOP853."""
     gamma = np.array([[0.3, 0.1], [0.1, 0.2]])

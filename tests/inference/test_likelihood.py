@@ -53,6 +53,7 @@ def density(ts, y, gamma, stiffness, sigma, error, units):
     return (np.linalg.slogdet(covariance)[1] + square) / 2, EPS * np.linalg.cond(covariance) * square
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["even", "even, settled", "gaps", "uneven"])
 def test_the_filter_is_the_joint_normal_density(kind):
     """At any parameters."""
@@ -84,6 +85,7 @@ def test_score_and_information_are_the_costs_derivatives():
     assert np.all(np.linalg.eigvalsh(found.a) > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dt", "error"), [(0.05, 0.0), (0.05, 0.05), (0.2, 0.0), (0.2, 0.05)])
 def test_langevin_parameters_come_back(dt, error):
     """20,000 positions: within 4 standard errors, which are those of the Cramer-Rao bound: gamma's is
@@ -113,6 +115,7 @@ def test_a_band_of_the_spectrum_leaves_another_mode_out():
         ji.fit(ji.System(P.Quadratic(), 1.0, 1.0), ji.Observations(ts, y), three, band=(0.3, 0.3001))
 
 
+@pytest.mark.slow
 def test_an_anharmonic_particle_by_the_extended_filter():
     """A Duffing particle in a bath, positions every 0.1: the linearised filter is biased by the anharmonic terms it
     drops, below 10 % here; finite differences would give 2/3 of gamma."""

@@ -26,6 +26,7 @@ def test_silverbox_ringing_down():
     assert any("correlated" in w for w in result.diagnostics.warnings)
 
 
+@pytest.mark.slow
 def test_silverbox_driven():
     """gamma within 1 % of 41.9, f0 within 0.1 Hz of 68.32, rms at most 0.31 mV, on the first 2,500 samples."""
     whole = ji.Observations.from_csv(REAL / "silverbox_forced_real1.csv", time="t_s", position="y_V", input="u_V")
