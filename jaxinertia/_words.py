@@ -1,4 +1,4 @@
-"""The grammar of splittings: words in the letters A (drift), B (kick) and O (friction, noise)."""
+"""The grammar of splittings: words in A (drift), B (kick), O (friction, noise) and D (drift and friction at once)."""
 
 import math
 from collections.abc import Iterable
@@ -14,13 +14,15 @@ class Letter(NamedTuple):
 
 Word: TypeAlias = "str | Iterable[tuple[str, float]]"
 
+DRIFTS, RELAXATIONS = "AD", "OD"
 _REMEDY = "write a word such as 'BAOAB', or (letter, weight) pairs such as [('B', 0.5), ('A', 1.0), ('B', 0.5)]"
 
 
 def parse(word: Word) -> tuple[Letter, ...]:
     """Letters with their weights; each letter of a plain word takes dt divided by its count.
 
-    Raises ValueError for an unknown letter, a missing A or B, or weights of a letter that do not sum to 1.
+    Raises ValueError for an unknown letter, a missing drift or kick, D beside A or O, or weights of a letter that do
+    not sum to 1.
     """
     if isinstance(word, str):
         letters = tuple(Letter(kind, 1 / word.count(kind)) for kind in word)
@@ -29,21 +31,23 @@ def parse(word: Word) -> tuple[Letter, ...]:
             raise ValueError(f"word = {word!r} is not a word: {_REMEDY}")
         letters = tuple(_letter(pair) for pair in word)
     for letter in letters:
-        if letter.kind not in "ABO" or len(letter.kind) != 1:
-            raise ValueError(f"word has the letter {letter.kind!r}; only A, B and O are known: {_REMEDY}")
-    for kind in "ABO":
+        if letter.kind not in "ABDO" or len(letter.kind) != 1:
+            raise ValueError(f"word has the letter {letter.kind!r}; only A, B, D and O are known: {_REMEDY}")
+    kinds = {letter.kind for letter in letters}
+    if "D" in kinds and kinds & {"A", "O"}:
+        raise ValueError(f"word {word!r} has D beside A or O, and D is both at once; write 'BDB', or {_REMEDY}")
+    if not kinds & set(DRIFTS):
+        raise ValueError(f"word {word!r} has no A: nothing would move the position; {_REMEDY}")
+    if "B" not in kinds:
+        raise ValueError(f"word {word!r} has no B: nothing would feel the force; {_REMEDY}")
+    for kind in sorted(kinds):
         weights = [letter.weight for letter in letters if letter.kind == kind]
-        if not weights and kind != "O":
-            raise ValueError(f"word {word!r} has no {kind}: nothing would {_MISSING[kind]}; {_REMEDY}")
-        if weights and not math.isclose(math.fsum(weights), 1.0, abs_tol=1e-12):
+        if not math.isclose(math.fsum(weights), 1.0, abs_tol=1e-12):
             raise ValueError(
                 f"word: the weights of {kind} sum to {math.fsum(weights)!r}, not 1; "
                 "scale them so that one step covers dt"
             )
     return letters
-
-
-_MISSING = {"A": "move the position", "B": "feel the force"}
 
 
 def _letter(pair) -> Letter:
@@ -65,7 +69,7 @@ def compose(step: Word, weights: Iterable[float]) -> tuple[Letter, ...]:
     return merge(scaled)
 
 
-def merge(letters: Iterable[Letter], kinds: str = "ABO") -> tuple[Letter, ...]:
+def merge(letters: Iterable[Letter], kinds: str = "ABDO") -> tuple[Letter, ...]:
     """Join neighbours of one kind: exact flows over a and b make the flow over a + b."""
     joined: list[Letter] = []
     for letter in letters:

@@ -1,4 +1,5 @@
-"""The sub-flows themselves: A drifts, B kicks, O relaxes, L books what O takes, and G and K do several at once."""
+"""The sub-flows themselves: A drifts, B kicks, O relaxes, D flies (A and O at once), L books what O or D takes, and G
+and K do several in turn."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -50,8 +51,9 @@ class Point(NamedTuple):
 
 def relaxations(system: System, stages: Sequence[Stage], h: Scalar, momentum: Position) -> Maps:
     """The exact O map of each distinct flow, computed once per h."""
-    flows = dict.fromkeys(stage.flow for stage in stages if stage.kind in "OGK")
-    noise = system.noise
+    flows = dict.fromkeys(stage.flow for stage in stages if stage.kind in "ODGK")
+    flies = any(stage.kind == "D" for stage in stages)  # D has no noise: only a sigma of zero comes this far
+    noise = None if flies else system.noise
     if isinstance(noise, Colored):
         return {flow: colored_relaxation(system.damping, noise, flow[1] * h, momentum) for flow in flows}
     assert noise is None or isinstance(noise, White)
@@ -93,9 +95,8 @@ def advance(
     """Apply the stages in turn. `gradient` is grad L at the point's position where known, else None."""
     bare = len(set(_booked(stages))) == 1
     for stage in stages:
-        if stage.kind in "AG":
-            move = _drift if stage.kind == "A" else _glide
-            point, gradient = move(system, stage, clock, point), None
+        if stage.kind in _MOVES:
+            point, gradient = _MOVES[stage.kind](system, stage, clock, point), None
         elif stage.kind in "BK":
             if gradient is None:
                 gradient = system.gradient(point.position)
@@ -131,6 +132,16 @@ def _glide(system, stage, clock, point):
     position = _tree.add_scaled(point.position, before * clock.h, point.momentum)
     position = jax.tree.map(jnp.add, position, flow.travel(point.momentum, after * clock.h))
     return point._replace(position=position, momentum=flow(point.momentum, None))
+
+
+def _fly(system, stage, clock, point):
+    flow = clock.relaxations[stage.flow]
+    distance = flow.flight(point.momentum, stage.weight * clock.h)
+    position = jax.tree.map(jnp.add, point.position, distance)
+    return point._replace(position=position, momentum=flow(point.momentum, None))
+
+
+_MOVES = {"A": _drift, "D": _fly, "G": _glide}
 
 
 def _kick_around(bare, system, stage, clock, point, gradient):

@@ -1,8 +1,13 @@
-"""Compositions: a symmetric step of order 2, repeated with scaled (some negative) steps, gains order 4 or 6.
+"""Words of order 4 and 6: symmetric steps repeated with scaled steps, and Runge-Kutta-Nystrom splittings.
 
-The O of a step runs backwards in the negative parts, so a system with noise cannot use them; without friction it is
-the identity and left out.
+Some of the steps run backwards, friction too, so a system with noise cannot use them.
+
+Where the kinetic energy is Euclidean, the bracket [B, [B, [B, D]]] vanishes: the drift is linear in the momentum, and
+with linear friction D, drift and friction at once, still is. Splittings that count on it (Nystrom's) need fewer
+gradients for the same error than compositions, which do not: about half.
 """
+
+from typing import TypeAlias
 
 from .._words import Word, compose
 from .splitting import Splitting
@@ -18,6 +23,13 @@ _KAHAN_LI_HALF = (
     0.08221359629355080023,
 )
 _KAHAN_LI_6 = (*_KAHAN_LI_HALF, 1 - 2 * sum(_KAHAN_LI_HALF), *reversed(_KAHAN_LI_HALF))
+# Kicks and flights up to the middle, without the last of each, which makes the sum 1: the order needs all digits.
+_Half: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
+_NYSTROM_4: _Half = (0.0829844064174052, 0.396309801498368, -0.0390563049223486), (0.245298957184271, 0.604872665711080)
+_NYSTROM_6: _Half = (
+    (0.0414649985182624, 0.198128671918067, -0.0400061921041533, 0.0752539843015807, -0.0115113874206879),
+    (0.123229775946271, 0.290553797799558, -0.127049212625417, -0.246331761062075, 0.357208872795928),
+)
 
 
 def yoshida4(step: Word = "BAB") -> Splitting:
@@ -51,3 +63,36 @@ def kahan_li6(step: Word = "BAOAB") -> Splitting:
     Source: W. Kahan and R.-C. Li, Math. Comp. 66, 1089 (1997), s9odr6a.
     """
     return Splitting(compose(step, _KAHAN_LI_6), order=6)
+
+
+def blanes_moan4() -> Splitting:
+    """Blanes and Moan's Nystrom splitting, order 4, six gradients: the one to take for three to six digits.
+
+    Its letters are B and D, so it is for the Euclidean kinetic energy, with linear friction or without. (Quadratic drag
+    is not linear in the momentum: the order falls, and `suzuki4` keeps it.)
+
+    Source: S. Blanes and P. C. Moan, J. Comp. Appl. Math. 142, 313 (2002), SRKN_6^b.
+    """
+    kicks, flights = _NYSTROM_4
+    kicks = (*kicks, 1 - 2 * sum(kicks), *reversed(kicks))
+    half = (*flights, 0.5 - sum(flights))
+    return Splitting(_alternate(kicks, half + half[::-1]), order=4)
+
+
+def blanes_moan6() -> Splitting:
+    """Blanes and Moan's Nystrom splitting, order 6, eleven gradients: the one to take for seven digits and more.
+
+    Its letters are B and D, so it is for the Euclidean kinetic energy, with linear friction or without. (Quadratic drag
+    is not linear in the momentum: the order falls, and `kahan_li6` keeps it.)
+
+    Source: S. Blanes and P. C. Moan, J. Comp. Appl. Math. 142, 313 (2002), SRKN_11^b.
+    """
+    kicks, flights = _NYSTROM_6
+    half = (*kicks, 0.5 - sum(kicks))
+    flights = (*flights, 1 - 2 * sum(flights), *reversed(flights))
+    return Splitting(_alternate(half + half[::-1], flights), order=6)
+
+
+def _alternate(kicks: tuple[float, ...], flights: tuple[float, ...]) -> list[tuple[str, float]]:
+    pairs = ((("B", kick), ("D", flight)) for kick, flight in zip(kicks, flights, strict=False))
+    return [*(letter for pair in pairs for letter in pair), ("B", kicks[-1])]

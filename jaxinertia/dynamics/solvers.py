@@ -1,5 +1,7 @@
 """`ji.solvers`: splittings, their compositions, and what `diffrax.diffeqsolve` needs to run them."""
 
+from .compositions import blanes_moan4 as blanes_moan4
+from .compositions import blanes_moan6 as blanes_moan6
 from .compositions import kahan_li6 as kahan_li6
 from .compositions import suzuki4 as suzuki4
 from .compositions import yoshida4 as yoshida4

@@ -23,17 +23,20 @@ from .stages import lay_out, with_losses
 class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
     """A step as a word of exact sub-flows, written in the order in which they act.
 
-    A drifts, q += h grad K(p);  B kicks, p -= h grad L(q);  O relaxes, p -> e^{-Gamma h} p + noise, exactly. Each
-    letter of a plain word takes dt divided by its count. "BA" is symplectic Euler (the paper's Eq. 9-10), "OBA" heavy
-    ball and so SGD with momentum, "BAB" velocity Verlet, "OBABO" and "BAOAB" the damped and Langevin Verlets.
+    A drifts, q += h grad K(p);  B kicks, p -= h grad L(q);  O relaxes, p -> e^{-Gamma h} p + noise, exactly;  D flies,
+    which is A and O at once without noise: q += int_0^h e^{-Gamma s} ds p, p -> e^{-Gamma h} p. Each letter of a plain
+    word takes dt divided by its count. "BA" is symplectic Euler (the paper's Eq. 9-10), "OBA" heavy ball and so SGD
+    with momentum, "BAB" velocity Verlet, "OBABO" and "BAOAB" the damped and Langevin Verlets, "BDB" the damped Verlet
+    that is exact where there is no force.
 
     Arguments:
         word: a string of letters, or (letter, weight) pairs such as `[("B", 0.5), ("A", 1.0), ("B", 0.5)]`.
         order: the order in h, if known; else 2 for a palindrome and 1 for any other word.
 
     Raises:
-        ValueError: for an unknown letter, a word without A or B, or weights of a letter that do not sum to 1. When run:
-            for a word without O if the system has damping or noise, and for a negative O weight with noise.
+        ValueError: for an unknown letter, a word without a drift or a kick, D beside A or O, or weights of a letter
+            that do not sum to 1. When run: for a word without O and D if the system has damping; with noise, for one
+            without O, with D, or with a negative O weight; and for D with another kinetic energy than Euclidean.
 
     Example:
         >>> ji.simulate(system, ts, 1.0, dt=0.01, solver=ji.solvers.Splitting("OBABO"))
@@ -55,8 +58,13 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
 
     @property
     def has_relaxation(self) -> bool:
-        """Whether the word has an O, and so can damp."""
-        return any(letter.kind == "O" for letter in self.letters)
+        """Whether the word has an O or a D, and so can damp."""
+        return any(letter.kind in _words.RELAXATIONS for letter in self.letters)
+
+    @property
+    def has_flight(self) -> bool:
+        """Whether the word has a D, and so cannot take noise."""
+        return any(letter.kind == "D" for letter in self.letters)
 
     def order(self, terms=None) -> int:
         if self.known_order is not None:
@@ -70,12 +78,15 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
         """The position, if this word can run the system; ValueError (or a run-time error where traced) if not."""
         if not self.has_relaxation:
             return self._refuse_dropping(system, position)
-        if not isinstance(system.kinetic, Euclidean) and not system.is_frictionless:
+        if not isinstance(system.kinetic, Euclidean) and (self.has_flight or not system.is_frictionless):
+            letter, other = ("D", "a word of A, B and O") if self.has_flight else ("O", "damping=0")
             raise ValueError(
-                f"kinetic = {system.kinetic!r}: O is exact for kinetic.Euclidean() only; "
-                "use a diffrax solver such as diffrax.Tsit5(), or damping=0"
+                f"kinetic = {system.kinetic!r}: {letter} is exact for kinetic.Euclidean() only; "
+                f"use a diffrax solver such as diffrax.Tsit5(), or {other}"
             )
-        if system.noise is not None and any(w < 0 for kind, w in self.letters if kind == "O"):
+        if self.has_flight and not system.is_quiet:
+            raise ValueError("solver has the letter D, which has no noise; use 'BAOAB' or 'OBABO' with noise")
+        if not system.is_quiet and any(w < 0 for kind, w in self.letters if kind == "O"):
             raise ValueError(
                 "solver has a negative O weight, and noise cannot run backwards in time; "
                 "use 'BAOAB' or 'OBABO' for a system with noise"

@@ -15,7 +15,7 @@ an old one that is still read when its successor is written, and recomputes what
 
 from typing import NamedTuple
 
-from .._words import Letter, merge
+from .._words import DRIFTS, RELAXATIONS, Letter, merge
 
 
 class Stage(NamedTuple):
@@ -41,8 +41,8 @@ def lay_out(letters: tuple[Letter, ...], step: int = 0) -> tuple[Stage, ...]:
     stages = []
     for kind, weight in letters:
         stages.append(Stage(kind, weight, drifted, relaxed, step, draw))
-        drifted += weight * (kind == "A")
-        relaxed += weight * (kind == "O")
+        drifted += weight * (kind in DRIFTS)
+        relaxed += weight * (kind in RELAXATIONS)
         draw += kind == "O"
     return tuple(stages)
 
@@ -63,11 +63,11 @@ class Run(NamedTuple):
 
 def cut_before_drift(letters: tuple[Letter, ...], noisy: bool) -> Run:
     """The run of a word. Only without noise do relaxations join with each other or their neighbours: each draws."""
-    drifts = [i for i, letter in enumerate(letters) if letter.kind == "A" and letters[i - 1].kind != "A"]
+    drifts = [i for i, x in enumerate(letters) if x.kind in DRIFTS and letters[i - 1].kind not in DRIFTS]
     cut = next((i for i in drifts if letters[i - 1].kind == "B"), drifts[0])
     this, following = lay_out(letters), lay_out(letters, step=1)
     parts = (this[:cut], this[cut:] + following[:cut], this[cut:])
-    opening, turn, closing = (with_losses(_join(part, "AB" if noisy else "ABO")) for part in parts)
+    opening, turn, closing = (with_losses(_join(part, "AB" if noisy else "ABDO")) for part in parts)
     if turn[0].kind == "L":  # of an O at the turn's start: book it one turn earlier
         opening, turn, closing = (*opening, turn[0]), (*turn[1:], turn[0]), _without(turn[0], closing)
     if noisy or sum(stage.kind == "O" for stage in turn) > 1:
@@ -76,10 +76,10 @@ def cut_before_drift(letters: tuple[Letter, ...], noisy: bool) -> Run:
 
 
 def with_losses(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-    """The stages with an L for every O."""
+    """The stages with an L for every O and D."""
     booked: list[Stage] = []
     for stage in stages:
-        if stage.kind == "O":
+        if stage.kind in RELAXATIONS:
             at = len(booked)
             while at and booked[at - 1].kind == "A":
                 at -= 1
@@ -111,8 +111,8 @@ def _absorb(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
 
 
 def without_relaxation(letters: tuple[Letter, ...]) -> tuple[Letter, ...]:
-    """The word where O is the identity."""
-    return merge(letter for letter in letters if letter.kind != "O")
+    """The word where O is the identity, and D a drift."""
+    return merge(Letter("A", w) if kind == "D" else Letter(kind, w) for kind, w in letters if kind != "O")
 
 
 def _join(stages: tuple[Stage, ...], kinds: str) -> tuple[Stage, ...]:

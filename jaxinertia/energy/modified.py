@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from .. import _tree
 from .._checks import check_step, is_traced
 from .._types import ArrayLike, Scalar
-from .._words import Letter, Word, parse
+from .._words import DRIFTS, Letter, Word, parse
 from ..physics.kinetic import Euclidean
 from ..physics.system import System, check_system, prepare
 from .inertia import kinetic_and_potential
@@ -81,7 +81,7 @@ def brackets(letters: tuple[Letter, ...]) -> tuple[float, float, float]:
     """
     drift = kick = commutator = drifts = kicks = 0.0
     for kind, w in letters:
-        if kind == "A":
+        if kind in DRIFTS:
             drifts += -w * commutator / 2 + (w * w * kick - w * drift * kick) / 12
             kicks += w * kick * kick / 12
             commutator += -w * kick / 2

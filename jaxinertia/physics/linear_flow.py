@@ -1,11 +1,12 @@
 r"""Linear stochastic equations dz = A z dt + B dW over a time h: the flow, the covariance, and its time integral.
 
-    flow = e^{A h},   covariance = int_0^h e^{A s} Q e^{A^T s} ds,   integral = int_0^h covariance(s) ds,   Q = B B^T.
+    flow = e^{A h},   passage = int_0^h e^{A s} ds,
+    covariance = int_0^h e^{A s} Q e^{A^T s} ds,   integral = int_0^h covariance(s) ds,   Q = B B^T.
 
 All by their series over a short time s with |A| s <= 1/2, then doubled:
-flow(2s) = E E,  C(2s) = E C E^T + C,  D(2s) = D + s C + E D E^T. That is stable for stiff A, where Van Loan's block
-exponential holds e^{-A h}, exact to rounding for small h, and has derivatives where eigenvalues repeat, which
-eigenvectors have not.
+flow(2s) = E E,  P(2s) = P + E P,  C(2s) = E C E^T + C,  D(2s) = D + s C + E D E^T. That is stable for stiff A, where
+Van Loan's block exponential holds e^{-A h}, exact to rounding for small h, and has derivatives where eigenvalues
+repeat, which eigenvectors have not.
 
 Source: C. F. Van Loan, IEEE Trans. Automatic Control 23, 395 (1978), for what it replaces.
 """
@@ -24,30 +25,33 @@ class LinearFlow(NamedTuple):
     """What a linear stochastic equation does in a time h."""
 
     flow: Float[Array, "*batch d d"]
+    passage: Float[Array, "*batch d d"]
     covariance: Float[Array, "*batch d d"]
     integral: Float[Array, "*batch d d"]
 
 
 def linear_flow(drift: Float[Array, "*batch d d"], rate: Float[Array, "*batch d d"], h: Float[Array, ""]) -> LinearFlow:
-    """Flow, covariance and its integral for A = drift and Q = rate; leading axes are a batch."""
+    """Flow, passage, covariance and its integral for A = drift and Q = rate; leading axes are a batch."""
     size = jax.lax.stop_gradient(jnp.max(jnp.sum(jnp.abs(drift), axis=-2), axis=-1) * jnp.abs(h))
     doublings = jnp.clip(jnp.ceil(jnp.log2(jnp.maximum(2 * size, 1.0))), 0, _DOUBLINGS)[..., None, None]
     s = h / 2**doublings
     flow = term = jnp.broadcast_to(jnp.eye(drift.shape[-1], dtype=drift.dtype), drift.shape)
+    passage = flow * s
     covariance = piece = rate * s
     integral = piece * s / 2
     for k in range(1, _SERIES):
         term = (drift @ term) * s / k
         piece = (drift @ piece + piece @ _transpose(drift)) * s / (k + 1)
-        flow, covariance, integral = flow + term, covariance + piece, integral + piece * s / (k + 2)
+        flow, passage = flow + term, passage + term * s / (k + 1)
+        covariance, integral = covariance + piece, integral + piece * s / (k + 2)
 
     def double(i, carry):
-        e, c, d, time = carry
-        longer = (e @ e, c + e @ c @ _transpose(e), d + time * c + e @ d @ _transpose(e), 2 * time)
+        e, p, c, d, time = carry
+        longer = (e @ e, p + e @ p, c + e @ c @ _transpose(e), d + time * c + e @ d @ _transpose(e), 2 * time)
         return jax.tree.map(lambda new, old: jnp.where(i < doublings, new, old), longer, carry)
 
-    flow, covariance, integral, _ = jax.lax.fori_loop(0, _DOUBLINGS, double, (flow, covariance, integral, s))
-    return LinearFlow(flow, covariance, integral)
+    carry = (flow, passage, covariance, integral, s)
+    return LinearFlow(*jax.lax.fori_loop(0, _DOUBLINGS, double, carry)[:-1])
 
 
 def _transpose(matrix):

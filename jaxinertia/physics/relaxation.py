@@ -55,6 +55,10 @@ class AbstractMemoryless(AbstractRelaxation):
         """How far the relaxed momentum, without noise, goes in the time h."""
 
     @abc.abstractmethod
+    def flight(self, momentum: Position, h: Scalar) -> Position:
+        """How far the momentum goes while it relaxes, without noise, over the map's own time h: int_0^h p(s) ds."""
+
+    @abc.abstractmethod
     def between_kicks(self) -> "AbstractMemoryless":
         """The same map, whose `loss` takes p0 + p1 around two equal kicks instead of the momentum between them.
 
@@ -77,6 +81,7 @@ class Componentwise(AbstractMemoryless):
     """Every component decays on its own: p_i -> e^{-gamma_i h} p_i + sigma_i sqrt(phi(2 gamma_i h)) dW_i."""
 
     decay: Position
+    average: Position  # (1 - e^{-gamma h}) / (gamma h), the decay's mean over the time
     amplitude: Position | None
     lost_fraction: Position  # 1 - e^{-2 gamma h}
     heat: Scalar
@@ -91,9 +96,12 @@ class Componentwise(AbstractMemoryless):
     def travel(self, momentum, h):
         return jax.tree.map(lambda d, p: (h * d) * p, self.decay, momentum)
 
+    def flight(self, momentum, h):
+        return jax.tree.map(lambda a, p: (h * a) * p, self.average, momentum)
+
     def between_kicks(self):
         lost = jax.tree.map(lambda x, d: x / (1 + d) ** 2, self.lost_fraction, self.decay)  # tanh(gamma h / 2)
-        return Componentwise(self.decay, self.amplitude, lost, self.heat, self.uniform)
+        return Componentwise(self.decay, self.average, self.amplitude, lost, self.heat, self.uniform)
 
     def loss(self, momentum):
         if self.uniform:  # one factor for all: left out of the sum, and of the inner loop
@@ -121,13 +129,14 @@ def _componentwise(gamma: Coefficient, sigma: Coefficient | None, h, momentum):
                 momentum,
             )
         )
-    return Componentwise(decay, amplitude, lost, heat, gamma.uniform)
+    return Componentwise(decay, jax.tree.map(phi, rates), amplitude, lost, heat, gamma.uniform)
 
 
 class Matrix(AbstractMemoryless):
     """A matrix Gamma or sigma couples the components: p -> E p + S dW, with E = e^{-Gamma h}, S S^T h = C."""
 
     decay: jax.Array
+    passage: jax.Array  # int_0^h e^{-Gamma s} ds
     amplitude: jax.Array | None
     lost_fraction: jax.Array  # I - E^T E
     heat: Scalar
@@ -141,9 +150,12 @@ class Matrix(AbstractMemoryless):
     def travel(self, momentum, h):
         return jax.tree.map(lambda p: h * (self.decay @ p), momentum)
 
+    def flight(self, momentum, h):
+        return jax.tree.map(lambda p: self.passage @ p, momentum)
+
     def between_kicks(self):
         inverse = jnp.linalg.inv(jnp.eye(len(self.decay), dtype=self.decay.dtype) + self.decay)
-        return Matrix(self.decay, self.amplitude, inverse.T @ self.lost_fraction @ inverse, self.heat)
+        return Matrix(self.decay, self.passage, self.amplitude, inverse.T @ self.lost_fraction @ inverse, self.heat)
 
     def loss(self, momentum):
         return dot(momentum, jax.tree.map(lambda p: self.lost_fraction @ p, momentum)) / 2
@@ -153,18 +165,22 @@ class Matrix(AbstractMemoryless):
 
 
 def _matrix(gamma, sigma, h):
-    decay, lost, _ = linear_flow(-gamma, 2 * gamma, h)  # int e^{-Gamma s} 2 Gamma e^{-Gamma s} ds = I - E^T E
+    decay, passage, lost, _ = linear_flow(-gamma, 2 * gamma, h)  # int e^{-Gamma s} 2 Gamma e^{-Gamma s} ds = I - E^T E
     if sigma is None:
-        return Matrix(decay, None, lost, jnp.zeros((), gamma.dtype))
-    _, covariance, integral = linear_flow(-gamma, sigma @ sigma.T, h)
+        return Matrix(decay, passage, None, lost, jnp.zeros((), gamma.dtype))
+    _, _, covariance, integral = linear_flow(-gamma, sigma @ sigma.T, h)
     heat = jnp.sum(gamma * integral)  # int tr(Gamma C(s)) ds
-    return Matrix(decay, _root_along(covariance / h, sigma), lost, heat)
+    return Matrix(decay, passage, _root_along(covariance / h, sigma), lost, heat)
 
 
 class Dragged(AbstractMemoryless):
-    """Quadratic drag, Bernoulli's equation: p -> E p / (1 + c |p|) with E = e^{-a h} and c = b h phi(a h)."""
+    """Quadratic drag, Bernoulli's equation: p -> E p / (1 + c |p|) with E = e^{-a h} and c = b h phi(a h).
+
+    Meanwhile it goes h phi(a h) p log(1 + c |p|) / (c |p|).
+    """
 
     decay: Position
+    average: Position  # phi(a h)
     curve: Position
     from_sum: bool = eqx.field(static=True, default=False)
 
@@ -174,8 +190,13 @@ class Dragged(AbstractMemoryless):
     def travel(self, momentum, h):
         return jax.tree.map(lambda p: h * p, self(momentum, None))
 
+    def flight(self, momentum, h):
+        return jax.tree.map(
+            lambda a, c, p: (h * a) * p * _log1p_ratio(c * jnp.abs(p)), self.average, self.curve, momentum
+        )
+
     def between_kicks(self):
-        return Dragged(self.decay, self.curve, from_sum=True)
+        return Dragged(self.decay, self.average, self.curve, from_sum=True)
 
     def loss(self, momentum):
         before = jax.tree.map(_between, self.decay, self.curve, momentum) if self.from_sum else momentum
@@ -200,7 +221,8 @@ def _dragged(damping, noise, h, momentum):
         )
     a, b = (match(f"drag {name}", getattr(damping, name), momentum).value for name in ("linear", "quadratic"))
     decay = jax.tree.map(lambda a: jnp.exp(-a * h), a)
-    return Dragged(decay, jax.tree.map(lambda a, b: b * h * phi(a * h), a, b))
+    average = jax.tree.map(lambda a: phi(a * h), a)
+    return Dragged(decay, average, jax.tree.map(lambda b, m: b * h * m, b, average))
 
 
 def _root_along(covariance, sigma):
@@ -227,12 +249,13 @@ def as_matrix(coefficient: Coefficient, momentum: Position) -> Float[Array, "d d
     return jnp.diag(diagonal)
 
 
-# phi(y) = (1 - e^{-y}) / y and 1 - phi(y): both entire, so small y goes by the series, value and derivatives
-# alike. The `where` inside keeps the unused branch finite: a NaN there would reach the gradient.
+# phi(y) = (1 - e^{-y}) / y, 1 - phi(y) and log(1 + x) / x: smooth at 0, so small arguments go by the series, value and
+# derivatives alike. The `where` inside keeps the unused branch finite: a NaN there would reach the gradient.
 _SMALL = 0.5
 _TERMS = 16
 _PHI = np.array([(-1.0) ** k / math.factorial(k + 1) for k in reversed(range(_TERMS))])
 _DEFICIT = np.array([(-1.0) ** k / math.factorial(k + 2) for k in reversed(range(_TERMS))])
+_LOG1P = np.array([(-1.0) ** k / (k + 1) for k in reversed(range(_TERMS))])
 
 
 def phi(y: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -249,3 +272,11 @@ def phi_deficit(y: Float[Array, "..."]) -> Float[Array, "..."]:
     near = jnp.where(small, y, 0.0)
     safe = jnp.where(small, 1.0, y)
     return jnp.where(small, near * jnp.polyval(jnp.asarray(_DEFICIT, y.dtype), near), 1 - phi(safe))
+
+
+def _log1p_ratio(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log(1 + x) / x, and 1 at x = 0."""
+    small = jnp.abs(x) < 0.1
+    near = jnp.where(small, x, 0.0)
+    safe = jnp.where(small, 1.0, x)
+    return jnp.where(small, jnp.polyval(jnp.asarray(_LOG1P, x.dtype), near), jnp.log1p(safe) / safe)

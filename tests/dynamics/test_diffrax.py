@@ -55,7 +55,7 @@ def check_same(traj, phases, bound):
 ROUNDING = 50 * 10 * 4 * EPS * np.exp(2 * END)
 
 
-@pytest.mark.parametrize("solver", ["OBA", "OBABO", "suzuki4"])
+@pytest.mark.parametrize("solver", ["OBA", "OBABO", "BDB", "suzuki4"])
 def test_scan_and_diffeqsolve_agree_to_rounding(solver):
     """States, friction and work of a damped driven world, on even times."""
     solver = ji.solvers.suzuki4() if solver == "suzuki4" else ji.solvers.Splitting(solver)

@@ -127,7 +127,7 @@ def test_derivatives_under_a_key_are_those_of_the_discrete_map():
     check_derivatives("BAOAB", lambda step, start, end: drawn[step], key=KEY)
 
 
-@pytest.mark.parametrize("name", ["OBA", "OBABO", "BAOAB", "suzuki4", "kahan_li6"])
+@pytest.mark.parametrize("name", ["OBA", "OBABO", "BAOAB", "BDB", "suzuki4", "kahan_li6"])
 @pytest.mark.parametrize("gamma", [0.0, 0.5])
 def test_derivatives_converge_to_the_continuous_ones(name, gamma):
     """d(q, p)/d(gamma, stiffness, q0, p0) of the oscillator, at the order of the scheme."""

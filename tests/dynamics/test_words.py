@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import jaxinertia as ji
 from jaxinertia._words import Letter, compose, is_palindrome, merge, parse
-from jaxinertia.dynamics.stages import cut_before_drift
+from jaxinertia.dynamics.stages import cut_before_drift, without_relaxation
 
 from ..oracles import EPS
 
@@ -19,7 +19,7 @@ COMPOSITIONS = {"yoshida4": (ji.solvers.yoshida4, 3, 4), "suzuki4": (ji.solvers.
 }
 
 
-@pytest.mark.parametrize("word", ["BA", "AB", "BAB", "ABA", "OBA", "OBABO", "BAOAB", "ABOBA", "BAOABAOAB"])
+@pytest.mark.parametrize("word", ["BA", "AB", "BAB", "ABA", "OBA", "OBABO", "BAOAB", "ABOBA", "BDB", "DB", "BAOABAOAB"])
 def test_each_letter_of_a_word_shares_the_step(word):
     letters = parse(word)
     assert "".join(letter.kind for letter in letters) == word
@@ -47,6 +47,30 @@ def test_composition_weights_satisfy_the_order_conditions(name, powers):
     weights = np.array([w for kind, w in COMPOSITIONS[name][0]("ABA").letters if kind == "B"])
     for power in powers:
         assert abs(np.sum(weights**power)) <= 20 * EPS * np.sum(np.abs(weights) ** power) * 10
+
+
+@pytest.mark.parametrize(
+    ("make", "gradients", "order"), [(ji.solvers.blanes_moan4, 6, 4), (ji.solvers.blanes_moan6, 11, 6)]
+)
+def test_nystrom_splittings_are_symmetric_cover_the_step_and_share_the_end_kicks(make, gradients, order):
+    solver = make()
+    assert solver.order() == order
+    assert is_palindrome(solver.letters)
+    assert "".join(letter.kind for letter in solver.letters) == "BD" * gradients + "B"
+    for kind in "BD":
+        assert math.fsum(w for k, w in solver.letters if k == kind) == pytest.approx(1, abs=4 * EPS)
+    assert make() == make()
+
+
+def test_a_flight_is_a_drift_where_nothing_rubs():
+    letters = without_relaxation(ji.solvers.Splitting([("B", 0.5), ("D", 0.4), ("D", 0.6), ("B", 0.5)]).letters)
+    assert [tuple(letter) for letter in letters] == [("B", 0.5), ("A", 1.0), ("B", 0.5)]
+
+
+@pytest.mark.parametrize("word", ["BDA", "OBD", "BAODB"])
+def test_a_flight_stands_beside_no_drift_and_no_friction(word):
+    with pytest.raises(ValueError, match="D beside A or O"):
+        ji.solvers.Splitting(word)
 
 
 @settings(max_examples=50, deadline=None)

@@ -81,7 +81,8 @@ def test_friction_of_the_default_is_the_integral_over_the_saved_path(gamma):
 
 
 @pytest.mark.parametrize(
-    ("name", "driven"), [("OBA", False), ("BAOAB", True), ("suzuki4", False), ("kahan_li6", False)]
+    ("name", "driven"),
+    [("OBA", False), ("BAOAB", True), ("BDB", True), ("suzuki4", False), ("blanes_moan4", False), ("kahan_li6", False)],
 )
 def test_the_accounts_converge_to_the_continuous_ones(name, driven):
     """Against DOP853 with friction and work integrated beside the state, at the order of the solver."""

@@ -3,6 +3,7 @@
 import diffrax
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 
@@ -25,7 +26,7 @@ def exact(ts):
     return dop853(rhs, ts, np.concatenate([*START, [0.0]]))
 
 
-@pytest.mark.parametrize("word", ["BAOAB", "OBABO", "ABOBA"])
+@pytest.mark.parametrize("word", ["BAOAB", "OBABO", "ABOBA", "BDB"])
 def test_a_splitting_keeps_its_order_and_books_the_drag(word):
     ts = np.linspace(0, 2, 3)
     solver = ji.solvers.Splitting(word)
@@ -46,6 +47,27 @@ def test_friction_alone_is_exact_at_any_step():
     speed = 1 / ((1 / 1.7 + 0.9 / 0.4) * np.exp(0.4 * 3) - 0.9 / 0.4)
     assert traj.momentum[-1] == pytest.approx(-speed, rel=32 * EPS)
     assert traj.balance.friction[-1] == pytest.approx((speed**2 - 1.7**2) / 2, rel=32 * EPS)
+
+
+@pytest.mark.parametrize("quadratic", [0.0, 1e-9, 0.05, 0.9])
+def test_a_flight_with_drag_is_exact_at_any_step(quadratic):
+    """q = sign(v0) log(1 + b |v0| (1 - e^{-a t}) / a) / b, its slope in b at 0 by the series of the logarithm."""
+    x = -1.7 * -np.expm1(-0.4 * 3) / 0.4
+
+    @jax.jit
+    @jax.value_and_grad
+    def end(b):
+        flat = ji.System(ji.potentials.Quadratic(0.0), ji.damping.Drag(0.4, b))
+        return ji.simulate(flat, np.array([0.0, 3.0]), 0.0, -1.7, dt=1.0, solver=ji.solvers.Splitting("BDB")).position[
+            -1
+        ]
+
+    with mpmath.workdps(40):
+        exact = lambda b: mpmath.log(1 - b * x) / -b if b else mpmath.mpf(x)  # noqa: E731  x < 0
+        slope_in_b = mpmath.diff(exact, quadratic) if quadratic > 1e-6 else mpmath.mpf(x) ** 2 / 2
+        value, derivative = end(quadratic)
+        assert value == pytest.approx(float(exact(mpmath.mpf(quadratic))), rel=32 * EPS)
+        assert derivative == pytest.approx(float(slope_in_b), rel=1e-8 if quadratic == 1e-9 else 1e-13)
 
 
 def test_without_its_quadratic_part_it_is_linear_damping():

@@ -121,6 +121,19 @@ def test_friction_is_the_expected_dissipation(gamma, sigma):
     assert friction <= 8 * EPS * np.trace(noise @ noise.T) * h  # a matrix at gamma = 0 leaves the rounding of a trace
 
 
+@pytest.mark.parametrize("h", [1e-6, 0.5, -0.5, 4.0])
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_a_flight_is_the_integral_of_the_relaxing_momentum(gamma, h):
+    """q(h) = int_0^h e^{-Gamma s} p ds: the upper right block of exp [[0, 1], [0, -Gamma]] h."""
+    matrix, momentum = as_matrix(GAMMAS[gamma]), np.array([0.4, -1.0, 2.0])
+    block = np.block([[np.zeros((3, 3)), np.eye(3)], [np.zeros((3, 3)), -matrix]])
+    exact = expm(block * h)[:3, 3:] @ momentum
+    flown = build(GAMMAS[gamma], None, h, jnp.asarray(momentum)).flight(jnp.asarray(momentum), h)
+    # As many roundings as the flow itself has, which grows backwards in time.
+    rounding = 100 * EPS * (1 + np.abs(matrix).max() * abs(h)) * np.abs(expm(-matrix * min(h, 0))).max()
+    assert np.allclose(flown, exact, rtol=0, atol=rounding * abs(h) * np.abs(momentum).max())
+
+
 @pytest.mark.parametrize("gamma", ["components", "matrix"])
 def test_two_half_maps_make_one(gamma):
     """The flow property: E_h = E_{h/2}^2 and C_h = C_{h/2} + E_{h/2} C_{h/2} E_{h/2}^T."""

@@ -47,6 +47,7 @@ CASES = {
     "reading unknown": (lambda: T.to_physical(0.1, 0.9, "loose"), "reading", "loose"),
     "two kicks": (lambda: T.as_optimizer("BABAB", 0.1, 0.0), "splitting", "BABAB"),
     "no O": (lambda: T.as_optimizer("BAB", 0.1, 0.5), "splitting", "no O"),
+    "flight with noise": (lambda: T.as_optimizer("BDB", 0.1, 0.5, 0.1, jax.random.key(0)), "splitting", "D"),
     "no key": (lambda: T.as_optimizer("BAOAB", 0.1, 0.5, 0.1), "key", "None"),
     "word unknown": (lambda: T.as_optimizer("BAX", 0.1, 0.5), "word", "X"),
     "optimizer dt zero": (lambda: T.as_optimizer("OBA", 0.0, 0.5), "dt", "0.0"),

@@ -52,6 +52,14 @@ def test_a_word_that_starts_with_a_drift_is_turned_to_its_kick():
     np.testing.assert_allclose(path(T.as_optimizer("AOB", H, GAMMA)), expected, atol=STEPS * 16 * EPS, rtol=0)
 
 
+@pytest.mark.parametrize("word", ["BD", "BDB"])
+def test_flights_are_those_of_simulate(word):
+    """Kicks first, from rest: the positions at which the word kicks."""
+    np.testing.assert_allclose(
+        path(T.as_optimizer(word, H, GAMMA)), simulated(word).position[:STEPS], atol=STEPS * 16 * EPS, rtol=0
+    )
+
+
 def test_baoab_with_noise_samples_the_boltzmann_distribution():
     """On L = q^2/2 BAOAB's positions have variance T = sigma^2/(2 gamma) exactly, at any stable step (Leimkuhler)."""
     sigma, temperature = 0.6, 0.6**2 / (2 * GAMMA)
