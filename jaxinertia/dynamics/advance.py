@@ -22,11 +22,12 @@ Maps: TypeAlias = dict[tuple[str, float], AbstractRelaxation]
 
 
 class Clock(NamedTuple):
-    """A step of length h that starts at t, with the O maps of its `Stage.flow`s."""
+    """A step of length h that starts at t, with the O maps of its `Stage.flow`s and with grad L."""
 
     t: Scalar
     h: Scalar
     relaxations: Maps
+    gradient: Callable[[Position], Position]
 
 
 class Point(NamedTuple):
@@ -99,7 +100,7 @@ def advance(
             point, gradient = _MOVES[stage.kind](system, stage, clock, point), None
         elif stage.kind in "BK":
             if gradient is None:
-                gradient = system.gradient(point.position)
+                gradient = clock.gradient(point.position)
             kick = _kick if stage.kind == "B" else partial(_kick_around, bare)
             point = kick(system, stage, clock, point, gradient)
         elif stage.kind == "O":

@@ -63,6 +63,8 @@ def _row(system: System, grid: Grid, schedule: Run, first: Phase, key, path):
     # K reads the momentum before it, which XLA then copies: once for two turns.
     unroll = 2 if any(stage.kind == "K" for stage in schedule.turn) else 1
     numbered = system.noise is not None or system.force is not None
+    # Traced once, for all kicks. (A bound method would be hashed, with the arrays of the system.)
+    gradient_of = jax.jit(lambda position: system.gradient(position), inline=True)  # noqa: PLW0108
 
     def maps_for(h):
         return relaxations(system, stages, h, momentum)
@@ -78,7 +80,7 @@ def _row(system: System, grid: Grid, schedule: Run, first: Phase, key, path):
 
         def section(stages, point, gradient, i, drawn=None):
             begin, step = t + i * h, jnp.asarray(h, dtype)
-            clock = Clock(jnp.asarray(begin, dtype), step, maps)
+            clock = Clock(jnp.asarray(begin, dtype), step, maps, gradient_of)
             increment = noise.increment(stages, number * grid.steps + i, begin, h, step, drawn)
             return advance(system, stages, clock, point, gradient, increment)
 

@@ -121,7 +121,7 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
         del made_jump
         h = jnp.asarray(t1 - t0, y0.friction.dtype)
         stages = with_losses(lay_out(self.letters))
-        clock = Clock(t0, h, relaxations(args, stages, h, y0.momentum))
+        clock = Clock(t0, h, relaxations(args, stages, h, y0.momentum), args.gradient)
         increment = (
             None if args.noise is None else from_path(_increment_of(terms), t0, t1 - t0, t1, y0.push is not None)
         )
