@@ -59,7 +59,7 @@ PROBLEMS = {
         lambda x, y: (x, 0.0),
         lambda xp: lambda q: q,
         lambda q: peers.c_obabo(GAMMA, q, STEPS, H, threads=True),
-        (20, 25, 30, 40, 50),
+        (10, 12, 14, 16, 18, 20, 25, 30, 40, 50),
     ),
     "Duffing": Problem(
         ji.potentials.Duffing,
@@ -68,7 +68,7 @@ PROBLEMS = {
         lambda x, y: (x + x * x * x, 0.0),
         lambda xp: lambda q: q + q * q * q,
         lambda q: peers.c_obabo(GAMMA, q, STEPS, H, cubic=1.0, threads=True),
-        (20, 25, 30, 40, 50, 60, 80),
+        (14, 16, 18, 20, 25, 30, 35, 40, 50, 60, 80),
     ),
     "pendulum": Problem(
         ji.potentials.Pendulum,
@@ -77,7 +77,7 @@ PROBLEMS = {
         lambda x, y: (math.sin(x), 0.0),
         lambda xp: xp.sin,
         lambda q: peers.c_formula("obabo_pendulum", GAMMA, q, STEPS, H),
-        (20, 25, 30, 40, 50, 60, 80),
+        (14, 16, 18, 20, 25, 30, 35, 40, 50, 60, 80),
     ),
     "Rosenbrock": Problem(
         ji.potentials.Rosenbrock,
@@ -86,7 +86,7 @@ PROBLEMS = {
         lambda x, y: (-2 * (1 - x) - 400 * x * (y - x * x), 200 * (y - x * x)),
         valley,
         lambda q: peers.c_formula("obabo_rosenbrock", DAMPED, q, STEPS, H),
-        (350, 500, 700, 1000),
+        (140, 160, 180, 200, 250, 300, 350, 500, 700, 1000),
         DAMPED,
     ),
 }
@@ -199,10 +199,17 @@ def coarsest(settings, make: Callable, error: Callable, target: float) -> tuple[
 
 
 def higher_order(problem, error, target) -> dict[str, Callable[[], np.ndarray]]:
-    """Kahan and Li's composition at the coarsest step within the target error."""
-    word = ji.solvers.kahan_li6("OBABO")
-    steps, run = coarsest(problem.steps, lambda steps: Swept(problem, word, steps), error, target)
-    return {f"ji.sweep, kahan_li6 in {steps} steps": run}
+    """Words of order 4 and 6, each at the coarsest step within the target error."""
+    words = {
+        "kahan_li6": ji.solvers.kahan_li6("OBABO"),
+        "blanes_moan4": ji.solvers.blanes_moan4(),
+        "blanes_moan6": ji.solvers.blanes_moan6(),
+    }
+    runs = {}
+    for name, word in words.items():
+        steps, run = coarsest(problem.steps, lambda steps, word=word: Swept(problem, word, steps), error, target)
+        runs[f"ji.sweep, {name} in {steps} steps"] = run
+    return runs
 
 
 def adaptive(problem, q0, energy, error, target) -> dict[str, Callable[[], np.ndarray]]:
