@@ -263,7 +263,8 @@ def phi(y: Float[Array, "..."]) -> Float[Array, "..."]:
     small = jnp.abs(y) < _SMALL
     safe = jnp.where(small, 1.0, y)
     near = jnp.where(small, y, 0.0)
-    return jnp.where(small, jnp.polyval(jnp.asarray(_PHI, y.dtype), near), -jnp.expm1(-safe) / safe)
+    # 1 - e^{-y} loses no digits for y beyond the series, and shares its exponential with the decay.
+    return jnp.where(small, jnp.polyval(jnp.asarray(_PHI, y.dtype), near), (1 - jnp.exp(-safe)) / safe)
 
 
 def phi_deficit(y: Float[Array, "..."]) -> Float[Array, "..."]:
