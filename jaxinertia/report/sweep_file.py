@@ -22,7 +22,7 @@ from ..physics.system import System
 
 CATALOGUE = ("Quadratic", "Duffing", "DoubleWell", "Pendulum", "Rosenbrock", "Himmelblau")
 POTENTIALS = {name: getattr(potentials, name) for name in CATALOGUE}
-COMPOSITIONS = {"yoshida4": solvers.yoshida4, "suzuki4": solvers.suzuki4, "kahan_li6": solvers.kahan_li6}
+NAMED = ("yoshida4", "suzuki4", "kahan_li6", "blanes_moan4", "blanes_moan6")
 TABLES = {
     "potential": None,  # its own parameters
     "system": ("damping", "noise"),
@@ -84,7 +84,7 @@ def read(path: Path) -> Plan:
         stop = 20.0
         dt = 0.01
         position = "q0"                  # or a list, such as ["x", "y"]
-        solver = "BAOAB"                 # a word, or yoshida4, suzuki4, kahan_li6
+        solver = "BAOAB"                 # a word, or yoshida4, suzuki4, kahan_li6, blanes_moan4, blanes_moan6
         saves = 2                        # times at which outputs are kept, if when = "always"
 
         [axes]
@@ -135,7 +135,7 @@ def _function(tables: dict[str, Any], axes: dict[str, np.ndarray]) -> Callable[.
     stop, dt = _number("run", run, "stop", float), _number("run", run, "dt", float)
     ts = np.linspace(0.0, stop, _number("run", run, "saves", int, 2))
     word = run.get("solver", "BAOAB")
-    solver = COMPOSITIONS[word]() if word in COMPOSITIONS else solvers.Splitting(word)
+    solver = getattr(solvers, word)() if word in NAMED else solvers.Splitting(word)
     outputs = {name: _choice("keep", "outputs", name, OUTPUTS) for name in keep.get("outputs", ["inertia"])}
     always = _choice("keep", "when", keep.get("when", "end"), {"end": False, "always": True})
     noise = system.get("noise", 0.0)

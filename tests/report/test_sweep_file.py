@@ -61,7 +61,7 @@ def test_all_times_several_components_and_compositions(tmp_path):
     path = tmp_path / "plane.toml"
     path.write_text(
         '[potential]\nname = "Himmelblau"\n[run]\nstop = 1.0\ndt = 0.1\nsaves = 5\nposition = ["x", 1.0]\n'
-        'solver = "kahan_li6"\nfloat64 = false\n[axes]\nx = [0.0, 1.0]\n'
+        'solver = "blanes_moan6"\nfloat64 = false\n[axes]\nx = [0.0, 1.0]\n'
         '[keep]\noutputs = ["position"]\nwhen = "always"\n'
     )
     position = sweep_file.read(path).run().values["position"]
