@@ -119,16 +119,22 @@ _SHARED = 2 * _DIGITS  # steps that share a counter
 def _three_point(seed, first, count, offset, like):
     groups = (count + _SHARED - 2) // _SHARED + 1  # enough wherever `first` lies within its group
     group = first // np.uint32(_SHARED) + jnp.arange(groups, dtype=jnp.uint32)
-    words = jnp.stack(threefry(seed, _counters(group, offset, like, seed)), axis=1)
+    words = threefry(seed, _counters(group, offset, like, seed))
 
-    def eight(word):  # of one group; mapped, because XLA would fuse and hash again for every digit
-        powers = _POWERS.reshape(-1, *(1,) * (word.ndim - 1))
-        digit = (((word[:, None] * powers) & _MASK) * np.uint32(6)) >> np.uint32(29)
-        side = (digit == 5).astype(like.dtype) - (digit == 0).astype(like.dtype)
-        return (side * math.sqrt(3)).astype(like.dtype)
+    def eight(pair):  # of one group; mapped, because XLA would fuse and hash again for every digit
+        powers = _POWERS.reshape(-1, *(1,) * pair[0].ndim)
+        return jnp.concatenate([_side(word * powers) for word in pair])
 
-    numbers = jax.lax.map(eight, words).reshape(groups * _SHARED, *words.shape[2:])
-    return jax.lax.dynamic_slice_in_dim(numbers, first % np.uint32(_SHARED), count)
+    # Two words apart, because XLA's loop over a stack of them is scalar; and bytes, an eighth of the memory.
+    sides = jax.lax.map(eight, words).reshape(groups * _SHARED, *words[0].shape[1:])
+    sides = jax.lax.dynamic_slice_in_dim(sides, first % np.uint32(_SHARED), count)
+    return (sides.astype(like.dtype) * math.sqrt(3)).astype(like.dtype)
+
+
+def _side(shifted: Words) -> Array:
+    """-1, 0 or 1 from the leading base-6 digit."""
+    digit = ((shifted & _MASK) * np.uint32(6)) >> np.uint32(29)
+    return (digit == 5).astype(jnp.int8) - (digit == 0).astype(jnp.int8)
 
 
 _LAWS = {"gaussian": _gaussian, "three-point": _three_point}
