@@ -1,5 +1,9 @@
 """The random numbers themselves: known answers, the laws' moments, and the same bits wherever they are drawn."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +13,8 @@ from scipy import stats
 
 import jaxinertia as ji
 from jaxinertia.dynamics.random_numbers import RandomNumbers, threefry
+
+from ..oracles import EPS
 
 KEY = jax.random.key(11)
 LIKE = {"a": jnp.zeros((2, 3)), "b": jnp.zeros(())}
@@ -103,6 +109,28 @@ def test_simulate_draws_the_same_whatever_is_drawn_ahead(monkeypatch):
     jax.clear_caches()
     for before, n in zip(ahead, (150, 20), strict=True):
         assert np.allclose(run(n), before, rtol=0, atol=1e-13)
+
+
+def test_simulate_draws_the_same_bits_under_every_transformation(tmp_path):
+    """vmap, map, batches, jit, shard_map and sharded keys on four devices, against runs one by one.
+
+    Three-point numbers are the bits themselves: equal. Gaussian ones are a polynomial of them, rounded some ten times
+    in the order that a program chooses; bound runs of 40 steps round as often.
+    """
+    file = tmp_path / "momenta.npz"
+    subprocess.run([sys.executable, str(Path(__file__).with_name("devices.py")), str(file)], check=True)
+    found = dict(np.load(file))
+    assert found.pop("devices") == 4
+    cases = {name.split(": ")[0] for name in found}
+    assert len(found) == 8 * len(cases) == 24
+    for name, momenta in found.items():
+        case, way = name.split(": ")
+        alone = found[f"{case}: one by one"]
+        assert len(np.unique(alone[:, -1])) > len(alone), name
+        if case == "free, three-point":
+            assert np.array_equal(momenta, alone), way
+        else:
+            assert np.abs(momenta - alone).max() <= 2 * 40 * 10 * EPS * np.abs(alone).max(), name
 
 
 @pytest.mark.parametrize("word", ["BAOAB", "OBABO"])
