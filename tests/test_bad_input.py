@@ -126,6 +126,7 @@ CASES = {
     ),
     "temperature negative": (lambda: ji.noise.thermal(-0.3, 0.1), "temperature", "-0.3"),
     "temperature a vector": (lambda: ji.noise.thermal([0.3, 0.1], 0.1), "temperature", r"\(2,\)"),
+    "thermal drag": (lambda: ji.noise.thermal(0.3, ji.damping.Drag(0.1, 0.2)), "damping", "Drag"),
     "thermal gamma negative": (lambda: ji.noise.thermal(0.3, -0.1), "gamma", "-0.1"),
     "Langevin without damping": (
         lambda: simulate(ji.System(P.Quadratic(), 0.0, 0.3), solver=diffrax.ALIGN(), key=KEY),
@@ -146,17 +147,36 @@ CASES = {
         "solver",
         "force",
     ),
+    "Langevin with drag": (
+        lambda: simulate(ji.System(P.Quadratic(), ji.damping.Drag(0.1, 0.2), 0.3), solver=diffrax.QUICSORT(), key=KEY),
+        "damping",
+        "Drag",
+    ),
+    "Langevin without its area": (
+        lambda: simulate(NOISY, solver=diffrax.ShOULD(), path=diffrax.VirtualBrownianTree(0.0, 1.0, 0.1, (), KEY)),
+        "path",
+        "levy_area=diffrax.SpaceTimeTimeLevyArea",
+    ),
     # Brownian paths
     "levels negative": (lambda: ji.BrownianPath(0.0, 1.0, -1, 1.0, KEY), "levels", "-1"),
     "levels a float": (lambda: ji.BrownianPath(0.0, 1.0, 2.5, 1.0, KEY), "levels", "2.5"),
     "t1 before t0": (lambda: ji.BrownianPath(1.0, 0.5, 3, 1.0, KEY), "t1", "0.5"),
     "path between nodes": (lambda: PATH.evaluate(0.0, 0.3), "path", "node"),
+    "path without key": (lambda: ji.BrownianPath(0.0, 1.0, 1, 1.0, None), "key", "None"),
+    "path without end": (lambda: ji.BrownianPath(0.0, INF, 1, 1.0, KEY), "t1", "inf"),
+    "path like nothing": (lambda: ji.BrownianPath(0.0, 1.0, 1, None, KEY), "like", "None"),
+    "path of another shape": (
+        lambda: simulate(NOISY, path=ji.BrownianPath(0.0, 1.0, 1, jnp.zeros(2), KEY)),
+        "path",
+        r"\(2,\)",
+    ),
     # ensemble
     "n one": (lambda: ensemble(n=1), "n =", "1"),
     "n a float": (lambda: ensemble(n=2.5), "n =", "2.5"),
     "ensemble without key": (lambda: ensemble(key=None), "key", "None"),
     "ensemble dt zero": (lambda: ensemble(dt=0.0), "dt", "0.0"),
-    "ensemble quantile above one": (lambda: ensemble(quantiles=(0.5, 1.5)), "probabilities", "1.5"),
+    "ensemble quantile above one": (lambda: ensemble(quantiles=(0.5, 1.5)), "quantiles", "1.5"),
+    "ensemble in jit": (lambda: jax.jit(lambda key: ensemble(key=key).mean.inertia)(KEY), "system", "jit"),
     # fluctuations
     "window too long": (lambda: ji.fluctuations.rolling_variance(np.ones(5), 9), "window", "9"),
     "window one": (lambda: ji.fluctuations.rolling_variance(np.ones(5), 1), "window", "1"),
@@ -330,6 +350,17 @@ CASES = {
     "damped_invariant: gamma": (lambda: ji.analytic.damped_invariant(1.0, 0.0, 1.0, -0.25), "gamma", "-0.25"),
     "damped_invariant: center": (lambda: ji.analytic.damped_invariant(1.0, 0.0, 1.0, 0.1, NAN), "center", "nan"),
     "mean_inertia: gamma": (lambda: mean_inertia(gamma=-0.25), "gamma", "-0.25"),
+    "mean_inertia: before the start": (lambda: mean_inertia(t=-0.5), "t =", "-0.5"),
+    "mean_inertia: tau a vector": (
+        lambda: ji.analytic.mean_inertia(1.0, 1.0, 0.0, 1.0, 0.1, 0.3, [1.0, 2.0]),
+        "tau",
+        r"\(2,\)",
+    ),
+    "inertia_moments: stiffness": (
+        lambda: ji.analytic.inertia_moments(ji.analytic.stationary(1.5, 0.4, 0.7), [1.0, 2.0]),
+        "stiffness",
+        r"\(2,\)",
+    ),
     "mean_inertia: sigma": (lambda: mean_inertia(sigma=NAN), "sigma", "nan"),
     "decay_rate: gamma": (lambda: ji.analytic.decay_rate(1.0, -0.25), "gamma", "-0.25"),
     "decay_rate: stiffness negative": (lambda: ji.analytic.decay_rate(-1.5, 0.25), "stiffness", "-1.5"),

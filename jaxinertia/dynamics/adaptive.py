@@ -13,7 +13,7 @@ from .._checks import bad_values_are_nan, check_step
 from .._types import Key
 from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
-from ..physics.noise import White
+from ..physics.noise import Colored, White
 from ..physics.system import System
 from . import langevin
 from .grid import check_times, count_steps
@@ -67,8 +67,10 @@ def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Ke
         host = check_times(ts)
         controller, dt0 = _land_on(options.stepsize_controller, host), None if dt is None else check_step(dt)
         max_steps = options.max_steps or DEFAULT_MAX_STEPS
-    if system.noise is not None and path is None:
-        path = _tree_path(solver, host, dt, momentum, key)
+    if system.noise is not None and path is not None:
+        _check_area(solver, system.noise, path)
+    elif system.noise is not None:
+        path = _tree_path(_area(solver, system.noise), host, dt, momentum, key)
     if isinstance(solver, langevin.SOLVERS):
         langevin.check(system, position, options.event)
     first = start(system, position, momentum, key)
@@ -134,10 +136,26 @@ def _state_only(y):
 _LEVY_AREAS = (diffrax.BrownianIncrement, diffrax.SpaceTimeLevyArea, diffrax.SpaceTimeTimeLevyArea)  # cheapest first
 
 
-def _tree_path(solver, host, dt, momentum, key):
-    shape = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), momentum)
+def _area(solver, noise):
+    """What a path has to know for this solver."""
+    if isinstance(solver, Splitting):
+        return diffrax.SpaceTimeLevyArea if isinstance(noise, Colored) else diffrax.BrownianIncrement
     wanted = getattr(solver, "minimal_levy_area", diffrax.AbstractBrownianIncrement)  # an abstract class of diffrax
-    area = next(kind for kind in _LEVY_AREAS if issubclass(kind, wanted))
+    return next(kind for kind in _LEVY_AREAS if issubclass(kind, wanted))
+
+
+def _check_area(solver, noise, path):
+    wanted, given = _area(solver, noise), getattr(path, "levy_area", None)
+    needed = getattr(solver, "minimal_levy_area", diffrax.AbstractBrownianIncrement)
+    if isinstance(given, type) and not issubclass(given, needed):
+        raise ValueError(
+            f"path has levy_area = {given.__name__}, but {type(solver).__name__} needs more; "
+            f"pass a diffrax.VirtualBrownianTree(..., levy_area=diffrax.{wanted.__name__})"
+        )
+
+
+def _tree_path(area, host, dt, momentum, key):
+    shape = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), momentum)
     # The tree's law is exact between its nodes; they only need to be finer than the steps.
     tolerance = (float(dt) if dt is not None else (host[-1] - host[0]) / 1024) / 4
     return diffrax.VirtualBrownianTree(host[0], host[-1], tolerance, shape, key, levy_area=area)

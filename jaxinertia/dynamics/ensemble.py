@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import is_traced
 from .._types import Key
 from ..energy.balance import Balance
 from ..physics.system import System
@@ -74,14 +75,14 @@ def ensemble(
         system, ts, position, momentum, dt, substeps, solver: as for `ji.simulate`; all runs start from the same state.
         n: how many runs, at least two.
         key: a JAX random key.
-        quantiles: their probabilities; () keeps none, which is faster.
+        quantiles: their probabilities; () or None keeps none, which is faster.
         chunk_size, devices, store, progress: as for `ji.sweep`. With a store a killed run goes on where it was.
 
     Returns:
         An `Ensemble`, in NumPy arrays.
 
     Raises:
-        ValueError: for n < 2, no key, or as `ji.simulate` and `ji.sweep` do.
+        ValueError: for n < 2, no key, quantiles outside [0, 1], inside jit, or as `ji.simulate` and `ji.sweep` do.
 
     Example:
         >>> hot = ji.System(ji.potentials.Quadratic(1.5), damping=0.4, noise=0.7)
@@ -92,7 +93,9 @@ def ensemble(
         raise ValueError(f"n = {n!r} must be a whole number of at least 2: a variance needs two runs")
     if key is None:
         raise ValueError("key is None: pass the key that all runs draw from, e.g. jax.random.key(0)")
-    probabilities = tuple(float(p) for p in np.atleast_1d(np.asarray(quantiles, float)))
+    if is_traced((system, position, momentum, key)):
+        raise ValueError("system is traced: an ensemble cannot run inside jit, vmap or grad; there map ji.simulate")
+    probabilities = _probabilities(quantiles)
     statistics = ("mean", "variance", "count", *([Quantiles(probabilities)] if probabilities else []))
 
     def run(run, key):
@@ -122,3 +125,15 @@ def ensemble(
         probabilities,
         int(n - found["count"].inertia.min()),
     )
+
+
+def _probabilities(quantiles) -> tuple[float, ...]:
+    if quantiles is None:
+        return ()
+    try:
+        found = np.atleast_1d(np.asarray(quantiles, float)).ravel()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"quantiles = {quantiles!r} must be probabilities, e.g. (0.05, 0.5, 0.95)") from error
+    if not np.all((found >= 0) & (found <= 1)):
+        raise ValueError(f"quantiles = {quantiles!r} must lie in [0, 1]")
+    return tuple(float(p) for p in found)

@@ -139,7 +139,8 @@ class _Noise:
     def increment(self, stages, number, t, h, step, drawn):
         """The increments of one step of length h at t, as a function of the stage."""
         if self.path is not None:
-            return brownian.from_path(self.path.evaluate, t, h, self.last, self.remembered)
+            evaluate = partial(brownian.increments, self.path, remembered=self.remembered)
+            return brownian.from_path(evaluate, t, h, self.last, step.dtype)
         if self.source is None:
             return None
         if drawn is None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._checks import is_traced
 from .._types import Position
+from ..physics.damping import Linear
 from ..physics.kinetic import Euclidean
 from ..physics.noise import White
 from ..physics.shapes import match
@@ -28,6 +29,8 @@ def check(system: System, position: Position, event: Any) -> None:
         raise ValueError(f"solver: {name} need white noise, got noise = {system.noise!r}; {remedy}")
     if system.force is not None or not isinstance(system.kinetic, Euclidean):
         raise ValueError(f"solver: {name} know no force and no kinetic energy but the Euclidean; {remedy}")
+    if not isinstance(system.damping, Linear):
+        raise ValueError(f"solver: {name} know linear damping only, got damping = {system.damping!r}; {remedy}")
     if event is not None:
         raise ValueError(f"event: {name} carry no balance that it could read; {remedy}")
     gamma = match("damping gamma", system.damping.gamma, position)

@@ -6,7 +6,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 
-from .._checks import require
+from .._checks import as_number, is_key, require
 from .._types import Key, Position
 from ..physics.system import as_arrays
 from .random_numbers import RandomNumbers
@@ -29,8 +29,8 @@ class BrownianPath(diffrax.AbstractPath):
         key: a JAX random key.
 
     Raises:
-        ValueError: if t1 <= t0, or levels is not a whole number from 0 to 24. `evaluate` raises (at run time where
-            traced) for times that are no nodes.
+        ValueError: if t1 <= t0, levels is not a whole number from 0 to 24, or like holds no number. `evaluate` raises
+            (at run time where traced) for times that are no nodes.
 
     Example:
         >>> path = ji.BrownianPath(0.0, 1.0, levels=12, like=1.0, key=jax.random.key(0))
@@ -47,11 +47,16 @@ class BrownianPath(diffrax.AbstractPath):
     def __init__(self, t0: Any, t1: Any, levels: int, like: Any, key: Key):
         if isinstance(levels, bool) or not isinstance(levels, int) or not 0 <= levels <= MOST_LEVELS:
             raise ValueError(f"levels = {levels!r} must be a whole number from 0 to {MOST_LEVELS}: 2^levels steps")
-        if not float(t1) > float(t0):
+        self.t0, self.t1 = as_number("t0", t0), as_number("t1", t1)
+        if not self.t1 > self.t0:
             raise ValueError(f"t1 = {t1!r} must be later than t0 = {t0!r}")
+        if not is_key(key):
+            raise ValueError(f"key = {key!r} must be one JAX random key: jax.random.key(0)")
         like = as_arrays("like", like)
+        if not jax.tree.leaves(like):
+            raise ValueError(f"like = {like!r} holds no number; pass the position that the path is for")
         numbers = RandomNumbers(key, draws=1, law="gaussian")
-        span = float(t1) - float(t0)
+        span = self.t1 - self.t0
 
         def grow(end, middles):
             w = jnp.stack([jnp.zeros_like(end), jnp.sqrt(span) * end])
@@ -64,7 +69,6 @@ class BrownianPath(diffrax.AbstractPath):
         end = jax.tree.map(lambda x: x[0], numbers.steps(jnp.uint32(0), 1, 0, like))
         middles = [numbers.steps(jnp.uint32(2**level), 2**level, 0, like) for level in range(levels)]
         self.table = jax.tree.map(lambda end, *rest: grow(end, rest), end, *middles)
-        self.t0, self.t1 = float(t0), float(t1)
 
     def evaluate(self, t0: Any, t1: Any = None, left: bool = True, use_levy: bool = False) -> Position:
         """W(t1) - W(t0), or W(t0) - W(start) if t1 is None."""

@@ -10,6 +10,7 @@ from .._checks import is_key
 from .._types import Key
 from ..physics.system import System, check_system, prepare
 from . import adaptive, fixed, grid
+from .brownian import check_path
 from .splitting import Splitting
 from .trajectory import Trajectory
 
@@ -46,7 +47,9 @@ def simulate(
         substeps: instead of dt, the number of steps in every interval; for ts traced inside jit.
         solver: None means `ji.solvers.Splitting("BAOAB")`; any Splitting or diffrax solver.
         key: a JAX random key; required if the system has noise and no path is given.
-        path: a Brownian path (e.g. `diffrax.VirtualBrownianTree`) shaped like the position, instead of a key.
+        path: a Brownian path (e.g. `diffrax.VirtualBrownianTree`) shaped like the position, instead of a key. For
+            coloured noise make it with levy_area=diffrax.SpaceTimeLevyArea: else each step leaves out a part of the
+            momentum's variance, of order h^3.
         stepsize_controller, event, adjoint, max_steps: passed on to `diffrax.diffeqsolve`; the friction account is left
             out of a PIDController's error norm, and steps land on ts (StepTo and ConstantStepSize keep their own
             steps). max_steps defaults to 65,536. diffrax's default adjoint is for reverse mode; for forward mode
@@ -73,7 +76,7 @@ def simulate(
     solver = Splitting("BAOAB") if solver is None else solver
     if isinstance(solver, Splitting):
         position = solver.check(system, position)
-    _check_noise(system, key, path, solver)
+    _check_noise(system, position, key, path, solver)
     options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
     adaptive.check(options, solver)
     if isinstance(solver, Splitting) and not options.any_given:
@@ -95,7 +98,7 @@ def _check_arguments(system, solver):
         raise ValueError(f"solver must be a ji.solvers.Splitting or a diffrax solver, got {solver!r}")
 
 
-def _check_noise(system, key, path, solver):
+def _check_noise(system, position, key, path, solver):
     if getattr(system.noise, "law", "gaussian") != "gaussian" and (
         path is not None or not isinstance(solver, Splitting)
     ):
@@ -108,5 +111,5 @@ def _check_noise(system, key, path, solver):
         raise ValueError("key and path are both given: pass the one that should drive the noise")
     if key is not None and not is_key(key):
         raise ValueError(f"key = {key!r} must be one JAX random key: jax.random.key(0)")
-    if path is not None and not callable(getattr(path, "evaluate", None)):
-        raise ValueError(f"path = {path!r} must be a Brownian path, e.g. a diffrax.VirtualBrownianTree")
+    if path is not None:
+        check_path(path, position)

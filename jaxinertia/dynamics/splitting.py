@@ -122,9 +122,9 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
         h = jnp.asarray(t1 - t0, y0.friction.dtype)
         stages = with_losses(lay_out(self.letters))
         clock = Clock(t0, h, relaxations(args, stages, h, y0.momentum), args.gradient)
-        increment = (
-            None if args.noise is None else from_path(_increment_of(terms), t0, t1 - t0, t1, y0.push is not None)
-        )
+        increment = None
+        if args.noise is not None:
+            increment = from_path(_increments_of(terms, y0.push is not None), t0, t1 - t0, t1, h.dtype)
         point, gradient = advance(args, stages, clock, open_account(y0), solver_state, increment)
         y1 = settle(y0, point, clock.relaxations, stages)
         if gradient is None:
@@ -132,7 +132,7 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
         return y1, None, {"y0": y0, "y1": y1}, gradient, diffrax.RESULTS.successful
 
 
-def _increment_of(terms):
+def _increments_of(terms, remembered):
     if not isinstance(terms, diffrax.MultiTerm):
         raise ValueError("terms have no Brownian path, but the system has noise; build them with terms(system, path)")
-    return lambda t0, t1: terms.contr(t0, t1)[1]
+    return lambda t0, t1: terms.contr(t0, t1, remembered=remembered)[1]

@@ -12,6 +12,7 @@ from .._types import Position
 from ..physics.noise import Colored
 from ..physics.shapes import Coefficient, match
 from ..physics.system import System
+from .brownian import increments
 from .phase import Phase
 
 
@@ -77,7 +78,9 @@ class Kick(diffrax.AbstractTerm):
         still = eqx.tree_at(lambda y: getattr(y, driven), jax.tree.map(jnp.zeros_like, y), None)
         return Amplitude(value, sigma.matrix, driven, still)
 
-    def contr(self, t0: Any, t1: Any, **kwargs: Any) -> Any:
+    def contr(self, t0: Any, t1: Any, remembered: bool = False, **kwargs: Any) -> Any:
+        if remembered:  # asked for by a Splitting, for its exact map of coloured noise
+            return increments(self.path, t0, t1, remembered)
         return self.path.evaluate(t0, t1, **kwargs)
 
     def prod(self, vf: "Amplitude", control: Position) -> Phase:

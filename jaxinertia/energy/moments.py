@@ -42,7 +42,7 @@ def linear_sde(
         (mean, covariance), of shapes t.shape + (d,) and t.shape + (d, d).
 
     Raises:
-        ValueError: if shapes do not fit, or an argument is not finite.
+        ValueError: if shapes do not fit, t is negative, or an argument is not finite.
 
     Example:
         >>> ji.analytic.linear_sde(2.0, [1.0], [[-0.5]], [[0.3]])    # Ornstein and Uhlenbeck's process
@@ -50,6 +50,8 @@ def linear_sde(
     Source: C. W. Gardiner, Stochastic Methods, 2009, section 4.5.6.
     """
     t, mean, drift, diffusion = finite(t=t, mean=mean, drift=drift, diffusion=diffusion)
+    if not is_traced(t) and np.any(np.asarray(t) < 0):
+        raise ValueError(f"t = {t} must not be negative: noise has no past before its start")
     d = mean.size
     start = jnp.zeros((d, d), mean.dtype) if covariance is None else finite(covariance=covariance)[0]
     found = dict(mean=mean.shape, drift=drift.shape, diffusion=diffusion.shape, covariance=start.shape)
@@ -159,6 +161,8 @@ def inertia_moments(law: Gaussian, stiffness: ArrayLike) -> tuple[Float[Array, "
     size = mean.shape[-1]
     d = stiffness.shape[0] if stiffness.ndim else (1 if size in (2, 3) else size // 2)
     spring = _square(stiffness, d)
+    if size not in (2 * d, 3 * d):
+        raise ValueError(f"stiffness of shape {stiffness.shape} does not fit a law of {size} numbers; pass its own")
     mean, covariance = mean[..., : 2 * d], covariance[..., : 2 * d, : 2 * d]
     zero = jnp.zeros_like(spring)
     form = jnp.block([[spring, zero], [zero, jnp.eye(d, dtype=spring.dtype)]])
@@ -243,6 +247,8 @@ def _oscillator(tau, **given) -> _Equation:
         diffusion = jnp.concatenate([zero, amplitude])
         return _Equation(start, jnp.zeros((2 * d, 2 * d), start.dtype), drift, diffusion, spring)
     tau = numbers(tau=tau)[0].astype(start.dtype)
+    if tau.ndim:
+        raise ValueError(f"tau must be one number, got shape {tau.shape}; all components share it")
     wide = jnp.zeros((2 * d, d), start.dtype)
     drift = jnp.block([[drift, jnp.concatenate([zero, one])], [wide.T, -one / tau]])
     covariance = jnp.block([[jnp.zeros((2 * d, 2 * d), start.dtype), wide], [wide.T, amplitude @ amplitude.T]])

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._checks import as_float, is_symmetric_psd, is_traced, is_zero, require
 from .._types import ArrayLike, Position, Scalar
-from .damping import Linear
+from .damping import AbstractDamping, Linear
 from .linear_flow import cholesky
 from .shapes import leaves_of
 
@@ -113,7 +113,7 @@ def thermal(temperature: ArrayLike, damping: ArrayLike, law: str = "gaussian") -
         A `White` of the shape of gamma.
 
     Raises:
-        ValueError: if the temperature is negative or not one finite number, or the damping is invalid.
+        ValueError: if the temperature is negative or not one finite number, or the damping is invalid or not linear.
 
     Example:
         >>> ji.System(ji.potentials.DoubleWell(), damping=0.5, noise=ji.noise.thermal(0.3, damping=0.5))
@@ -126,6 +126,8 @@ def thermal(temperature: ArrayLike, damping: ArrayLike, law: str = "gaussian") -
     shown = "" if is_traced(temperature) else f", got {temperature}"
     holds = (temperature >= 0) & jnp.isfinite(temperature)
     temperature = require(temperature, holds, f"temperature must be finite and not negative{shown}")
+    if isinstance(damping, AbstractDamping) and not isinstance(damping, Linear):
+        raise ValueError(f"damping = {damping!r} has no white noise that balances it; pass gamma, or a damping.Linear")
     damping = damping if isinstance(damping, Linear) else Linear(damping)
     bare = hasattr(damping.gamma, "dtype")
     return White(jax.tree.map(lambda gamma: _thermal_amplitude(temperature, gamma, bare), damping.gamma), law)

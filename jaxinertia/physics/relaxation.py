@@ -72,6 +72,8 @@ def relaxation(damping: AbstractDamping, noise: White | None, h: Scalar, momentu
         return _dragged(damping, noise, h, momentum)
     gamma = match("damping gamma", damping.gamma, momentum)
     sigma = None if noise is None else match("noise sigma", noise.sigma, momentum)
+    if gamma.uniform and sigma is not None and sigma.matrix:
+        return _one_rate(as_matrix(gamma, momentum), sigma.value, h)
     if gamma.matrix or (sigma is not None and sigma.matrix):
         return _matrix(as_matrix(gamma, momentum), sigma and as_matrix(sigma, momentum), h)
     return _componentwise(gamma, sigma, h, momentum)
@@ -173,6 +175,14 @@ def _matrix(gamma, sigma, h):
     return Matrix(decay, passage, _root_along(covariance / h, sigma), lost, heat)
 
 
+def _one_rate(gamma, sigma, h):
+    """All components decay alike, so that the noise keeps its directions: S = sigma sqrt(phi(2 gamma h))."""
+    rate, one = gamma[0, 0], jnp.eye(len(sigma), dtype=sigma.dtype)
+    y = 2 * rate * h
+    heat = jnp.sum(sigma**2) * phi_deficit(y) * h / 2
+    return Matrix(jnp.exp(-rate * h) * one, sigma * jnp.sqrt(phi(y)), -jnp.expm1(-y) * one, heat)
+
+
 class Dragged(AbstractMemoryless):
     """Quadratic drag, Bernoulli's equation: p -> E p / (1 + c |p|) with E = e^{-a h} and c = b h phi(a h).
 
@@ -228,16 +238,18 @@ def _dragged(damping, noise, h, momentum):
 def _root_along(covariance, sigma):
     """S with S S^T = covariance that tends to sigma as h -> 0, so that paths at several steps agree.
 
-    A singular sigma has many such roots: there the law is exact, but S need not tend to sigma.
+    Cholesky's factor times the rotation that brings it nearest to sigma. That of a regular sigma follows from its own
+    triangular decomposition, which has derivatives; that of a singular one (from singular values, which may repeat) is
+    held fixed under differentiation: any fixed rotation gives the same law.
     """
-    fixed = jax.lax.stop_gradient(sigma)
-    q, r = jnp.linalg.qr(fixed.T)  # sigma = r^T q^T with r^T lower triangular
+    fixed, factor = jax.lax.stop_gradient((sigma, cholesky(covariance)))
+    _, r = jnp.linalg.qr(fixed.T)  # sigma = r^T q^T with r^T lower triangular
     size = jnp.abs(jnp.diag(r))
     singular = jnp.min(size) <= len(sigma) * jnp.finfo(sigma.dtype).eps * jnp.max(size)
-    # A singular sigma's decomposition has no derivative; any fixed rotation gives the same law.
+    left, _, right = jnp.linalg.svd(factor.T @ fixed)
     smooth, _ = jnp.linalg.qr(jnp.where(singular, jnp.eye(len(sigma), dtype=sigma.dtype), sigma.T))
     signs = jnp.where(jnp.diag(r) < 0, -1.0, 1.0).astype(sigma.dtype)
-    return cholesky(covariance) @ (jnp.where(singular, q, smooth) * signs).T
+    return cholesky(covariance) @ jnp.where(singular, left @ right, (smooth * signs).T)
 
 
 def as_matrix(coefficient: Coefficient, momentum: Position) -> Float[Array, "d d"]:

@@ -10,7 +10,7 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
 
-import jaxinertia as ji
+import jaxinertia as ji  # noqa: E402
 
 RUNS, STEPS = 8, 40
 FREE, BOUND = ji.potentials.Quadratic(0.0), ji.potentials.Duffing()

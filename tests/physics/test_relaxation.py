@@ -143,11 +143,31 @@ def test_two_half_maps_make_one(gamma):
     assert np.allclose(noise_map(whole) @ noise_map(whole).T * 0.8, c + e @ c @ e.T, atol=64 * EPS)
 
 
-@pytest.mark.parametrize("sigma", [SHEAR, -SHEAR, SHEAR.T])
-def test_small_steps_are_driven_by_sigma_itself(sigma):
-    """S -> sigma as h -> 0 where sigma has an inverse, so that runs at several step sizes follow one Brownian path."""
+ONE_SOURCE = np.outer([1.0, 1.0, -2.0], [0.0, 1.0, 0.0])  # the second Brownian motion alone drives all components
+TWO_SOURCES = np.array([[0.0, 0.3, 0.0], [0.0, 0.0, 0.5], [0.0, 0.2, 0.1]])
+
+
+@pytest.mark.parametrize("gamma", ["scalar", "components", "matrix"])
+@pytest.mark.parametrize("sigma", [SHEAR, -SHEAR, SHEAR.T, ONE_SOURCE, TWO_SOURCES])
+def test_small_steps_are_driven_by_sigma_itself(gamma, sigma):
+    """S -> sigma as h -> 0, so that runs at several step sizes follow one Brownian path; without an inverse too."""
     for h in (1e-3, 1e-5):
-        assert np.allclose(noise_map(build(SPREAD, sigma, h)), sigma, atol=3 * h)  # |Gamma| |sigma| h / 2, and change
+        assert np.allclose(
+            noise_map(build(GAMMAS[gamma], sigma, h)), sigma, atol=3 * h
+        )  # |Gamma| |sigma| h, and change
+
+
+@pytest.mark.parametrize("sigma", [SHEAR, ONE_SOURCE])
+def test_one_rate_keeps_the_directions_of_the_noise(sigma):
+    """S = sigma sqrt(phi(2 gamma h)), and so is its derivative, at any h and for a singular sigma."""
+    scale = np.sqrt(-np.expm1(-2 * 0.8 * 0.5) / (2 * 0.8 * 0.5))
+
+    def pushed(sigma):
+        return build(0.8, sigma, 0.5)(jnp.zeros(3), jnp.array([0.3, -0.2, 0.5]))
+
+    assert np.allclose(pushed(sigma), scale * sigma @ [0.3, -0.2, 0.5], rtol=8 * EPS)
+    slopes = jax.jacfwd(pushed)(jnp.asarray(sigma))
+    assert np.allclose(slopes, scale * np.einsum("ij,k->ijk", np.eye(3), [0.3, -0.2, 0.5]), atol=8 * EPS)
 
 
 @pytest.mark.parametrize("size", [1e-8, 1e6])
