@@ -100,9 +100,8 @@ def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, o
     # Times in float64 may have promoted a float32 state.
     phase = _tree.cast(solution.ys[0], _tree.dtype(first.position))
     if bare:
-        unknown = jnp.full(ts.shape, jnp.nan, _tree.dtype(first.position))
-        position, momentum = phase
-        phase = Phase(position, momentum, unknown, unknown, None)
+        unknown = jnp.full((), jnp.nan, _tree.dtype(first.position))
+        phase = jax.vmap(lambda q, p: Phase(q, p, unknown, unknown, None))(*phase)
     event_time = None if options.event is None else solution.ts[1][0]
     if options.event is not None or not throw:  # diffrax marks rows that it did not reach with inf
         phase = jax.tree.map(lambda y: jnp.where(jnp.isinf(y), jnp.nan, y), phase)

@@ -49,7 +49,7 @@ def simulate(
         key: a JAX random key; required if the system has noise and no path is given.
         path: a Brownian path (e.g. `diffrax.VirtualBrownianTree`) shaped like the position, instead of a key. For
             coloured noise make it with levy_area=diffrax.SpaceTimeLevyArea: else each step leaves out a part of the
-            momentum's variance, of order h^3.
+            momentum's variance, of order h^3. A `diffrax.UnsafeBrownianPath` takes adjoint=diffrax.DirectAdjoint().
         stepsize_controller, event, adjoint, max_steps: passed on to `diffrax.diffeqsolve`; the friction account is left
             out of a PIDController's error norm, and steps land on ts (StepTo and ConstantStepSize keep their own
             steps). max_steps defaults to 65,536. diffrax's default adjoint is for reverse mode; for forward mode

@@ -218,6 +218,34 @@ def test_stochastic_runge_kutta_books_noise_as_the_remainder(solver):
     assert abs(noise.mean() - 0.49) <= 4 * noise.std() / np.sqrt(1000) + 0.05 * 0.49
 
 
+@pytest.mark.parametrize(
+    ("solver", "area"),
+    [
+        (diffrax.EulerHeun(), diffrax.BrownianIncrement),
+        (diffrax.SEA(), diffrax.SpaceTimeLevyArea),
+        (diffrax.ALIGN(0.01), diffrax.SpaceTimeLevyArea),
+        (diffrax.ShOULD(0.01), diffrax.SpaceTimeTimeLevyArea),
+        (diffrax.QUICSORT(0.01), diffrax.SpaceTimeTimeLevyArea),
+        (ji.solvers.Splitting("OBABO"), diffrax.BrownianIncrement),
+    ],
+)
+def test_an_unsafe_path_drives_any_solver_at_fixed_steps(solver, area):
+    """diffrax's cheap path, drawn anew for each step: it wants the direct adjoint. E[I] is the exact curve's."""
+    system, ts = ji.System(ji.potentials.Quadratic(1.5), damping=0.4, noise=0.7), np.linspace(0, 2, 3)
+
+    @jax.jit
+    @jax.vmap
+    def run(key):
+        path = diffrax.UnsafeBrownianPath((), key, levy_area=area)
+        options = dict(dt=0.05, solver=solver, path=path, adjoint=diffrax.DirectAdjoint())
+        return ji.simulate(system, ts, 1.0, **options).inertia
+
+    inertia = np.asarray(run(jax.random.split(jax.random.key(3), 1000)))
+    exact = np.asarray(ji.analytic.mean_inertia(ts, 1.0, 0.0, 1.5, 0.4, 0.7))
+    chance = 4 * inertia.std(axis=0) / np.sqrt(1000)
+    assert np.all(np.abs(inertia.mean(axis=0) - exact) <= chance + 0.05 * 0.49)  # and an error of order dt
+
+
 def crossing(t, y, args, **kwargs):
     return y.position
 
