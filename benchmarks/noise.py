@@ -162,8 +162,9 @@ def speed() -> None:
         "BAOAB on a quadratic (Euler where it is named), final inertia only; medians of interleaved runs. All agree "
         "with the exact mean. In jaxinertia a number is a function of the run's key, the step and the component alone: "
         "the same for any chunk, block or device. numba's and NumPy's generators are sequential. On one device XLA "
-        "already shares the numbers out to all cores, so that a second device gains the rest of the step alone. What "
-        "remains of a Gaussian step is the inverse of its distribution function in float64.",
+        "already shares the numbers out to all cores, so that a second device gains the rest of the step alone. Of a "
+        "Gaussian step in float64 about 70 % is the inverse of the distribution function and 17 % the hash (on one "
+        "core).",
         ["run", "ms", "ns a step", "speed, numba parallel = 1"],
         [[name, 1e3 * s, 1e9 * s / (COUNT * STEPS), first / s] for name, s in seconds.items()],
     )
