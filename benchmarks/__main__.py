@@ -1,4 +1,5 @@
-"""All benchmarks: `python -m benchmarks`, or some: `python -m benchmarks oscillators reverse_memory`.
+"""All benchmarks: `python -m benchmarks`, or some: `python -m benchmarks oscillators reverse_memory`, or a part of
+one, by its function's name: `python -m benchmarks fits.coverage`.
 
 Each runs in a process of its own, so that none inherits the threads of another's peers.
 """
@@ -29,6 +30,7 @@ if __name__ == "__main__":
             subprocess.run([sys.executable, "-m", "benchmarks", name], check=True)
     else:
         jax.config.update("jax_enable_x64", True)
-        if names[0] in ONE_DEVICE_PER_CORE:
+        module, _, part = names[0].partition(".")
+        if module in ONE_DEVICE_PER_CORE:
             jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
-        importlib.import_module(f"benchmarks.{names[0]}").main()
+        getattr(importlib.import_module(f"benchmarks.{module}"), part or "main")()

@@ -84,7 +84,8 @@ def _version(name: str) -> str:
 def write_table(
     name: str, title: str, text: str, columns: list[str], rows: list[list[Any]], append: bool = False
 ) -> None:
-    """Print a Markdown table, and keep it (and the same as JSON) under results/."""
+    """Print a Markdown table, and keep it under results/: as a file of its own, or as a section of it, in place of the
+    section of that title if there is one."""
     lines = [f"# {title}", "", text, ""] if not append else [f"## {title}", "", text, ""]
     lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(_cell(x) for x in row) + " |" for row in rows]
@@ -92,7 +93,8 @@ def write_table(
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.md"
     if append and path.exists():
-        table = path.read_text().rstrip() + "\n\n" + table
+        before, _, after = path.read_text().partition(f"## {title}\n")
+        table = before.rstrip() + "\n\n" + table + (after[after.index("\n## ") :] if "\n## " in after else "")
     else:
         table += f"\nMachine: {machine()}.\n"
     path.write_text(table)

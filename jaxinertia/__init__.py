@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # these load on first use
 
 __version__ = "0.1.0"
 
-# matplotlib alone costs more than everything above, optax and optimistix serve training and fits: they load on first
+# matplotlib alone costs more than everything above, optax serves training: they load on first
 # use (PEP 562).
 _LAZY = {"plots": ".report.plots", "training": ".training"}
 _LAZY_MEMBERS = {

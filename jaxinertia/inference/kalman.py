@@ -44,8 +44,8 @@ class Filter(eqx.Module):
     parameters: Parameters
     units: Units
     windows: Windows
-    offset: Float[Array | np.ndarray, " d"]
-    speed: Float[Array | np.ndarray, ""]  # scatter of the momentum, roughly: for the vague initial state
+    offset: Float[Array | np.ndarray, "*many d"]
+    speed: Float[Array | np.ndarray, "*many"]  # scatter of the momentum, roughly: for the vague initial state
     free_offset: bool = eqx.field(static=True)
     free_error: bool = eqx.field(static=True)
     scalar: bool = eqx.field(static=True)
@@ -55,6 +55,10 @@ class Filter(eqx.Module):
     @property
     def d(self) -> int:
         return self.offset.shape[-1]
+
+    def own(self) -> tuple:
+        """What belongs to the record; the rest is shared by all records of a kind."""
+        return self.windows, self.units, self.offset, self.speed
 
 
 def normal(u: Float[Array, " p"], x: Any, problem: Filter) -> Normal:

@@ -1,7 +1,11 @@
 """fit_many: thousands of records at once, each with its own parameters, failures kept apart."""
 
 import math
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from ..physics.system import System
-from . import shooting, solve
+from . import kalman, shooting, solve, spectrum, stochastic
 from .fit import LEAST_SQUARES, check_method, prepare_system, record_of
 from .observations import Observations
 from .parameters import Parameters
@@ -25,7 +29,7 @@ class Fits(eqx.Module):
 
     values, stderr: in the structure that `free` returned, NaN where a fit failed. covariance: (records, p, p).
     converged: which did. failures: for each other record, why. reduced_chi_square: (records,), of readings of known
-    error, else the residuals' variance. initial: position and momentum at the start.
+    error, else the residuals' variance; NaN with noise in the system. initial: position and momentum at the start.
     """
 
     values: Any
@@ -75,7 +79,8 @@ def fit_many(
     bounds: Any = None,
     max_iterations: int = 100,
 ) -> Fits:
-    """Least squares of many records in one compiled program, each with its own parameters and initial state.
+    """Many records in one compiled program, each with its own parameters and initial state: least squares, or with
+    noise in the system the likelihood of every reading (a Kalman filter, extended if the potential is not quadratic).
 
     Arguments:
         data: records of one run and one kind each: the same components, offset known or not, with equal steps. Their
@@ -86,38 +91,98 @@ def fit_many(
         `Fits`. A record that cannot be fitted has NaN, and its reason in `failures`; the others are not disturbed.
 
     Raises:
-        ValueError: for what `ji.fit` refuses of the system; for noise in the system, inputs or momenta, or records that
-            differ in kind.
+        ValueError: for what `ji.fit` refuses of the system; for inputs or momenta, or records that differ in kind.
 
     Example:
         >>> fits = ji.fit_many(system, [ji.Observations(ts, y) for y in ringdowns], lambda s: s.damping.gamma)
         >>> fits.values, fits.stderr, fits.failures
     """
+    data = list(data)
+    check_alike(data, system.noise is not None)
     with jax.enable_x64(True):
-        if check_method(system, None, None) != LEAST_SQUARES:
-            raise ValueError("system has noise; fit_many does least squares: pass noise=None, or ji.fit one by one")
-        return _fit_many(system, list(data), free, bounds, max_iterations)
+        noise = check_method(system, None, None) != LEAST_SQUARES
+        system, parameters = prepare_system(system, data[0], free, bounds)
+        groups, failures = (_filters if noise else _least_squares)(system, parameters, data, max_iterations)
+        if not groups:
+            raise ValueError(f"data has no record that can be fitted: {failures}")
+        return _gather(len(data), parameters, groups, failures)
 
 
-def _fit_many(system, data, free, bounds, most):
-    batches, failures = collect(system, data, free, bounds)
-    if not batches:
-        raise ValueError(f"data has no record that can be fitted: {failures or 'it is empty'}")
-    parameters = batches[0].parameters
-    n, p, count = len(data), parameters.size, len(parameters.labels)
+def check_alike(data: list, noise: bool) -> None:
+    """ValueError unless records may be fitted side by side."""
+    if not data:
+        raise ValueError("data is empty; pass a list of ji.Observations")
+    for i, one in enumerate(data):
+        if not isinstance(one, Observations) or one.position.shape[1:] != data[0].position.shape[1:]:
+            raise ValueError(f"data[{i}] = {one!r} must be ji.Observations with the components of the first")
+        if one.input is not None or (not noise and (one.momentum is not None or one.segment.any())):
+            raise ValueError(f"data[{i}] has several runs, an input or momenta; use ji.fit for it")
+    if len({one.offset is None for one in data}) > 1:
+        raise ValueError("data have known offsets and unknown ones; fit each kind by itself")
+
+
+class Group(NamedTuple):
+    """The ended searches of records of one kind; `variance` of a residual of weight one, `chi` in the data's units."""
+
+    rows: np.ndarray  # which of the data they are
+    search: solve.Search
+    freedom: np.ndarray
+    variance: np.ndarray
+    chi: np.ndarray
+
+
+def _least_squares(system, parameters, data, most):
+    batches, failures = collect(system, parameters, data)
+    groups = []
+    for batch in batches:
+        search = search_all(batch, most)
+        freedom = np.maximum(batch.readings - search.u.shape[1] - 2 * batch.d, 1).astype(int)
+        spread = 2 * np.asarray(search.normal.cost) / freedom
+        chi = np.where(batch.known, spread, spread * batch.units.length**2)
+        groups.append(Group(batch.rows, search, freedom, np.where(batch.known, 1.0, spread), chi))
+    return groups, failures
+
+
+def _filters(system, parameters, data, most):
+    """The filters of records that have the same shapes, side by side."""
+    failures: dict[int, str] = {}
+    posed: dict[Any, list] = {}
+    for i, one in enumerate(data):
+        try:
+            record = record_of(system, parameters, one)
+            found = [spectrum.resonance(record.runs, k) for k in range(record.d)]
+        except ValueError as error:
+            failures[i] = str(error)
+            continue
+        problem, u = stochastic.pose(record, found, stochastic.start(record, found), one.position_error is not None)
+        alike = replace(problem, transient=None)
+        kind = (jax.tree.structure(alike), *map(np.shape, jax.tree.leaves(alike)), problem.transient is None)
+        posed.setdefault(kind, []).append((i, problem, u))
+    groups = []
+    for members in posed.values():
+        rows, problems, us = zip(*members, strict=True)
+        settled = [problem.transient for problem in problems]
+        own = jax.tree.map(lambda *each: np.stack(each), *(problem.own() for problem in problems))
+        problem = eqx.tree_at(lambda p: p.own(), problems[0], own)
+        problem = replace(problem, transient=None if None in settled else max(settled))
+        u, d = np.stack(us), problem.d
+        search = run_all(u, np.zeros((len(u), 0, 1)), problem, most, evaluate=kalman.normal)
+        weight = problem.windows.weight[..., :d]
+        freedom = np.maximum(np.sum(weight > 0, (1, 2, 3)) - u.shape[1] - 2 * d * weight.shape[1], 1)
+        groups.append(Group(np.array(rows), search, freedom, np.ones(len(u)), np.full(len(u), np.nan)))
+    return groups, failures
+
+
+def _gather(n: int, parameters: Parameters, groups: list[Group], failures: dict[int, str]) -> Fits:
+    p, count = parameters.size, len(parameters.labels)
     flat, covariance = np.full((n, count), np.nan), np.full((n, count, count), np.nan)
     converged, iterations = np.zeros(n, bool), np.zeros(n, int)
     chi, freedom = np.full(n, np.nan), np.ones(n, int)
-    for batch in batches:
-        search = search_all(batch, most)
-        rows = batch.rows
-        u, failed = np.asarray(search.u), np.asarray(search.failed)
-        freedom[rows] = np.maximum(batch.readings - u.shape[1] - 2 * batch.d, 1).astype(int)
-        iterations[rows], converged[rows] = np.asarray(search.iterations), ~failed
-        spread = 2 * np.asarray(search.normal.cost) / freedom[rows]
-        chi[rows] = np.where(batch.known, spread, spread * batch.units.length**2)
-        values, errors_ = _natural(search.u[:, :p], _information(search), parameters)
-        flat[rows], covariance[rows] = values, np.where(batch.known, 1.0, spread)[:, None, None] * np.asarray(errors_)
+    for rows, search, *numbers in groups:
+        freedom[rows], variance, chi[rows] = numbers
+        iterations[rows], converged[rows] = np.asarray(search.iterations), ~np.asarray(search.failed)
+        values, unit = _natural(search.u[:, :p], _information(search), parameters)
+        flat[rows], covariance[rows] = values, variance[:, None, None] * np.asarray(unit)
     for i in np.flatnonzero(~converged):
         flat[i], covariance[i], chi[i] = np.nan, np.nan, np.nan
         failures.setdefault(int(i), f"the search did not converge in {iterations[i]} iterations")
@@ -179,19 +244,9 @@ class Batch(NamedTuple):
         return shooting.Record(self.system, self.parameters, units, [run], offset, self.d, self.scalar)
 
 
-def collect(system: System, data: list, free: Callable, bounds: Any) -> tuple[list[Batch], dict[int, str]]:
+def collect(system: System, parameters: Parameters, data: list) -> tuple[list[Batch], dict[int, str]]:
     """Batches of alike records, and why others cannot be fitted."""
     failures: dict[int, str] = {}
-    if not data:
-        return [], failures
-    for i, one in enumerate(data):
-        if not isinstance(one, Observations) or one.position.shape[1:] != data[0].position.shape[1:]:
-            raise ValueError(f"data[{i}] = {one!r} must be ji.Observations with the components of the first")
-        if one.input is not None or one.momentum is not None or one.segment.any():
-            raise ValueError(f"data[{i}] has several runs, an input or momenta; use ji.fit for it")
-    if len({one.offset is None for one in data}) > 1:
-        raise ValueError("data have known offsets and unknown ones; fit each kind by itself")
-    system, parameters = prepare_system(system, data[0], free, bounds)
     kinds: dict[Any, list[int]] = {}
     for i, one in enumerate(data):  # records on the same times are read side by side
         kinds.setdefault((one.ts.tobytes(), one.position_error is None), []).append(i)
@@ -260,11 +315,14 @@ def search_all(batch: Batch, most: int) -> solve.Search:
     length = shooting.first_length(longest, float(np.median(omegas)))
     middles = np.sum(batch.weight * batch.y, 1) / np.maximum(np.sum(batch.weight, 1), 1e-300)
     free_offset = batch.offset is None
-    problem = batch._replace(offset=middles if free_offset else batch.offset).pose(length, How(INTEGRAL))
-    u = np.stack([_sensible(batch, i, omegas[i]) for i in range(len(omegas))])
+    parameters = batch.parameters
+    loose = batch._replace(offset=middles if free_offset else batch.offset, parameters=parameters.unbounded())
+    problem = loose.pose(length, How(INTEGRAL))
+    first = shooting.sensible(parameters, batch.system, batch.units, omegas)
     position = problem.windows.y[:, :, 0] - problem.offset[:, None]
-    search = run_all(u, np.concatenate([position, np.zeros_like(position)], axis=-1), problem, START)
-    u, x = np.asarray(search.u), np.asarray(search.x)
+    states = np.concatenate([position, np.zeros_like(position)], axis=-1)
+    search = run_all(parameters.loosen(first), states, problem, START, ROUGH, solve.BOLD)
+    u, x = parameters.tighten(np.asarray(search.u), first), np.asarray(search.x)
     u = np.concatenate([u, middles], axis=1) if free_offset else u
     found = None
     while True:
@@ -272,6 +330,12 @@ def search_all(batch: Batch, most: int) -> solve.Search:
         problem = batch.pose(longest, how)
         trial = run_all(u, x[:, :1], problem, most)
         found = trial if found is None else jax.tree.map(_better(found, trial), found, trial)
+        left = np.flatnonzero(found.failed)
+        if left.size:  # the start was worse than none
+            plain = np.concatenate([first, u[:, first.shape[1] :]], axis=1)[left]
+            again = run_all(plain, x[left, :1], _at(problem, left), most)
+            trial = jax.tree.map(partial(_put, left), found, again)
+            found = jax.tree.map(_better(found, trial), found, trial)
         if length >= longest or _all_explained(found, problem):
             return found
         search = run_all(u, x, batch.pose(length, how), STAGE)
@@ -294,10 +358,6 @@ def dominant(batch: Batch) -> np.ndarray:
     return 2 * np.pi * (np.argmax(power[:, 1:], axis=1) + 1) / padded * (m - 1) / batch.ts[:, -1]
 
 
-def _sensible(batch: Batch, i: int, omega: float) -> np.ndarray:
-    return shooting.sensible(batch.parameters, batch.system, batch.units_of(i), float(omega))
-
-
 def _how(batch: Batch, omegas: np.ndarray) -> How:
     """Fine enough for the fastest record."""
     fastest = int(np.argmax(omegas))
@@ -310,69 +370,71 @@ def _all_explained(search: solve.Search, problem: Problem) -> bool:
     return bool(np.all(np.asarray(search.normal.cost) < shooting.KEPT * total))
 
 
+def _put(rows: np.ndarray, whole: jax.Array, part: jax.Array) -> jax.Array:
+    return whole.at[rows].set(part)
+
+
 def _better(old: solve.Search, new: solve.Search) -> Callable:
-    better = np.asarray(new.normal.cost) < np.asarray(old.normal.cost)
+    lower = np.asarray(new.normal.cost) < np.asarray(old.normal.cost)
+    better = np.where(np.asarray(new.failed) == np.asarray(old.failed), lower, np.asarray(old.failed))
     return lambda a, b: jnp.where(better.reshape(-1, *(1,) * (a.ndim - 1)), b, a)
 
 
+ROUGH = 1e-2  # of the cost of a standard error: start values need no more
 START, STAGE = 8, 30  # iterations that start values, and windows on their way, are worth
-FEW, SMALL = 8, 64  # when one in eight is left of a batch of 64 or more, they go on among themselves
+BLOCK = (
+    250  # records whose readings and derivatives stay in a core's cache: a thousand at once take three times as long
+)
 
 
-def run_all(u: np.ndarray, x: np.ndarray, problem: Problem, most: int) -> solve.Search:
-    """Levenberg-Marquardt of all records at once. A step costs the same for one record as for all, so that the last
-    few, which take longest, go on in a batch of their own."""
-    search = _begin(jnp.asarray(u), jnp.asarray(x))
+def run_all(
+    u: np.ndarray,
+    x: np.ndarray,
+    problem: Any,
+    most: int,
+    tolerance: float = solve.TOLERANCE,
+    damping: float = solve.CAREFUL,
+    evaluate: Callable = normal,
+) -> solve.Search:
+    """Levenberg-Marquardt of all records, in equal blocks on all cores; a block ends when its last record has."""
     n = len(u)
-    for k in range(most):
-        left = np.flatnonzero(~np.asarray(search.done))
-        if not left.size:
-            break
-        if n >= SMALL and left.size <= n // FEW:
-            some = np.resize(left, n // FEW)
-            part = _iterate_to_end(_take(search, some), _at(problem, some), most - k)
-            search = _put(search, part, some[: left.size])
-            break
-        search = _iterate(search, problem)
+    count = -(-n // BLOCK)
+    size = -(-n // count)
+    blocks = [np.minimum(np.arange(k * size, (k + 1) * size), n - 1) for k in range(count)]
+
+    def one(rows):
+        with jax.enable_x64(True):  # a setting of each thread's own
+            search, part = _begin(jnp.asarray(u[rows]), jnp.asarray(x[rows]), damping), _at(problem, rows)
+            for _ in range(most):
+                if bool(np.all(search.done)):
+                    break
+                search = _iterate(evaluate, search, part, tolerance)
+            return jax.tree.map(np.asarray, search)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        parts = list(pool.map(one, blocks))
+    search = jax.tree.map(lambda *each: jnp.asarray(np.concatenate(each)[:n]), *parts)
     return search._replace(failed=search.failed | ~search.done)
 
 
-def _iterate_to_end(search: solve.Search, problem: Problem, most: int) -> solve.Search:
-    for _ in range(most):
-        if bool(np.all(search.done)):
-            break
-        search = _iterate(search, problem)
-    return search
-
-
-def _axes(problem: Problem) -> Problem:
+def _axes(problem: Any) -> Any:
     """Which arrays of a problem have the axis of records."""
     axes = jax.tree.map(lambda _: None, problem)
-    return eqx.tree_at(_own, axes, jax.tree.map(lambda _: 0, _own(problem)), is_leaf=lambda x: x is None)
+    own = jax.tree.map(lambda _: 0, problem.own())
+    return eqx.tree_at(lambda p: p.own(), axes, own, is_leaf=lambda x: x is None)
 
 
-def _own(problem: Problem) -> tuple:
-    return problem.windows, problem.units, problem.offset, problem.readings
+def _at(problem: Any, rows: np.ndarray) -> Any:
+    return eqx.tree_at(lambda p: p.own(), problem, jax.tree.map(lambda x: x[rows], problem.own()))
 
 
-def _at(problem: Problem, rows: np.ndarray) -> Problem:
-    return eqx.tree_at(_own, problem, jax.tree.map(lambda x: x[rows], _own(problem)))
-
-
-def _take(search: solve.Search, rows: np.ndarray) -> solve.Search:
-    return jax.tree.map(lambda x: x[rows], search)
-
-
-def _put(search: solve.Search, part: solve.Search, rows: np.ndarray) -> solve.Search:
-    return jax.tree.map(lambda a, b: a.at[rows].set(b[: len(rows)]), search, part)
-
-
-_begin = jax.jit(jax.vmap(solve.start))
+_begin = jax.jit(jax.vmap(solve.start, in_axes=(0, 0, None)))
 
 
 @eqx.filter_jit
-def _iterate(search: solve.Search, problem: Problem) -> solve.Search:
-    return eqx.filter_vmap(lambda s, p: solve.iterate(normal, s, p), in_axes=(0, _axes(problem)))(search, problem)
+def _iterate(evaluate: Callable, search: solve.Search, problem: Any, tolerance: Any) -> solve.Search:
+    step = eqx.filter_vmap(lambda s, p: solve.iterate(evaluate, s, p, tolerance), in_axes=(0, _axes(problem)))
+    return step(search, problem)
 
 
 @eqx.filter_jit

@@ -4,7 +4,9 @@ A leaf theta above a bound is theta = low + e^u, below one high - e^u, between t
 friction or noise matrix is theta = R R^T, or R itself, with R lower triangular and log R_ii among the u.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -55,6 +57,28 @@ class Parameters(eqx.Module):
             for i, kind, low, high in zip(self.where, self.kinds, self.low, self.high, strict=True)
         ]
         return np.concatenate([np.zeros(0), *parts])
+
+    def unbounded(self) -> "Parameters":
+        """The same leaves with no bounds on numbers and components: what is linear in a leaf is linear in them."""
+        kinds = tuple(kind if kind in (GRAM, FACTOR) else REAL for kind in self.kinds)
+        return replace(self, kinds=kinds)
+
+    def loosen(self, u: np.ndarray) -> np.ndarray:
+        """The coordinates of `unbounded` at u, or at rows of them."""
+        parts = zip(self.kinds, self.slices, self.low, self.high, strict=True)
+        return np.concatenate([_free(kind, u[..., part], *map(np.ravel, ends)) for kind, part, *ends in parts], axis=-1)
+
+    def tighten(self, loose: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Back from `loosen`; what is out of bounds is put within, a hundredth as far from them as at the start."""
+        u = np.array(loose)
+        for kind, part, low, high in zip(self.kinds, self.slices, self.low, self.high, strict=True):
+            here, low, high = u[..., part], np.ravel(low), np.ravel(high)
+            if kind in (ABOVE, BELOW):
+                gap = here - low if kind == ABOVE else high - here
+                u[..., part] = np.maximum(np.log(np.maximum(gap, 1e-300)), start[..., part] - math.log(100))
+            elif kind == BETWEEN:
+                u[..., part] = _logit((here - low) / (high - low))
+        return u
 
     @property
     def size(self) -> int:
@@ -154,14 +178,17 @@ def _decode(kind, u, shape, low, high):
         i, j = np.tril_indices(shape[0])
         factor = jnp.zeros(shape, u.dtype).at[i, j].set(jnp.where(i == j, jnp.exp(u), u))
         return factor @ factor.T if kind == GRAM else factor
-    u = u.reshape(shape)
-    if kind == REAL:
-        return u
+    return _free(kind, u.reshape(shape), low, high)
+
+
+def _free(kind, u, low, high):
     if kind == ABOVE:
         return low + jnp.exp(u)
     if kind == BELOW:
         return high - jnp.exp(u)
-    return low + (high - low) * jax.nn.sigmoid(u)
+    if kind == BETWEEN:
+        return low + (high - low) * jax.nn.sigmoid(u)
+    return u
 
 
 def encode(kind, value, low, high):
@@ -180,7 +207,11 @@ def encode(kind, value, low, high):
         return np.log(np.maximum(value - low, _inside(value, low)))
     if kind == BELOW:
         return np.log(np.maximum(high - value, _inside(value, high)))
-    part = np.clip((value - low) / (high - low), 1e-3, 1 - 1e-3)
+    return _logit((value - low) / (high - low))
+
+
+def _logit(part):
+    part = np.clip(part, 1e-3, 1 - 1e-3)
     return np.log(part / (1 - part))
 
 

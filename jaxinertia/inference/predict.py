@@ -50,6 +50,10 @@ class Problem(eqx.Module):
     def d(self) -> int:
         return self.offset.shape[-1]
 
+    def own(self) -> tuple:
+        """What belongs to the record; the rest is shared by all records of a kind."""
+        return self.windows, self.units, self.offset, self.readings
+
 
 def normal(u: Float[Array, " p"], x: Float[Array, "w k"], problem: Problem) -> Normal:
     """Half the sum of squares, with its Gauss-Newton equations."""

@@ -81,6 +81,11 @@ def fit(record: Record, most: int, report: Callable | None = None) -> Fitted:
         stage = Stage(np.asarray(search.u), np.asarray(search.x), counts, length)
         floor, length = float(search.normal.cost), length * GROWTH
     search = solve.run(normal, search._replace(failed=search.failed & False), problem, most, report)
+    if bool(search.failed):  # the start was worse than none
+        plain = sensible(record.parameters, record.system, record.units, omega)
+        other = solve.start(np.concatenate([plain, stage.u[len(plain) :]]), thin(stage, counts, length))
+        other = solve.run(normal, other, problem, most, report)
+        search = search if bool(other.failed) else other
     return Fitted(np.asarray(search.u), np.asarray(search.x), problem, search)
 
 
@@ -93,10 +98,12 @@ def integrate(record: Record, omega: float) -> tuple[Stage, int]:
     whole = -(-record.longest // length) * length
     middle = np.mean(np.concatenate([run.y[:, : record.d] for run in record.runs]), axis=0)
     level = middle if record.offset is None else record.offset
-    problem, counts = pose(record._replace(offset=level), length, How(INTEGRAL))
-    u = sensible(record.parameters, record.system, record.units, omega)
-    search = solve.run(normal, solve.start(u, first_states(problem)), problem, 50)
-    u = np.asarray(search.u)
+    parameters = record.parameters
+    loose = record._replace(offset=level, parameters=parameters.unbounded())
+    problem, counts = pose(loose, length, How(INTEGRAL))
+    first = sensible(parameters, record.system, record.units, omega)
+    search = solve.run(normal, solve.start(parameters.loosen(first), first_states(problem), solve.BOLD), problem, 50)
+    u = parameters.tighten(np.asarray(search.u), first)
     return Stage(
         u if record.offset is not None else np.concatenate([u, middle]), np.asarray(search.x), counts, length
     ), whole
@@ -166,14 +173,17 @@ def thin(stage: Stage, counts: list[int], length: int) -> np.ndarray:
     return np.concatenate([stage.x[s + factor * np.arange(n)] for s, n in zip(starts, counts, strict=True)])
 
 
-def sensible(parameters: Parameters, system: System, units: Units, omega: float) -> np.ndarray:
+def sensible(parameters: Parameters, system: System, units: Units, omega: np.ndarray | float) -> np.ndarray:
     """The coordinates of the system as given; numbers that no such record could show are put where one could.
 
     Dampings and stiffnesses within a factor of a hundred of what the record's frequency suggests are kept, and so are
     anharmonic coefficients that are no greater; else the search would begin far off in a unit that nobody meant.
+    Frequencies and units of many records give a row of coordinates for each.
     """
+    omega, time, length = (np.asarray(x, float)[..., None] for x in (omega, units.time, units.length))
     u = parameters.read(system)
-    rate, length = omega / units.time, units.length
+    u = np.broadcast_to(u, (*omega.shape[:-1], len(u))).copy()
+    rate = omega / time
     likely = {
         "damping.gamma": 0.1 * rate,
         "damping.linear": 0.1 * rate,
@@ -186,14 +196,15 @@ def sensible(parameters: Parameters, system: System, units: Units, omega: float)
     for name, kind, low, part in zip(
         parameters.names, parameters.kinds, parameters.low, parameters.slices, strict=True
     ):
+        here = u[..., part]
         if kind == ABOVE and name in likely and np.all(low == 0):
-            off = np.abs(u[part] - np.log(likely[name])) > math.log(100)
-            u[part] = np.where(off, np.log(likely[name]), u[part])
+            off = np.abs(here - np.log(likely[name])) > math.log(100)
+            u[..., part] = np.where(off, np.log(likely[name]), here)
         elif kind == REAL and name in likely:
-            size = np.abs(u[part]) / likely[name]
-            u[part] = np.where((size > 100) | (size < 0.01), likely[name], u[part])
+            size = np.abs(here) / likely[name]
+            u[..., part] = np.where((size > 100) | (size < 0.01), likely[name], here)
         elif kind == REAL and name in largest:
-            u[part] = np.where(np.abs(u[part]) > 100 * largest[name], 0.0, u[part])
+            u[..., part] = np.where(np.abs(here) > 100 * largest[name], 0.0, here)
     return u
 
 

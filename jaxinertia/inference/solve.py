@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 TOLERANCE = 1e-10  # of the cost that one standard error is worth: steps end below 1e-5 standard errors
 ROUNDING = 1e-13
+CAREFUL, BOLD = 1e-3, 1e-9  # damping of the first step: in general, and where the problem is all but linear
 MOST = 200
 
 
@@ -54,7 +55,7 @@ class Search(NamedTuple):
     iterations: Any
 
 
-def start(u: Any, x: Any) -> Search:
+def start(u: Any, x: Any, damping: Any = CAREFUL) -> Search:
     """A search that begins at u and x. Its first iteration steps nowhere, and finds the cost there."""
     u, x = jnp.asarray(u, float), jnp.asarray(x, float)
     (p,), (w, k) = u.shape, x.shape
@@ -62,10 +63,12 @@ def start(u: Any, x: Any) -> Search:
     normal = Normal(cost, cost, *(jnp.zeros(s) for s in ((p,), (p, p), (w, k), (w, p, k), (w, k, k))))
     no = jnp.zeros((), bool)
     scales = jnp.zeros(p), jnp.zeros((w, k))
-    return Search(u, x, normal, *scales, jnp.asarray(1e-3, float), jnp.asarray(2.0, float), no, no, jnp.asarray(0, int))
+    return Search(
+        u, x, normal, *scales, jnp.asarray(damping, float), jnp.asarray(2.0, float), no, no, jnp.asarray(0, int)
+    )
 
 
-def iterate(evaluate: Callable[..., Normal], search: Search, args: Any) -> Search:
+def iterate(evaluate: Callable[..., Normal], search: Search, args: Any, tolerance: Any = TOLERANCE) -> Search:
     """One trial step: taken if it lowers the cost, else the damping grows."""
     old = search.normal
     du, dx = solve(old, search.damping * search.scale, search.damping * search.scale_x)
@@ -74,11 +77,11 @@ def iterate(evaluate: Callable[..., Normal], search: Search, args: Any) -> Searc
     first = jnp.isinf(old.cost)
     gain = jnp.where(first, 0.5, (old.cost - new.cost) / jnp.maximum(predicted, 1e-300))
     better = (new.cost < old.cost) & _all_finite(new)
-    small = predicted < TOLERANCE * old.unit
+    small = predicted < tolerance * old.unit
     level = predicted < ROUNDING * jnp.abs(old.cost) + 1e-300  # no step can be told from rounding
     done = search.done | (~first & ((small & (better | (search.damping < 1.0))) | level))
     failed = search.failed | ((search.damping > 1e12) | (first & ~better)) & ~done
-    shrink = jnp.clip(1 - (2 * gain - 1) ** 3, 0.1, 2.0)
+    shrink = jnp.clip(1 - (2 * gain - 1) ** 3, 1 / 3, 2.0)
     damping = jnp.clip(search.damping * jnp.where(better, shrink, search.growth), 1e-15, 1e15)
     growth = jnp.where(better, 2.0, jnp.minimum(2 * search.growth, 64.0))
     scales = jnp.maximum(search.scale, _diagonal(new.a)), jnp.maximum(search.scale_x, _diagonal(new.c))

@@ -67,6 +67,15 @@ def _whittle(record, found, band, u, most, report):
 
 
 def _filter(record, found, u, error, most, report):
+    problem, u = pose(record, found, u, error)
+    search = solve.start(u, np.zeros((0, 1)))
+    return of_filter(solve.run(kalman.normal, search, problem, most, report), problem)
+
+
+def pose(
+    record: Record, found: list[spectrum.Resonance], u: np.ndarray, error: bool
+) -> tuple[kalman.Filter, np.ndarray]:
+    """The filter's problem, and where its search begins."""
     windows, _ = cut(record.runs, record.longest)
     d = record.d
     omega = max(x.omega for x in found)
@@ -106,9 +115,7 @@ def _filter(record, found, u, error, most, report):
         transient,
         1 if exact else max(1, math.ceil(omega * steps / kalman.PHASE)),
     )
-    u = np.concatenate([u, middle if free_offset else [], [] if error else [math.log(floor)]])
-    search = solve.start(u, np.zeros((0, 1)))
-    return of_filter(solve.run(kalman.normal, search, problem, most, report), problem)
+    return problem, np.concatenate([u, middle if free_offset else [], [] if error else [math.log(floor)]])
 
 
 def start(record: Record, found: list[spectrum.Resonance]) -> np.ndarray:

@@ -102,6 +102,17 @@ def test_intervals_hold_the_truth_as_often_as_they_say(gamma, error):
         assert abs(np.mean((low <= truth) & (truth <= high)) - 0.95) < 0.05
 
 
+def test_damping_that_the_noise_all_but_hides_is_found_all_the_same():
+    """Overdamped, gamma known to a quarter: the cost is a bent valley along stiffness / gamma, from any start."""
+    rng = np.random.default_rng(3)
+    ts = np.linspace(0, 20, 200)
+    ys = damped(ts, 1.0, 4.0) + 0.01 * rng.normal(size=(100, 200))
+    fits = ji.fit_many(ji.System(P.Quadratic()), [ji.Observations(ts, y) for y in ys], both)
+    assert fits.failures == {}
+    alone = ji.fit(ji.System(P.Quadratic()), ji.Observations(ts, ys[0]), both)
+    np.testing.assert_allclose(fits.flat[0], alone.flat, rtol=0, atol=1e-3 * fits.stderr[1][0])
+
+
 def test_one_bad_record_of_many_is_reported_and_leaves_the_others_alone():
     """Noise without a motion cannot be fitted well, a record of a few readings not at all."""
     rng = np.random.default_rng(6)

@@ -101,6 +101,20 @@ def test_langevin_parameters_come_back(dt, error):
     assert result.diagnostics.whiteness > 1e-4
 
 
+def test_many_noise_driven_records_are_each_fitted_as_alone():
+    """To a thousandth of a standard error, in which searches end; one without a motion disturbs nobody."""
+    rng = np.random.default_rng(6)
+    system = ji.System(P.Quadratic(), 0.2, 0.5)
+    data = [ji.Observations(np.arange(n) * 0.2, langevin(rng, n, 0.2)) for n in (1500, 1500, 1200)]
+    data.insert(1, ji.Observations(np.arange(9) * 0.2, rng.normal(size=9)))
+    fits = ji.fit_many(system, data, three)
+    for i in (0, 2, 3):
+        alone = ji.fit(system, data[i], three, method="kalman")
+        error = np.sqrt(np.diag(alone.covariance_curvature))
+        np.testing.assert_allclose(fits.flat[i], alone.flat, rtol=0, atol=1e-3 * error.min())
+        np.testing.assert_allclose(np.sqrt(np.diag(fits.covariance[i])), error, rtol=1e-3)
+
+
 def test_a_band_of_the_spectrum_leaves_another_mode_out():
     """Two motions and a sloping floor: only the band of one is used, unasked, and gives it back."""
     rng = np.random.default_rng(4)

@@ -66,7 +66,7 @@ CASES = {
         "Sampled",
     ),
     "a kinetic of one's own": (lambda: fit(ji.System(ji.potentials.Quadratic(), kinetic=_Heavy())), "kinetic", "Heavy"),
-    "many with noise": (lambda: ji.fit_many(NOISY, [ji.Observations(TS, Y)]), "system", "noise"),
+    "many with an input": (lambda: ji.fit_many(NOISY, [ji.Observations(TS, Y, input=Y)]), "data", "input"),
     "many of none": (lambda: ji.fit_many(QUIET, []), "data", "empty"),
     "compare one": (lambda: ji.compare([1]), "fits", "1"),
     # forces and drag
