@@ -68,8 +68,19 @@ def sandwich(evidence: Evidence, lags: int) -> np.ndarray:
             total += (1 - lag / (lags + 1)) * (cross + cross.T)
     bread = inverse(evidence.information)
     n = len(evidence.residuals)
-    with np.errstate(invalid="ignore"):  # infinite where the data say nothing
-        return bread @ total @ bread * (n / max(evidence.freedom, 1))
+    known = np.isfinite(np.diag(bread))
+    bread = np.where(np.isfinite(bread), bread, 0.0)
+    return bread @ total @ bread * (n / max(evidence.freedom, 1)) + np.diag(np.where(known, 0.0, np.inf))
+
+
+def propagated(jacobian: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """J C J^T; what depends on a coordinate of which the data say nothing is as unknown, and disturbs no other."""
+    known = np.isfinite(np.diag(covariance))
+    j = jacobian[:, known]
+    out = j @ covariance[np.ix_(known, known)] @ j.T
+    blind = np.any(jacobian[:, ~known] != 0, axis=1) | ~np.any(j != 0, axis=1)
+    out[blind], out[:, blind] = 0.0, 0.0
+    return out + np.diag(np.where(blind, np.inf, 0.0))
 
 
 def autocorrelation(evidence: Evidence, lags: int = LAGS) -> np.ndarray:

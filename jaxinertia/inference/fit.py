@@ -46,6 +46,7 @@ def fit(
             `s.force.gain` for the input's gain. Damping and sigma stay positive, matrices of them PSD.
         bounds: shaped like what `free` returns, with (low, high) or None for each leaf; either may be None.
         method: "least squares", "kalman", "extended kalman" or "whittle"; None chooses, and the result says why.
+            The extended filter needs readings that tell where the particle is: several a cycle, and which well.
         band: (low, high) in cycles per time: the frequencies that count, for "whittle".
         max_iterations: of the last search.
         progress: show the search's cost as it goes.

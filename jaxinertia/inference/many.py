@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from ..physics.system import System
-from . import kalman, shooting, solve, spectrum, stochastic
+from . import kalman, linear, shooting, solve, spectrum, stochastic
 from .fit import LEAST_SQUARES, check_method, prepare_system, record_of
 from .observations import Observations
 from .parameters import Parameters
@@ -321,7 +321,8 @@ def search_all(batch: Batch, most: int) -> solve.Search:
     first = shooting.sensible(parameters, batch.system, batch.units, omegas)
     position = problem.windows.y[:, :, 0] - problem.offset[:, None]
     states = np.concatenate([position, np.zeros_like(position)], axis=-1)
-    search = run_all(parameters.loosen(first), states, problem, START, ROUGH, solve.BOLD)
+    enough = LINEAR if linear.is_linear(batch.system) else START
+    search = run_all(parameters.loosen(first), states, problem, enough, ROUGH, solve.BOLD)
     u, x = parameters.tighten(np.asarray(search.u), first), np.asarray(search.x)
     u = np.concatenate([u, middles], axis=1) if free_offset else u
     found = None
@@ -381,7 +382,7 @@ def _better(old: solve.Search, new: solve.Search) -> Callable:
 
 
 ROUGH = 1e-2  # of the cost of a standard error: start values need no more
-START, STAGE = 8, 30  # iterations that start values, and windows on their way, are worth
+LINEAR, START, STAGE = 3, 8, 30  # iterations that start values, and windows on their way, are worth
 BLOCK = (
     250  # records whose readings and derivatives stay in a core's cache: a thousand at once take three times as long
 )

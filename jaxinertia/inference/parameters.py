@@ -102,6 +102,15 @@ class Parameters(eqx.Module):
         return out
 
     @property
+    def limits(self) -> list[tuple[float, float]]:
+        """Between which numbers each flat value is kept."""
+        out: list[tuple[float, float]] = []
+        for kind, shape, low, high in zip(self.kinds, self.shapes, self.low, self.high, strict=True):
+            ends = low if kind in (ABOVE, BETWEEN) else -np.inf, high if kind in (BELOW, BETWEEN) else np.inf
+            out += zip(*(np.broadcast_to(end, shape).ravel().tolist() for end in ends), strict=True)
+        return out
+
+    @property
     def slices(self) -> list[slice]:
         """Where each leaf's coordinates are in u."""
         ends = np.cumsum([0, *(_coordinates(k, s) for k, s in zip(self.kinds, self.shapes, strict=True))])

@@ -10,6 +10,7 @@ import numpy as np
 from . import errors
 from .parameters import choose
 
+AT = 1e-6  # this close, in standard errors, a value is at its bound
 DISAGREE = 3.0  # standard errors between early and late damping that are worth a word
 
 
@@ -58,12 +59,15 @@ def warnings(outcome, chi, whiteness, halves, parameters, flat, covariance, reco
     if correlated and not drifting:
         r = errors.autocorrelation(outcome.evidence, 1)[0]
         out.append(
-            f"residuals are correlated ({r:+.2f} from one to the next): the model misses something; "
-            "stderr allows for it"
+            f"residuals are correlated ({r:+.2f} from one to the next): the model misses something"
+            f"{'; stderr allows for it' if record.offset is None else ': the reading at rest? offset=None fits it'}"
         )
     spread = np.sqrt(np.diag(covariance))
-    for label, value, error in zip(parameters.labels, flat, spread, strict=True):
-        if not np.isfinite(error):
+    for label, value, error, (low, high) in zip(parameters.labels, flat, spread, parameters.limits, strict=True):
+        distance, bound = min((value - low, low), (high - value, high))
+        if distance < (AT * error if np.isfinite(error) else AT * (abs(bound) + 1e-300)):
+            out.append(f"{label} went to its bound {bound:.6g}: the data want it beyond, and no error can be given")
+        elif not np.isfinite(error):
             out.append(
                 f"the data say nothing about {label}: its value is the start's; fix it, or record where it matters"
             )

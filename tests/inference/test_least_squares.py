@@ -204,3 +204,15 @@ def test_bounds_are_kept():
     data = ringdown(np.random.default_rng(9))
     held = ji.fit(ji.System(P.Quadratic()), data, both, bounds=((0.25, 0.5), None))
     assert 0.25 <= held.values[0] < 0.2501
+    assert any("damping.gamma went to its bound 0.25" in w for w in held.diagnostics.warnings)
+    alone = ji.fit(ji.System(P.Quadratic(), held.values[0]), data, lambda s: s.potential.stiffness)
+    # What is at its bound is as good as fixed there.
+    assert held.values[1] == pytest.approx(alone.values, abs=1e-3 * alone.stderr)
+
+
+def test_a_record_that_grows_has_no_damping_and_the_fit_says_so():
+    ts = np.linspace(0, 20, 200)
+    y = damped(ts, 1.0, -0.1) + 0.02 * np.random.default_rng(10).normal(size=200)
+    result = ji.fit(ji.System(P.Quadratic()), ji.Observations(ts, y), both)
+    assert any("damping.gamma went to its bound 0" in w for w in result.diagnostics.warnings)
+    assert np.isfinite(result.stderr[1])

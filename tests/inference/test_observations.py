@@ -135,7 +135,7 @@ def test_a_bad_file_is_a_value_error_that_names_it(case, tmp_path):
     path.write_text(text)
     with pytest.raises(ValueError, match=message) as caught:
         ji.Observations.from_csv(path, time="t", position=column)
-    caught.match("record.csv")
+    assert str(caught.value).count("record.csv") == 1
 
 
 def test_no_file(tmp_path):
