@@ -13,7 +13,7 @@ The extended filter's limit: it takes the particle to be near one place. Over 30
 Duffing particle and of one that hops in a double well, with readings every 0.1 and 0.4 (their frequency is about 1),
 exact or of error 0.1, gamma's mean z is at most 0.3 and its 95 % intervals hold the truth 90 to 97 % of the time. With
 errors of 0.7, near the distance of a well from the barrier, or a reading only every 1.5, it fails: values scatter by
-factors, and searches end late or not at all. A filter with one mean and another spread would be no better there.
+factors, and searches end late or not at all. (An unscented filter has one mean as well; it was not tried.)
 
 Source: A. C. Harvey, Forecasting, Structural Time Series Models and the Kalman Filter, 1989, ch. 3.4 (likelihood and
 information); T. Ozaki, Statistica Sinica 2, 113 (1992) (local linearisation).

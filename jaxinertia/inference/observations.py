@@ -145,9 +145,9 @@ class Observations(eqx.Module):
             return None if name is None else table.column(path, columns, name)
 
         error = numbers(position_error) if isinstance(position_error, str) else position_error
-        read = [numbers(name) for name in (time, position, momentum, segment, input)]
+        ts, positions, momenta, segments, force = map(numbers, (time, position, momentum, segment, input))
         try:
-            return cls(*read[:3], error, *read[3:], offset)
+            return cls(ts, positions, momenta, error, segments, force, offset)
         except ValueError as problem:
             raise ValueError(f"{path}: {problem}") from problem
 
