@@ -12,7 +12,8 @@ which is slow on CPUs. So every parameter keeps its own account here, and `reado
 
     friction = K - K(0) - kicks.
 
-The two latest displacements take turns in one array, so that the older one is never copied.
+The two latest displacements take turns in one array, so that the older one is never copied. The update that leaves is
+read back from there: else XLA would compute it anew, square roots and all, for each of its uses.
 """
 
 from collections.abc import Callable
@@ -133,9 +134,16 @@ def monitor(
             extra = extra | {"value": value}
         moved, after = inner.update(updates, state.inner, params, **extra)
         h = jnp.asarray(step(state.count), state.dt.dtype)
-        decayed = None if shrink is None else _decayed(params, value, h * h * shrink)
-        booked = _book(state, updates, moved, decayed, h)
-        booked = _book_potential(booked, state, updates, moved, value)
+        if shrink is None:
+            decayed, displacement = None, moved
+        else:
+            decayed = _decayed(params, value, h * h * shrink)
+            displacement = jax.tree.map(jnp.subtract, *_cast((moved, decayed), state.kicks))
+        rows, displacement = _store(state, displacement)
+        if decayed is None:
+            moved = jax.tree.map(_read_back, moved, displacement)
+        booked = _book(state, updates, rows, displacement, decayed, h)
+        booked = _book_potential(booked, state, updates, displacement, value)
         if reference is not None:
             booked = _book_noise(booked, updates, reference, jnp.asarray(referenced))
         return moved, eqx.tree_at(lambda s: s.inner, booked, after, is_leaf=lambda x: x is None)
@@ -177,30 +185,31 @@ def _kick(moved: Array, gradient: Array, h: Scalar) -> Array:
 
 
 def _open(inner: Any, params: Position, decays: bool, depth: int) -> MonitorState:
-    zeros = jax.tree.map(lambda p: jnp.zeros_like(p, jnp.promote_types(p.dtype, jnp.float32)), params)
-    if not jax.tree.leaves(zeros):
+    """The state before the first call; every array has a buffer of its own, or jit could not take them as donated."""
+
+    def zeros():
+        return jax.tree.map(lambda p: jnp.zeros_like(p, jnp.promote_types(p.dtype, jnp.float32)), params)
+
+    if not jax.tree.leaves(params):
         raise ValueError(f"params = {params!r} has no arrays; pass the parameters that the optimizer moves")
-    zero = jnp.zeros((), _tree.dtype(zeros))
-    none = jnp.zeros((), jnp.int32)
-    groups = jnp.zeros(len(group_names(params, depth)), zero.dtype)
-    work = zeros if decays else None
+    dtype, groups = _tree.dtype(zeros()), len(group_names(params, depth))
     return MonitorState(
         inner=inner,
-        count=none,
-        time=zero,
-        dt=zero,
-        dt_before=zero,
-        start=zero,
-        potential=zero,
-        slope=zero,
-        moved=jax.tree.map(lambda x: jnp.stack([x, x]), zeros),  # stacked, it keeps the sharding
-        gradient=zeros,
-        kicks=zeros,
-        work=work,
-        work_latest=work,
-        noise=groups,
-        noise_latest=groups,
-        unreferenced=none,
+        count=jnp.zeros((), jnp.int32),
+        time=jnp.zeros((), dtype),
+        dt=jnp.zeros((), dtype),
+        dt_before=jnp.zeros((), dtype),
+        start=jnp.zeros((), dtype),
+        potential=jnp.zeros((), dtype),
+        slope=jnp.zeros((), dtype),
+        moved=jax.tree.map(lambda x: jnp.stack([x, x]), zeros()),  # stacked, it keeps the sharding
+        gradient=zeros(),
+        kicks=zeros(),
+        work=zeros() if decays else None,
+        work_latest=zeros() if decays else None,
+        noise=jnp.zeros(groups, dtype),
+        noise_latest=jnp.zeros(groups, dtype),
+        unreferenced=jnp.zeros((), jnp.int32),
         depth=depth,
     )
 
@@ -213,14 +222,33 @@ def _decayed(params: Position, value: Any, fraction: Scalar) -> Position:
     return jax.tree.map(lambda p: -fraction.astype(p.dtype) * p, params)
 
 
-def _book(state: MonitorState, gradient: Position, update: Position, decayed: Position | None, h: Scalar):
-    """Add this call's kicks and work; its velocity takes the place of the one before the last."""
-    moved = jax.tree.map(lambda c, u: u.astype(c.dtype), state.kicks, update)
-    gradient = jax.tree.map(lambda c, g: g.astype(c.dtype), state.kicks, gradient)
+def _cast(trees: tuple[Position, ...], like: Position) -> list[Position]:
+    return [jax.tree.map(lambda c, x: x.astype(c.dtype), like, tree) for tree in trees]
+
+
+def _store(state: MonitorState, displacement: Position) -> tuple[Position, Position]:
+    """The array of the two latest displacements with this one in the place of the older, and its row there."""
+    turn = state.count % 2
+    (displacement,) = _cast((displacement,), state.kicks)
+    put = lambda rows, x: jax.lax.dynamic_update_index_in_dim(rows, x, turn, 0)  # noqa: E731
+    rows = jax.lax.optimization_barrier(jax.tree.map(put, state.moved, displacement))
+    return rows, jax.tree.map(lambda x: _row(x, turn), rows)
+
+
+def _read_back(update: Array, stored: Array) -> Array:
+    """The stored update in its own type, which holds the same bits if the store is no narrower."""
+    exact = jnp.promote_types(update.dtype, stored.dtype) == stored.dtype
+    return stored.astype(update.dtype) if exact else update
+
+
+def _book(
+    state: MonitorState, gradient: Position, rows: Position, moved: Position, decayed: Position | None, h: Scalar
+) -> MonitorState:
+    """Add this call's kicks and work."""
+    (gradient,) = _cast((gradient,), state.kicks)
     work, work_latest = state.work, state.work_latest
     if decayed is not None:
-        decayed = jax.tree.map(lambda c, s: s.astype(c.dtype), state.kicks, decayed)
-        moved = jax.tree.map(jnp.subtract, moved, decayed)
+        (decayed,) = _cast((decayed,), state.kicks)
         work_latest = jax.tree.map(jnp.multiply, gradient, decayed)
         work = jax.tree.map(jnp.add, work, work_latest)
     return MonitorState(
@@ -232,9 +260,7 @@ def _book(state: MonitorState, gradient: Position, update: Position, decayed: Po
         start=state.start,
         potential=state.potential,
         slope=state.slope,
-        moved=jax.tree.map(
-            lambda rows, x: jax.lax.dynamic_update_index_in_dim(rows, x, state.count % 2, 0), state.moved, moved
-        ),
+        moved=rows,
         gradient=gradient,
         kicks=jax.tree.map(lambda c, x, g: c + _kick(x, g, h), state.kicks, moved, gradient),
         work=work,

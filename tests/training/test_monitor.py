@@ -34,11 +34,19 @@ def test_wrapped_and_bare_give_the_same_bits(name):
 
 @pytest.mark.parametrize("name", ["momentum", "nesterov", "adamw", "muon", "schedule", "multi_steps"])
 def test_under_jit_wrapped_and_bare_agree_to_rounding_after_a_thousand_steps(name):
-    """XLA may fuse the two differently: each step rounds a few times, and near a minimum nothing amplifies that."""
+    """XLA fuses the two differently: each step rounds a few times, and near a minimum nothing amplifies that.
+
+    Muon at a constant learning rate is chaotic: there the last bit of the start sets the scale, by what it does alone.
+    """
     bare = optax.with_extra_args_support(OPTIMIZERS[name])
     (one, _), _ = train(bare, PARAMS, 1000, read=False)
     (two, _), _ = train(T.monitor(OPTIMIZERS[name], dt=0.1), PARAMS, 1000, read=False)
-    assert relative(flat(two), flat(one)) <= 1000 * 16 * EPS
+    allowed = 1000 * 16 * EPS
+    if name == "muon":
+        (three, _), _ = train(bare, jax.tree.map(lambda p: jnp.nextafter(p, jnp.inf), PARAMS), 1000, read=False)
+        assert relative(flat(three), flat(one)) > 1e6 * allowed
+        allowed = 4 * relative(flat(three), flat(one))
+    assert relative(flat(two), flat(one)) <= allowed
 
 
 def oba(fn, start, steps, learning_rate, momentum):
@@ -283,6 +291,24 @@ def test_the_state_keeps_its_structure_and_the_updates_their_type():
         assert jax.tree.structure(after) == jax.tree.structure(state)
         assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
         assert jax.tree.map(lambda x: x.dtype, after) == jax.tree.map(lambda x: x.dtype, state)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_a_jitted_step_may_take_the_state_as_donated(decay):
+    """From `init` on, no two arrays of the state share a buffer, which JAX refuses to donate twice."""
+    optimizer = T.monitor(OPTIMIZERS["adamw"], dt=0.1, weight_decay=decay)
+
+    def step(params, state):
+        value, g = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(g, state, params, value=value)
+        return optax.apply_updates(params, updates), state
+
+    (_, kept), _ = train(optimizer, PARAMS, 3, read=False)
+    params, state = jax.tree.map(jnp.array, PARAMS), optimizer.init(PARAMS)
+    donating = jax.jit(step, donate_argnums=(0, 1))
+    for _ in range(3):
+        params, state = donating(params, state)
+    assert float(T.readout(state).inertia) == pytest.approx(float(T.readout(kept).inertia), rel=1e-12)
 
 
 def test_it_makes_no_host_calls_and_no_sums_in_the_step():
