@@ -22,6 +22,7 @@ ALL = (
     "training_study",
 )
 ONE_DEVICE_PER_CORE = ("sweeps", "noise")
+SINGLE_PRECISION = ("monitor_overhead", "training_study")  # as networks are trained
 
 if __name__ == "__main__":
     names = sys.argv[1:] or ALL
@@ -29,8 +30,8 @@ if __name__ == "__main__":
         for name in names:
             subprocess.run([sys.executable, "-m", "benchmarks", name], check=True)
     else:
-        jax.config.update("jax_enable_x64", True)
         module, _, part = names[0].partition(".")
+        jax.config.update("jax_enable_x64", module not in SINGLE_PRECISION)
         if module in ONE_DEVICE_PER_CORE:
             jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
         getattr(importlib.import_module(f"benchmarks.{module}"), part or "main")()

@@ -1,5 +1,6 @@
 """Real models to train: an MLP and a small CNN on the digits, a small transformer on Python's own documentation."""
 
+import math
 from collections.abc import Callable
 from pydoc_data.topics import topics
 from typing import Any, NamedTuple
@@ -64,8 +65,7 @@ def sampler(data: tuple[Any, ...], batch: int | None, key: Any) -> Callable[[Any
 
 def normal(key, *shape):
     """Variance 1 / fan-in, the first axis being fan-in (or all but the last, of a convolution)."""
-    fan = np.prod(shape[:-1])
-    return jax.random.normal(key, shape, jnp.float32) / np.sqrt(fan)
+    return jax.random.normal(key, shape, jnp.float32) / math.sqrt(math.prod(shape[:-1]))
 
 
 def mlp(batch: int | None = None, widths: tuple[int, ...] = (64,), seed: int = 0) -> Task:
@@ -133,7 +133,7 @@ def transformer(batch: int | None = 16, width: int = 64, layers: int = 2, length
         shapes = ((width, 3 * width), (width, width), (width, 4 * width), (4 * width, width))
         keys = iter(jax.random.split(key, 2 + layers * len(names)))
         params = {
-            "embed": {"tokens": 0.1 * normal(next(keys), 1, letters, width)[0] * np.sqrt(letters)},
+            "embed": {"tokens": 0.1 * normal(next(keys), 1, letters, width)[0] * math.sqrt(letters)},
             "head": {"w": normal(next(keys), width, letters), "positions": jnp.zeros((length, width), jnp.float32)},
         }
         for i in range(layers):
@@ -146,7 +146,7 @@ def transformer(batch: int | None = 16, width: int = 64, layers: int = 2, length
 
     def attend(block, x):
         q, k, v = (y.reshape(*x.shape[:2], heads, -1) for y in jnp.split(norm(x) @ block["qkv"], 3, axis=-1))
-        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(width / heads)
+        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(width / heads)
         weights = jax.nn.softmax(jnp.where(mask, scores, -1e9), axis=-1)
         return jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(x.shape) @ block["out"]
 
