@@ -84,8 +84,7 @@ def _version(name: str) -> str:
 def write_table(
     name: str, title: str, text: str, columns: list[str], rows: list[list[Any]], append: bool = False
 ) -> None:
-    """Print a Markdown table, and keep it under results/: as a file of its own, or as a section of it, in place of the
-    section of that title if there is one."""
+    """Print a Markdown table, and keep it under results/; `append` takes the place of a section of the same title."""
     lines = [f"# {title}", "", text, ""] if not append else [f"## {title}", "", text, ""]
     lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(_cell(x) for x in row) + " |" for row in rows]
@@ -93,8 +92,9 @@ def write_table(
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.md"
     if append and path.exists():
-        before, _, after = path.read_text().partition(f"## {title}\n")
-        table = before.rstrip() + "\n\n" + table + (after[after.index("\n## ") :] if "\n## " in after else "")
+        sections = path.read_text().rstrip().split("\n\n## ")
+        kept = [section for section in sections if not section.startswith(f"{title}\n")]
+        table = "\n\n## ".join(kept) + "\n\n" + table
     else:
         table += f"\nMachine: {machine()}.\n"
     path.write_text(table)
