@@ -180,7 +180,8 @@ def _one_rate(gamma, sigma, h):
     rate, one = gamma[0, 0], jnp.eye(len(sigma), dtype=sigma.dtype)
     y = 2 * rate * h
     heat = jnp.sum(sigma**2) * phi_deficit(y) * h / 2
-    return Matrix(jnp.exp(-rate * h) * one, sigma * jnp.sqrt(phi(y)), -jnp.expm1(-y) * one, heat)
+    passage = h * phi(rate * h) * one
+    return Matrix(jnp.exp(-rate * h) * one, passage, sigma * jnp.sqrt(phi(y)), -jnp.expm1(-y) * one, heat)
 
 
 class Dragged(AbstractMemoryless):
