@@ -5,12 +5,14 @@ leaves that jit, vmap and grad see. Potentials written for one coordinate sum ov
 """
 
 from collections.abc import Callable
+from functools import partial, reduce
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, PyTree
 
 from .._checks import is_traced
@@ -108,14 +110,19 @@ def _duffing(x, linear, quadratic, cubic):
     return x * x * (linear / 2 + x * (quadratic / 3 + x * (cubic / 4)))
 
 
-@_duffing.defjvp
+@partial(_duffing.defjvp, symbolic_zeros=True)
 def _(primals, tangents):
     """The slope as one would write it: a third of the operations that differentiating the polynomial leaves."""
     x, linear, quadratic, cubic = primals
-    dx, *changes = tangents
-    slope = x * (linear + x * (quadratic + x * cubic)) * dx
-    by_parameters = sum(x**power / power * change for power, change in zip((2, 3, 4), changes, strict=True))
-    return _duffing(*primals), slope + by_parameters
+    slopes = (lambda: x * (linear + x * (quadratic + x * cubic)), *(partial(_share, x, power) for power in (2, 3, 4)))
+    value = _duffing(*primals)
+    moves = (slope() * dx for slope, dx in zip(slopes, tangents, strict=True) if not isinstance(dx, SymbolicZero))
+    return value, reduce(jnp.add, moves)
+
+
+def _share(x, power):
+    """By how much L grows with the coefficient of x^(power - 1) in the force."""
+    return x**power / power
 
 
 class DoubleWell(eqx.Module):
