@@ -254,15 +254,17 @@ def draw(histories, failed, detectors, rates) -> None:
         left.set(title=f"512 digits, warm-up to learning rate {rates[0]:.2g}")
         run = histories[edge]
         right.plot(run["step"], run["potential"], color=style.ORANGE, lw=0.8, label="loss $L$")
-        right.plot(run["step"], run["kinetic"], color=style.SKY, lw=0.8, label="kinetic $K$")
+        right.plot(run["step"], -run["friction"], color=style.BLACK, lw=0.8, label="taken by friction")
+        given = np.where(run["discretization"] > 0, run["discretization"], np.nan)
+        right.plot(run["step"], given, color=style.BLUE, lw=0.8, label="given by the step itself")
         for (label, found), colour in zip(list(detectors.items())[:2], (style.ORANGE, style.RED), strict=True):
             if np.isfinite(found[edge]):
                 short = "loss alarm" if label.startswith("loss") else "energy alarm"
                 right.axvline(found[edge], color=colour, lw=1.0, ls="--", label=f"{short}, step {found[edge]:.0f}")
         rang = [found[edge] for found in detectors.values() if np.isfinite(found[edge])]
-        right.set(xlabel="step", yscale="log", xlim=(0, min(2 * max(rang, default=50), STEPS)))
+        right.set(xlabel="step", yscale="log", xlim=(0, min(2 * max(rang, default=50), STEPS)), ylim=(1e-2, None))
         right.set_title(f"warm-up to {rates[edge]:.2g}: fails")
-        right.legend(loc="lower right")
+        right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         fig.savefig(DOCS / "training.png", dpi=200)
 
 

@@ -90,12 +90,12 @@ def draw(found) -> None:
     looks = {
         "leapfrog": ("o-", style.SKY),
         "yoshida4": ("s-", style.GREEN),
-        "suzuki4": ("^-", style.PURPLE),
+        "suzuki4": ("^-", style.YELLOW),
         "kahan_li6": ("D-", style.BLUE),
         "blanes_moan4": ("P-", style.ORANGE),
-        "blanes_moan6": ("*-", style.BLACK),
+        "blanes_moan6": ("*-", style.RED),
         "C leapfrog": ("o--", style.GREY),
-        "diffrax Tsit5 + PID": ("v--", style.RED),
+        "diffrax Tsit5 + PID": ("v--", style.PURPLE),
         "SciPy DOP853, stacked": ("x--", style.BLACK),
     }
     with style.applied():
@@ -107,6 +107,15 @@ def draw(found) -> None:
                 ax.loglog(1e3 * seconds, errors, mark, ms=3, lw=1, color=color, label=method)
             for target in TARGETS:
                 ax.axhline(target, color=style.GREY, lw=0.4, ls=":")
+                ax.text(
+                    1.0,
+                    target,
+                    f"{target:.0e}",
+                    transform=ax.get_yaxis_transform(),
+                    fontsize=6,
+                    va="bottom",
+                    ha="right",
+                )
             ax.set(xlabel="time for 4096 trajectories, ms", ylabel="max final-energy error", title=name)
         handles, labels = axes[0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside lower center", ncols=5)

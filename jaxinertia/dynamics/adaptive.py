@@ -139,17 +139,20 @@ def _area(solver, noise):
     """What a path has to know for this solver."""
     if isinstance(solver, Splitting):
         return diffrax.SpaceTimeLevyArea if isinstance(noise, Colored) else diffrax.BrownianIncrement
-    wanted = getattr(solver, "minimal_levy_area", diffrax.AbstractBrownianIncrement)  # an abstract class of diffrax
-    return next(kind for kind in _LEVY_AREAS if issubclass(kind, wanted))
+    return next(kind for kind in _LEVY_AREAS if issubclass(kind, _needed(solver)))
+
+
+def _needed(solver):
+    """What its own path has to know at the least, an abstract class of diffrax; a splitting can do without."""
+    return getattr(solver, "minimal_levy_area", diffrax.AbstractBrownianIncrement)
 
 
 def _check_area(solver, noise, path):
-    wanted, given = _area(solver, noise), getattr(path, "levy_area", None)
-    needed = getattr(solver, "minimal_levy_area", diffrax.AbstractBrownianIncrement)
-    if isinstance(given, type) and not issubclass(given, needed):
+    given = getattr(path, "levy_area", None)
+    if isinstance(given, type) and not issubclass(given, _needed(solver)):
         raise ValueError(
             f"path has levy_area = {given.__name__}, but {type(solver).__name__} needs more; "
-            f"pass a diffrax.VirtualBrownianTree(..., levy_area=diffrax.{wanted.__name__})"
+            f"pass a diffrax.VirtualBrownianTree(..., levy_area=diffrax.{_area(solver, noise).__name__})"
         )
 
 

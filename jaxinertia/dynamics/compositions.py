@@ -55,7 +55,7 @@ def suzuki4(step: Word = "BAOAB") -> Splitting:
 
 
 def kahan_li6(step: Word = "BAOAB") -> Splitting:
-    """Kahan and Li's optimised composition, order 6, nine stages: the one to take where accuracy matters.
+    """Kahan and Li's optimised composition, order 6, nine stages, for any kinetic energy and friction.
 
     Arguments:
         step: a symmetric word of order 2.
@@ -66,33 +66,44 @@ def kahan_li6(step: Word = "BAOAB") -> Splitting:
 
 
 def blanes_moan4() -> Splitting:
-    """Blanes and Moan's Nystrom splitting, order 4, six gradients: the one to take for three to six digits.
+    """Blanes and Moan's Nystrom splitting B D B D ... B, order 4, six gradients a step.
 
-    Its letters are B and D, so it is for the Euclidean kinetic energy, with linear friction or without. (Quadratic drag
-    is not linear in the momentum: the order falls, and `suzuki4` keeps it.)
+    For the Euclidean kinetic energy, with linear friction or without. (Quadratic drag is not linear in the momentum:
+    the order falls, and `suzuki4` keeps it.) When run, raises ValueError for noise or another kinetic energy.
+
+    Example:
+        >>> ji.simulate(system, ts, 1.0, dt=0.2, solver=ji.solvers.blanes_moan4())
 
     Source: S. Blanes and P. C. Moan, J. Comp. Appl. Math. 142, 313 (2002), SRKN_6^b.
     """
     kicks, flights = _NYSTROM_4
-    kicks = (*kicks, 1 - 2 * sum(kicks), *reversed(kicks))
-    half = (*flights, 0.5 - sum(flights))
-    return Splitting(_alternate(kicks, half + half[::-1]), order=4)
+    return Splitting(_alternate(_around_middle(kicks), _halves(flights)), order=4)
 
 
 def blanes_moan6() -> Splitting:
-    """Blanes and Moan's Nystrom splitting, order 6, eleven gradients: the one to take for seven digits and more.
+    """Blanes and Moan's Nystrom splitting B D B D ... B, order 6, eleven gradients a step: where accuracy matters.
 
-    Its letters are B and D, so it is for the Euclidean kinetic energy, with linear friction or without. (Quadratic drag
-    is not linear in the momentum: the order falls, and `kahan_li6` keeps it.)
+    For the Euclidean kinetic energy, with linear friction or without. (Quadratic drag is not linear in the momentum:
+    the order falls, and `kahan_li6` keeps it.) When run, raises ValueError for noise or another kinetic energy.
+
+    Example:
+        >>> ji.simulate(system, ts, 1.0, dt=0.2, solver=ji.solvers.blanes_moan6())
 
     Source: S. Blanes and P. C. Moan, J. Comp. Appl. Math. 142, 313 (2002), SRKN_11^b.
     """
     kicks, flights = _NYSTROM_6
-    half = (*kicks, 0.5 - sum(kicks))
-    flights = (*flights, 1 - 2 * sum(flights), *reversed(flights))
-    return Splitting(_alternate(half + half[::-1], flights), order=6)
+    return Splitting(_alternate(_halves(kicks), _around_middle(flights)), order=6)
+
+
+def _around_middle(weights: tuple[float, ...]) -> tuple[float, ...]:
+    return (*weights, 1 - 2 * sum(weights), *reversed(weights))
+
+
+def _halves(weights: tuple[float, ...]) -> tuple[float, ...]:
+    half = (*weights, 0.5 - sum(weights))
+    return half + half[::-1]
 
 
 def _alternate(kicks: tuple[float, ...], flights: tuple[float, ...]) -> list[tuple[str, float]]:
-    pairs = ((("B", kick), ("D", flight)) for kick, flight in zip(kicks, flights, strict=False))
+    pairs = ((("B", kick), ("D", flight)) for kick, flight in zip(kicks[:-1], flights, strict=True))
     return [*(letter for pair in pairs for letter in pair), ("B", kicks[-1])]

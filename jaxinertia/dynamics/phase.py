@@ -66,7 +66,8 @@ def _push(noise: Colored, momentum: Position, key: Key | None) -> Position:
         return jax.tree.map(lambda x, p: jnp.broadcast_to(x, p.shape), value.value, momentum)
     if key is None:
         raise ValueError(
-            "noise initial is None, and there is no key to draw it: pass key=, or Colored(sigma, tau, initial=0.0)"
+            "noise initial is None, and there is no key to draw it: pass Colored(sigma, tau, initial=0.0), "
+            "or key= and no path"
         )
     leaves, structure = jax.tree.flatten(momentum)
     keys = jax.random.split(jax.random.fold_in(key, 1), len(leaves))

@@ -71,7 +71,10 @@ def simulate(
     """
     _check_arguments(system, solver)
     if dt is None and substeps is None and stepsize_controller is None:
-        raise ValueError("dt is None: pass the largest inner step, e.g. dt=0.01, or substeps=")
+        raise ValueError(
+            "dt is None: pass the largest inner step, e.g. dt=0.01, or substeps=; "
+            "for adaptive steps stepsize_controller=diffrax.PIDController(rtol=1e-6, atol=1e-6)"
+        )
     system, position, momentum, rest = prepare(system, position, momentum)
     solver = Splitting("BAOAB") if solver is None else solver
     if isinstance(solver, Splitting):

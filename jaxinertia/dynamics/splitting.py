@@ -135,4 +135,5 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
 def _increments_of(terms, remembered):
     if not isinstance(terms, diffrax.MultiTerm):
         raise ValueError("terms have no Brownian path, but the system has noise; build them with terms(system, path)")
-    return lambda t0, t1: terms.contr(t0, t1, remembered=remembered)[1]
+    more = {"remembered": True} if remembered else {}  # which only terms of ours know, and coloured noise needs
+    return lambda t0, t1: terms.contr(t0, t1, **more)[1]

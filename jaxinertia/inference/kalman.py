@@ -9,11 +9,10 @@ differences. Linear systems move by their exact step; others by that of the syst
 extended filter, of second order in the step), so that one filter serves both. On even times without gaps the gain
 settles; from there on the filter is a recursion with constant numbers, and runs in blocks side by side.
 
-The extended filter's limit: it takes the particle to be near one place. Over 30 records of 2,000 readings each, of a
-Duffing particle and of one that hops in a double well, with readings every 0.1 and 0.4 (their frequency is about 1),
-exact or of error 0.1, gamma's mean z is at most 0.3 and its 95 % intervals hold the truth 90 to 97 % of the time. With
-errors of 0.7, near the distance of a well from the barrier, or a reading only every 1.5, it fails: values scatter by
-factors, and searches end late or not at all. (An unscented filter has one mean as well; it was not tried.)
+The extended filter's limit: it takes the particle to be near one place. With several readings a period, of an error
+well below the distance over which the force bends, its damping can be trusted, even of a particle that hops in a double
+well. With an error as large as a well is wide, or a reading a period, it fails: values scatter by factors, and searches
+end late or not at all. (An unscented filter has one mean as well; it was not tried.)
 
 Source: A. C. Harvey, Forecasting, Structural Time Series Models and the Kalman Filter, 1989, ch. 3.4 (likelihood and
 information); T. Ozaki, Statistica Sinica 2, 113 (1992) (local linearisation).

@@ -277,7 +277,7 @@ def phi(y: Float[Array, "..."]) -> Float[Array, "..."]:
     safe = jnp.where(small, 1.0, y)
     near = jnp.where(small, y, 0.0)
     # 1 - e^{-y} loses no digits for y beyond the series, and shares its exponential with the decay.
-    return jnp.where(small, jnp.polyval(jnp.asarray(_PHI, y.dtype), near), (1 - jnp.exp(-safe)) / safe)
+    return jnp.where(small, jnp.polyval(jnp.asarray(_PHI, y.dtype), near), (1 - jnp.exp(-y)) / safe)
 
 
 def phi_deficit(y: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from ..dynamics.compositions import kahan_li6
 from ..dynamics.simulate import simulate
@@ -86,6 +87,7 @@ def energy(result: Fit, data: Observations, ax: Axes) -> None:
     ax.plot(ts, booked, color=style.BLACK, ls=(0, (1, 2)), lw=1.4, label="$I(0)$ + friction + work")
     if result.system.force is None and np.all(inertia > 0):
         ax.set_yscale("log")
+        ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set(xlabel="time", ylabel="energy")
     _legend_above(ax)
 

@@ -138,7 +138,7 @@ def monitor(
             decayed, displacement = None, moved
         else:
             decayed = _decayed(params, value, h * h * shrink)
-            displacement = jax.tree.map(jnp.subtract, *_cast((moved, decayed), state.kicks))
+            displacement = jax.tree.map(jnp.subtract, *(_cast(x, state.kicks) for x in (moved, decayed)))
         rows, displacement = _store(state, displacement)
         if decayed is None:
             moved = jax.tree.map(_read_back, moved, displacement)
@@ -222,14 +222,14 @@ def _decayed(params: Position, value: Any, fraction: Scalar) -> Position:
     return jax.tree.map(lambda p: -fraction.astype(p.dtype) * p, params)
 
 
-def _cast(trees: tuple[Position, ...], like: Position) -> list[Position]:
-    return [jax.tree.map(lambda c, x: x.astype(c.dtype), like, tree) for tree in trees]
+def _cast(tree: Position, like: Position) -> Position:
+    return jax.tree.map(lambda c, x: x.astype(c.dtype), like, tree)
 
 
 def _store(state: MonitorState, displacement: Position) -> tuple[Position, Position]:
     """The array of the two latest displacements with this one in the place of the older, and its row there."""
     turn = state.count % 2
-    (displacement,) = _cast((displacement,), state.kicks)
+    displacement = _cast(displacement, state.kicks)
     put = lambda rows, x: jax.lax.dynamic_update_index_in_dim(rows, x, turn, 0)  # noqa: E731
     rows = jax.lax.optimization_barrier(jax.tree.map(put, state.moved, displacement))
     return rows, jax.tree.map(lambda x: _row(x, turn), rows)
@@ -245,10 +245,10 @@ def _book(
     state: MonitorState, gradient: Position, rows: Position, moved: Position, decayed: Position | None, h: Scalar
 ) -> MonitorState:
     """Add this call's kicks and work."""
-    (gradient,) = _cast((gradient,), state.kicks)
+    gradient = _cast(gradient, state.kicks)
     work, work_latest = state.work, state.work_latest
     if decayed is not None:
-        (decayed,) = _cast((decayed,), state.kicks)
+        decayed = _cast(decayed, state.kicks)
         work_latest = jax.tree.map(jnp.multiply, gradient, decayed)
         work = jax.tree.map(jnp.add, work, work_latest)
     return MonitorState(

@@ -36,17 +36,14 @@ def test_wrapped_and_bare_give_the_same_bits(name):
 def test_under_jit_wrapped_and_bare_agree_to_rounding_after_a_thousand_steps(name):
     """XLA fuses the two differently: each step rounds a few times, and near a minimum nothing amplifies that.
 
-    Muon at a constant learning rate is chaotic: there the last bit of the start sets the scale, by what it does alone.
+    Muon at a constant learning rate is chaotic, and after a thousand steps a last bit of its start has grown to one in
+    a hundred: it is compared after a hundred.
     """
+    steps = 100 if name == "muon" else 1000
     bare = optax.with_extra_args_support(OPTIMIZERS[name])
-    (one, _), _ = train(bare, PARAMS, 1000, read=False)
-    (two, _), _ = train(T.monitor(OPTIMIZERS[name], dt=0.1), PARAMS, 1000, read=False)
-    allowed = 1000 * 16 * EPS
-    if name == "muon":
-        (three, _), _ = train(bare, jax.tree.map(lambda p: jnp.nextafter(p, jnp.inf), PARAMS), 1000, read=False)
-        assert relative(flat(three), flat(one)) > 1e6 * allowed
-        allowed = 4 * relative(flat(three), flat(one))
-    assert relative(flat(two), flat(one)) <= allowed
+    (one, _), _ = train(bare, PARAMS, steps, read=False)
+    (two, _), _ = train(T.monitor(OPTIMIZERS[name], dt=0.1), PARAMS, steps, read=False)
+    assert relative(flat(two), flat(one)) <= steps * 16 * EPS
 
 
 def oba(fn, start, steps, learning_rate, momentum):
@@ -326,3 +323,23 @@ def test_it_makes_no_host_calls_and_no_sums_in_the_step():
 
     bare = optax.with_extra_args_support(OPTIMIZERS["momentum"])
     assert reductions(T.monitor(OPTIMIZERS["momentum"], dt=0.1)) == reductions(bare)
+
+
+def test_derivatives_and_maps_go_through_the_monitor():
+    """d(loss after 5 steps)/d(learning rate), for several rates at once: as of the bare optimizer."""
+
+    def late(rate, wrap):
+        optimizer = wrap(optax.sgd(rate, 0.9))
+        params, state = jnp.array([1.0, -0.5]), optimizer.init(jnp.array([1.0, -0.5]))
+        for _ in range(5):
+            value, gradient = jax.value_and_grad(ji.potentials.Duffing())(params)
+            updates, state = optimizer.update(gradient, state, params, value=value)
+            params = optax.apply_updates(params, updates)
+        return ji.potentials.Duffing()(params)
+
+    rates = jnp.array([0.01, 0.05, 0.1])
+    found, bare = (
+        jax.jit(jax.vmap(jax.grad(lambda rate, wrap=wrap: late(rate, wrap))))(rates)
+        for wrap in (lambda optimizer: T.monitor(optimizer, dt=0.1), optax.with_extra_args_support)
+    )
+    np.testing.assert_allclose(found, bare, rtol=5 * 16 * EPS)
