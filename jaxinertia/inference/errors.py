@@ -40,15 +40,14 @@ class Evidence(NamedTuple):
 
 
 def inverse(information: np.ndarray) -> np.ndarray:
-    """H^-1, scaled to a unit diagonal first; infinite variance for what the data say nothing of."""
+    """H^-1, scaled to a unit diagonal first; infinite variance for what the data say nothing of but rounding."""
     diagonal = np.diag(information)
     known = diagonal > 0
     root = np.where(known, np.sqrt(np.where(known, diagonal, 1.0)), 1.0)
     scaled = information / np.outer(root, root) + np.diag(~known)
-    try:
-        inverted = np.linalg.inv(scaled)
-    except np.linalg.LinAlgError:
+    if np.linalg.matrix_rank(scaled, hermitian=True) < len(scaled):
         return np.full_like(information, np.inf)
+    inverted = np.linalg.inv(scaled)
     return np.where(np.outer(known, known), inverted / np.outer(root, root), np.diag(np.where(known, 0.0, np.inf)))
 
 
