@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from ..physics.system import System
-from . import kalman, linear, shooting, solve, spectrum, stochastic
+from . import arrow, kalman, linear, shooting, solve, spectrum, stochastic
 from .fit import LEAST_SQUARES, check_method, prepare_system, record_of
 from .observations import Observations
 from .parameters import Parameters
@@ -440,7 +440,7 @@ def _iterate(evaluate: Callable, search: solve.Search, problem: Any, tolerance: 
 
 @eqx.filter_jit
 def _information(search: solve.Search) -> jax.Array:
-    return jax.vmap(solve.reduced_information)(search.normal)
+    return jax.vmap(lambda n: arrow.reduced_information(n.information))(search.normal)
 
 
 @eqx.filter_jit
@@ -448,7 +448,7 @@ def _natural(u: jax.Array, information: jax.Array, parameters: Parameters) -> tu
     """Values, and their covariances for residuals of variance one."""
     jacobian = jax.vmap(jax.jacfwd(parameters.natural))(u)
     p = u.shape[1]
-    inverse = jax.vmap(solve.inverse)(information)[:, :p, :p]
+    inverse = jax.vmap(arrow.inverse)(information)[:, :p, :p]
     return jax.vmap(parameters.natural)(u), jacobian @ inverse @ jnp.swapaxes(jacobian, 1, 2)
 
 
