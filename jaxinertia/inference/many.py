@@ -386,6 +386,7 @@ LINEAR, START, STAGE = 3, 8, 30  # iterations that start values, and windows on 
 BLOCK = (
     250  # records whose readings and derivatives stay in a core's cache: a thousand at once take three times as long
 )
+FEW = 32  # a block's slowest records: one in ten may need twice the iterations of the others
 
 
 def run_all(
@@ -397,20 +398,31 @@ def run_all(
     damping: float = solve.CAREFUL,
     evaluate: Callable = normal,
 ) -> solve.Search:
-    """Levenberg-Marquardt of all records, in equal blocks on all cores; a block ends when its last record has."""
+    """Levenberg-Marquardt of all records, in equal blocks on all cores. The last few of a block go on by themselves."""
     n = len(u)
     count = -(-n // BLOCK)
     size = -(-n // count)
     blocks = [np.minimum(np.arange(k * size, (k + 1) * size), n - 1) for k in range(count)]
 
+    def on(search, part, most, few):
+        """Until no more than `few` are left, and the iterations left then."""
+        for i in range(most):
+            if np.sum(~np.asarray(search.done)) <= few:
+                return search, most - i
+            search = _iterate(evaluate, search, part, tolerance)
+        return search, 0
+
     def one(rows):
         with jax.enable_x64(True):  # a setting of each thread's own
-            search, part = _begin(jnp.asarray(u[rows]), jnp.asarray(x[rows]), damping), _at(problem, rows)
-            for _ in range(most):
-                if bool(np.all(search.done)):
-                    break
-                search = _iterate(evaluate, search, part, tolerance)
-            return jax.tree.map(np.asarray, search)
+            part, few = _at(problem, rows), FEW if len(rows) > 2 * FEW else 0
+            search, left = on(_begin(jnp.asarray(u[rows]), jnp.asarray(x[rows]), damping), part, most, few)
+            whole = jax.tree.map(np.array, search)
+            slow = np.flatnonzero(~whole.done)
+            if left and slow.size:
+                slow = np.resize(slow, few)
+                search, _ = on(jax.tree.map(lambda a: a[slow], whole), _at(part, slow), left, 0)
+                jax.tree.map(lambda a, b: a.__setitem__(slow, b), whole, search)
+            return whole
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         parts = list(pool.map(one, blocks))
