@@ -101,6 +101,10 @@ class Parameters(eqx.Module):
             out += [f"{name}[{entry}]" if entry else name for entry in entries]
         return out
 
+    def within(self, flat: Any) -> np.ndarray:
+        """Flat values, or rows of them, where they may be: no interval reaches beyond a bound."""
+        return np.clip(flat, *np.array(self.limits).T)
+
     @property
     def limits(self) -> list[tuple[float, float]]:
         """Between which numbers each flat value is kept."""

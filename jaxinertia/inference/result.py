@@ -101,7 +101,7 @@ class Fit(eqx.Module):
             raise ValueError(f"level = {level!r} must be between 0 and 1, such as 0.95")
         if method == "normal":
             reach = stats.t.ppf((1 + level) / 2, self.freedom) * np.sqrt(np.diag(self.covariance))
-            low, high = self.flat - reach, self.flat + reach
+            low, high = self.refit_parameters.within(self.flat - reach), self.refit_parameters.within(self.flat + reach)
         elif method in ("profile", "bootstrap") and self.refit is not None:
             from . import intervals  # noqa: PLC0415  refits: only where asked for
 

@@ -64,9 +64,9 @@ def warnings(outcome, chi, whiteness, halves, parameters, flat, covariance, reco
         )
     spread = np.sqrt(np.diag(covariance))
     for label, value, error, (low, high) in zip(parameters.labels, flat, spread, parameters.limits, strict=True):
-        distance, bound = min((value - low, low), (high - value, high))
-        if distance < (AT * error if np.isfinite(error) else AT * (abs(bound) + 1e-300)):
-            out.append(f"{label} went to its bound {bound:.6g}: the data want it beyond, and no error can be given")
+        if at_bound(value, error, low, high):
+            bound = low if value - low < high - value else high
+            out.append(f"{label} went to its bound {bound:.6g}: the data want it beyond, and its error means little")
         elif not np.isfinite(error):
             out.append(
                 f"the data say nothing about {label}: its value is the start's; fix it, or record where it matters"
@@ -74,6 +74,13 @@ def warnings(outcome, chi, whiteness, halves, parameters, flat, covariance, reco
         elif label.startswith(("damping", "noise")) and error > abs(value):
             out.append(f"{label} cannot be told from zero: {value:.3g} +- {error:.2g}")
     return tuple(out)
+
+
+def at_bound(value: Any, error: Any, low: float, high: float) -> np.ndarray | np.bool_:
+    """Whether a value has gone to a bound, by its standard error or, where that is infinite, by the bound's size."""
+    bound = np.where(value - low < high - value, low, high)
+    reach = np.where(np.isfinite(error), error, np.abs(bound) + 1e-300)
+    return np.minimum(value - low, high - value) < AT * reach
 
 
 def summary(fit: Any) -> str:

@@ -1,6 +1,5 @@
 """The command line: `jaxinertia paper`, `jaxinertia sweep`, `jaxinertia fit`."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Annotated, Any
 
 import jax
 import typer
+
+from .._machine import cores
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Learning trajectories as mechanical systems.")
 
@@ -91,9 +92,8 @@ def fit(
 
 def _one_device_per_core(devices: int | None) -> None:
     """JAX sees one CPU device by default; a device for each core lets a sweep use them all."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(RuntimeError):  # JAX has started: it keeps the devices that it has
-        jax.config.update("jax_num_cpu_devices", devices or cores)
+        jax.config.update("jax_num_cpu_devices", devices or cores())
 
 
 @contextmanager

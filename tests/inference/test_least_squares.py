@@ -216,3 +216,8 @@ def test_a_record_that_grows_has_no_damping_and_the_fit_says_so():
     result = ji.fit(ji.System(P.Quadratic()), ji.Observations(ts, y), both)
     assert any("damping.gamma went to its bound 0" in w for w in result.diagnostics.warnings)
     assert np.isfinite(result.stderr[1])
+    assert result.interval(0.95)[0][0] == 0  # no interval reaches beyond a bound
+    many = ji.fit_many(ji.System(P.Quadratic()), [ji.Observations(ts, y), ringdown(np.random.default_rng(9))], both)
+    assert many.at_bound[:, 0].tolist() == [True, False]
+    assert "damping.gamma went to a bound in 1 records" in many.summary()
+    assert np.all(many.interval(0.95)[0][0] >= 0)

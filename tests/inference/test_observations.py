@@ -68,6 +68,8 @@ CASES = {
     "a kinetic of one's own": (lambda: fit(ji.System(ji.potentials.Quadratic(), kinetic=_Heavy())), "kinetic", "Heavy"),
     "many with an input": (lambda: ji.fit_many(NOISY, [ji.Observations(TS, Y, input=Y)]), "data", "input"),
     "many of none": (lambda: ji.fit_many(QUIET, []), "data", "empty"),
+    "many of one": (lambda: ji.fit_many(QUIET, ji.Observations(TS, Y)), "data", "list"),
+    "many without a system": (lambda: ji.fit_many(None, [ji.Observations(TS, Y)]), "system", "None"),
     "compare one": (lambda: ji.compare([1]), "fits", "1"),
     # forces and drag
     "force ts falls": (lambda: ji.force.Sampled(TS[::-1], Y), "force ts", "increase"),
