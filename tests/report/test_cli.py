@@ -52,7 +52,7 @@ def test_help_names_the_commands():
 
 
 def test_readme_runs():
-    """Every Python block of the README runs, in order, in one session."""
+    """Every Python block of the README runs, in order, in one process."""
     text = (Path(__file__).parents[2] / "README.md").read_text()
     blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
     assert len(blocks) >= 5
