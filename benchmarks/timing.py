@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+SECTION = "\n\n## "
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -84,20 +85,26 @@ def _version(name: str) -> str:
 def write_table(
     name: str, title: str, text: str, columns: list[str], rows: list[list[Any]], append: bool = False
 ) -> None:
-    """Print a Markdown table, and keep it under results/; `append` takes the place of a section of the same title."""
-    lines = [f"# {title}", "", text, ""] if not append else [f"## {title}", "", text, ""]
-    lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(_cell(x) for x in row) + " |" for row in rows]
-    table = "\n".join(lines) + "\n"
+    """Print a Markdown table, and keep it under results/ as the head of a file, or with `append` as a section of it.
+
+    Sections of other titles stay as they are, so that a part can be measured anew by itself.
+    """
+    lines = [f"{'##' if append else '#'} {title}", "", text, "", "| " + " | ".join(columns) + " |"]
+    lines += ["|" + "---|" * len(columns), *("| " + " | ".join(_cell(x) for x in row) + " |" for row in rows)]
+    new = "\n".join(lines if append else [*lines, "", f"Machine: {machine()}."])
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.md"
-    if append and path.exists():
-        sections = path.read_text().rstrip().split("\n\n## ")
-        kept = [section for section in sections if not section.startswith(f"{title}\n")]
-        table = "\n\n## ".join(kept) + "\n\n" + table
+    head, *sections = path.read_text().rstrip().split(SECTION) if path.exists() else [""]
+    titles = [section.split("\n")[0] for section in sections]
+    if not append:
+        head, *own = new.split(SECTION)
+        given = {section.split("\n")[0] for section in own}
+        sections = own + [section for section, known in zip(sections, titles, strict=True) if known not in given]
+    elif title in titles:
+        sections[titles.index(title)] = new.removeprefix("## ")
     else:
-        table += f"\nMachine: {machine()}.\n"
-    path.write_text(table)
+        sections.append(new.removeprefix("## "))
+    path.write_text(SECTION.join([head, *sections]) + "\n")
     print("\n".join(lines), flush=True)
 
 
