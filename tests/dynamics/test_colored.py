@@ -122,6 +122,7 @@ def test_diffrax_solvers_see_the_same_force_and_know_their_discretization():
     assert slope(2 / np.array(steps), left) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("h", "by"), [(0.5, "simulate"), (2.0, "diffeqsolve")])
 def test_along_a_path_that_knows_its_area_the_law_is_exact(h, by):
     """The variance of a free particle's momentum after one long step, of 20,000 paths: exact with the area, and

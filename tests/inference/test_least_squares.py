@@ -102,6 +102,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(gamma, error):
         assert abs(np.mean((low <= truth) & (truth <= high)) - 0.95) < 0.05
 
 
+@pytest.mark.slow
 def test_damping_that_the_noise_all_but_hides_is_found_all_the_same():
     """Overdamped, gamma known to a quarter: the cost is a bent valley along stiffness / gamma, from any start."""
     rng = np.random.default_rng(3)
