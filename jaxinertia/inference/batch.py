@@ -4,7 +4,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import fft
 
+from .._machine import cores
 from ..physics.system import System
 from . import shooting
 from .fit import record_of
@@ -142,5 +144,5 @@ def dominant(batch: Batch) -> np.ndarray:
         y = np.stack([filled(g, v, np.ones_like(v, bool), t) for g, t, v in zip(grid, batch.ts, y, strict=True)])
     inside = (np.cumsum(batch.weight[:, ::-1].sum(-1), axis=1)[:, ::-1] > 0)[..., None]  # up to the last reading
     y = np.where(inside, y - np.sum(y * inside, 1, keepdims=True) / np.sum(inside, 1, keepdims=True), 0.0)
-    power = np.sum(np.abs(np.fft.rfft(y, padded, axis=1)) ** 2, axis=-1)
+    power = np.sum(np.abs(fft.rfft(y, padded, axis=1, workers=cores())) ** 2, axis=-1)
     return 2 * np.pi * (np.argmax(power[:, 1:], axis=1) + 1) / padded * (m - 1) / batch.ts[:, -1]

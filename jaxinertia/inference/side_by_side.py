@@ -70,8 +70,10 @@ def _axes(problem: Any) -> Any:
     return eqx.tree_at(lambda p: p.own(), axes, own, is_leaf=lambda x: x is None)
 
 
-def at(problem: Any, rows: np.ndarray) -> Any:
-    """The problem of some of its records."""
+def at(problem: Any, rows: Any) -> Any:
+    """The problem of some of its records; of neighbours without a copy."""
+    if np.all(np.diff(rows) == 1):
+        rows = slice(rows[0], rows[-1] + 1)
     return eqx.tree_at(lambda p: p.own(), problem, jax.tree.map(lambda x: x[rows], problem.own()))
 
 
