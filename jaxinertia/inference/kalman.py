@@ -31,7 +31,7 @@ from jaxtyping import Array, Float
 from ..physics.system import System
 from . import linear
 from .parameters import Parameters
-from .predict import local
+from .predict import drive, local
 from .solve import Normal
 from .units import Units
 from .windows import Windows
@@ -96,6 +96,8 @@ def innovations(u: Float[Array, " p"], problem: Filter):
     d, size = problem.d, problem.parameters.size
     system = problem.parameters.write(problem.system, u)
     offset = u[size : size + d] if problem.free_offset else problem.offset
+    if linear.is_linear(system):
+        offset = offset + linear.rest(system, d, problem.units)
     error = jnp.exp(u[-1]) if problem.free_error else jnp.ones(())
     run = _settled if problem.transient is not None else _general
     return jax.vmap(lambda w: run(system, offset, error, w, problem))(problem.windows)
@@ -124,23 +126,26 @@ def _steps(system, window, problem):
     if not linear.is_linear(system):
         ts = window.ts[:-1]
         return ts, h
-    rate, constant = linear.matrices(system, d, units)
-    noise = linear.noise_rate(system, d, units)
-    force = constant + jnp.zeros((len(window.ts), d))
-    if system.force is not None:
-        force = force + window.input * system.force.gain * (units.time**2 / units.length)
+    rate, noise = linear.rate(system, d, units), linear.noise_rate(system, d, units)
     if window.even:
         step = linear.step(rate, noise, 1.0)
         step = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(h), *x.shape)), step)
     else:
         step = jax.vmap(lambda h: linear.step(rate, noise, h))(h)
-    return step.move, step.noise, linear.kicks(step, force, h, d)
+    kicks = None if system.force is None else linear.kicks(step, drive(system, window, units), h, d)
+    return step.move, step.noise, kicks
 
 
 def _mover(system, window, problem):
-    if linear.is_linear(system):
-        return lambda z, c, step: (step[0] @ z + step[2], step[0] @ c @ step[0].T + step[1])
-    return _linearised(system, window, problem)
+    if not linear.is_linear(system):
+        return _linearised(system, window, problem)
+
+    def move(z, covariance, row):
+        step, noise, kick = row
+        z = step @ z
+        return (z if kick is None else z + kick), step @ covariance @ step.T + noise
+
+    return move
 
 
 def _linearised(system, window, problem):
@@ -184,13 +189,11 @@ def _settled(system, offset, error, window, problem):
     """A linear system on even times without gaps: the gain settles, and the rest is a constant recursion in blocks."""
     y = window.y[:, : problem.d] - offset
     variance = _variances(error, window, problem)[0]
-    rate, constant = linear.matrices(system, problem.d, problem.units)
-    step = linear.step(rate, linear.noise_rate(system, problem.d, problem.units), 1.0)
-    kick = step.constant[:, problem.d :] @ constant
+    step = _step(system, problem.d, problem.units)
 
     def turn(state, value):
         e, log_s, z, covariance = _update(*state, value, variance)
-        return (step.move @ z + kick, step.move @ covariance @ step.move.T + step.noise), (e, log_s)
+        return (step.move @ z, step.move @ covariance @ step.move.T + step.noise), (e, log_s)
 
     first, rest = y[: problem.transient], y[problem.transient :]
     (z, covariance), (e, log_s) = jax.lax.scan(turn, _vague(y[0], problem), first)
@@ -198,7 +201,7 @@ def _settled(system, offset, error, window, problem):
     factor = jnp.linalg.cholesky(s)
     gain = step.move @ jax.scipy.linalg.cho_solve((factor, True), covariance[: problem.d]).T
     keep = step.move - jnp.concatenate([gain, jnp.zeros((len(z), len(z) - problem.d))], axis=1)
-    predicted = _recursion(keep, rest @ gain.T + kick, z)[:, : problem.d]
+    predicted = _recursion(keep, rest @ gain.T, z)[:, : problem.d]
     errors, logs = _sequential(factor, rest - predicted)
     return jnp.concatenate([e, errors]), jnp.concatenate([log_s, jnp.broadcast_to(logs, errors.shape)])
 
@@ -257,7 +260,8 @@ def _vague(first, problem):
 
 @eqx.filter_jit
 def _step(system, d, units):
-    return linear.step(linear.matrices(system, d, units)[0], linear.noise_rate(system, d, units), 1.0)
+    """Between readings on even times."""
+    return linear.step(linear.rate(system, d, units), linear.noise_rate(system, d, units), 1.0)
 
 
 def settles_after(system: System, d: int, units: Units, variance: float, speed: float) -> int:

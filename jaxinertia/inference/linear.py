@@ -39,15 +39,20 @@ def is_linear(system: System) -> bool:
     return isinstance(system.potential, Quadratic) and isinstance(system.damping, Linear) and force
 
 
-def matrices(system: System, d: int, units: Units) -> tuple[Float[Array, "n n"], Float[Array, " d"]]:
-    """F, and the constant part S c of the force, in the fit's units."""
+def rate(system: System, d: int, units: Units) -> Float[Array, "n n"]:
+    """F, in the fit's units."""
     like = jnp.zeros(d)
     potential: Any = system.potential
     gamma = _full(match("damping gamma", _as_vector(system.damping.gamma), like), d) * units.time
     stiffness = _full(match("stiffness", _as_vector(potential.stiffness), like), d) * units.time**2
-    center = match("center", _as_vector(potential.center), like).value + like
-    rate = jnp.block([[jnp.zeros((d, d)), jnp.eye(d)], [-stiffness, -gamma]])
-    return rate, apply(stiffness, center) / units.length
+    return jnp.block([[jnp.zeros((d, d)), jnp.eye(d)], [-stiffness, -gamma]])
+
+
+def rest(system: System, d: int, units: Units) -> Float[Array, " d"]:
+    """c, where no force acts, in the fit's units: motions are measured from there."""
+    potential: Any = system.potential
+    like = jnp.zeros(d)
+    return (match("center", _as_vector(potential.center), like).value + like) / units.length
 
 
 def noise_rate(system: System, d: int, units: Units) -> Float[Array, "n n"]:

@@ -87,6 +87,7 @@ def fit_many(
     *,
     bounds: Any = None,
     max_iterations: int = 100,
+    progress: bool = False,
 ) -> Fits:
     """Many records at once, each with its own parameters and initial state: least squares, or with noise in the system
     the likelihood of every reading (a Kalman filter, extended if the potential is not quadratic). As `ji.fit` of each,
@@ -96,6 +97,7 @@ def fit_many(
         data: records of one kind: the same components, offset known or not, with equal steps, and of one run each
             (with noise, of any number). Their lengths and units may differ: the fit brings each to its own.
         system, free, bounds, max_iterations: as for `ji.fit`.
+        progress: show a bar with the records that have ended.
 
     Returns:
         `Fits`. A record that cannot be fitted has NaN, and its reason in `failures`; the others are not disturbed.
@@ -115,7 +117,7 @@ def fit_many(
     with jax.enable_x64(True):
         noise = check_method(system, None, None) != LEAST_SQUARES
         system, parameters = prepare_system(system, data[0], free, bounds)
-        groups, failures = (_filters if noise else _least_squares)(system, parameters, data, max_iterations)
+        groups, failures = (_filters if noise else _least_squares)(system, parameters, data, max_iterations, progress)
         if not groups:
             raise ValueError(f"data has no record that can be fitted: {failures}")
         return _gather(len(data), parameters, groups, failures)
@@ -144,11 +146,11 @@ class Group(NamedTuple):
     chi: np.ndarray
 
 
-def _least_squares(system, parameters, data, most):
+def _least_squares(system, parameters, data, most, progress):
     batches, failures = collect(system, parameters, data)
     groups = []
     for batch in batches:
-        search = search_all(batch, most)
+        search = search_all(batch, most, progress)
         freedom = np.maximum(batch.readings - search.u.shape[1] - 2 * batch.d, 1).astype(int)
         spread = 2 * np.asarray(search.normal.cost) / freedom
         chi = np.where(batch.known, spread, spread * batch.units.length**2)
@@ -156,7 +158,7 @@ def _least_squares(system, parameters, data, most):
     return groups, failures
 
 
-def _filters(system, parameters, data, most):
+def _filters(system, parameters, data, most, progress):
     """The filters of records that have the same shapes, side by side."""
     failures: dict[int, str] = {}
     posed: dict[Any, list] = {}
@@ -179,7 +181,8 @@ def _filters(system, parameters, data, most):
         problem = eqx.tree_at(lambda p: p.own(), problems[0], own)
         problem = replace(problem, transient=None if None in settled else max(settled))
         u, d = np.stack(us), problem.d
-        search = run_all(u, np.zeros((len(u), 0, 1)), problem, most, evaluate=kalman.normal)
+        rest = dict(evaluate=kalman.normal, title="likelihoods", progress=progress)
+        search = run_all(u, np.zeros((len(u), 0, 1)), problem, most, **rest)
         weight = problem.windows.weight[..., :d]
         freedom = np.maximum(np.sum(weight > 0, (1, 2, 3)) - u.shape[1] - 2 * d * weight.shape[1], 1)
         groups.append(Group(np.array(rows), search, freedom, np.ones(len(u)), np.full(len(u), np.nan)))
@@ -205,8 +208,9 @@ def _gather(n: int, parameters: Parameters, groups: list[Group], failures: dict[
     return Fits(values, stderr, covariance, flat, tuple(parameters.labels), *ended)
 
 
-def search_all(batch: Batch, most: int) -> solve.Search:
+def search_all(batch: Batch, most: int, progress: bool) -> solve.Search:
     """Every record through the stages of `shooting.fit`, side by side; each is kept where it ended best."""
+    run = partial(run_all, progress=progress)
     omegas, longest = dominant(batch), batch.ts.shape[1]
     length = shooting.first_length(longest, float(np.median(omegas)))
     middles = np.sum(batch.weight * batch.y, 1) / np.maximum(np.sum(batch.weight, 1), 1e-300)
@@ -218,24 +222,24 @@ def search_all(batch: Batch, most: int) -> solve.Search:
     position = problem.windows.y[:, :, 0] - problem.offset[:, None]
     states = np.concatenate([position, np.zeros_like(position)], axis=-1)
     enough = LINEAR if linear.is_linear(batch.system) else START
-    search = run_all(parameters.loosen(first), states, problem, enough, ROUGH, solve.BOLD)
+    search = run(parameters.loosen(first), states, problem, enough, ROUGH, solve.BOLD, title="start values")
     u, x = parameters.tighten(np.asarray(search.u), first), np.asarray(search.x)
     u = np.concatenate([u, middles], axis=1) if free_offset else u
     found = None
     how = _how(batch, omegas)
     problem = batch.pose(longest, how)
     while True:
-        trial = run_all(u, x[:, :1], problem, most)
+        trial = run(u, x[:, :1], problem, most, title="whole runs")
         found = trial if found is None else _better(found, trial)
         left = np.flatnonzero(found.failed)
         if left.size:  # the start was worse than none
             plain = np.concatenate([first, u[:, first.shape[1] :]], axis=1)[left]
-            again = run_all(plain, x[left, :1], at(problem, left), most)
+            again = run(plain, x[left, :1], at(problem, left), most, title="whole runs again")
             trial = jax.tree.map(partial(_put, left), found, again)
             found = _better(found, trial)
         if length >= longest or _all_explained(found, problem):
             return found
-        search = run_all(u, x, batch.pose(length, how), STAGE)
+        search = run(u, x, batch.pose(length, how), STAGE, title=f"windows of {length}")
         u, x = np.asarray(search.u), np.asarray(search.x)
         length = min(length * shooting.GROWTH, longest)
         x = x[:, :: shooting.GROWTH][:, : -(-longest // length)]
@@ -265,7 +269,7 @@ def _better(old: solve.Search, new: solve.Search) -> solve.Search:
 
 
 ROUGH = 1e-2  # of the cost of a standard error: start values need no more
-LINEAR, START, STAGE = 3, 8, 30  # iterations that start values, and windows on their way, are worth
+LINEAR, START, STAGE = 2, 8, 30  # iterations that start values, and windows on their way, are worth
 
 
 @eqx.filter_jit

@@ -102,22 +102,27 @@ def predict(u, state, window: Windows, problem: Problem) -> Float[Array, "m c"]:
 
 
 def _exactly(system, state, window, problem):
-    d, units = problem.d, problem.units
-    rate, constant = linear.matrices(system, d, units)
-    forced = system.force is not None
-    force = constant + jnp.zeros((len(window.ts), d))
-    if forced:
-        force = force + window.input * system.force.gain * (units.time**2 / units.length)
-    if window.even:
-        step = linear.step(rate, None, 1.0)
-        kicks = linear.kicks(step, force, jnp.ones(len(window.ts) - 1), d)
-        path = jax.lax.scan(lambda z, k: ((z := linear.apply(step.move, z) + k), z), state, kicks)[1]
-    else:
-        h = jnp.diff(window.ts)
-        step = jax.vmap(lambda h: linear.step(rate, None, h))(h)
-        kicks = linear.kicks(step, force, h, d)
-        path = jax.lax.scan(lambda z, s: ((z := linear.apply(s[0], z) + s[1]), z), state, (step.move, kicks))[1]
-    return jnp.concatenate([state[None], path])
+    """One exact step after another, from the place of rest; of each state, the channels that are read."""
+    d, m, channels = problem.d, len(window.ts), window.y.shape[-1]
+    rate, h = linear.rate(system, d, problem.units), jnp.diff(window.ts)
+    step = linear.step(rate, None, 1.0) if window.even else jax.vmap(lambda h: linear.step(rate, None, h))(h)
+    rest = jnp.concatenate([linear.rest(system, d, problem.units), jnp.zeros(d)])
+    kicks = None if system.force is None else linear.kicks(step, drive(system, window, problem.units), h, d)
+
+    def turn(z, row):
+        move, kick = row
+        z = linear.apply(step.move if move is None else move, z)
+        z = z if kick is None else z + kick
+        return z, z[:channels]
+
+    rows = (None if window.even else step.move, kicks)
+    path = jax.lax.scan(turn, state - rest, rows, length=m - 1)[1]
+    return rest[:channels] + jnp.concatenate([(state - rest)[None, :channels], path])
+
+
+def drive(system: System, window: Windows, units: Units) -> Float[Array, "m d"]:
+    """The force of the input at a window's times, in the fit's units."""
+    return window.input * system.force.gain * (units.time**2 / units.length)  # type: ignore[union-attr]
 
 
 def _by_steps(system, state, window, problem):
@@ -146,7 +151,11 @@ def local(system: System, window: Windows, problem: Any) -> System:
 
 
 def _by_integrals(system, state, window, problem):
-    """x(t) = x0 + t v0 - Gamma (int x - t x0) - int int (grad V(x) - f), with the readings for x on the right."""
+    """x(t) = x0 + t v0 - Gamma int (x - x(0)) - int int (grad V(x) - f), with the readings for x on the right.
+
+    Linear in the states and in the coefficients of forces, so that one step finds them. With the unknown x0 for the
+    reading x(0) it would be bilinear, and a first reading that is off could lead it astray; this only shifts v0.
+    """
     d = problem.d
     here = local(system, window, problem)
     offset = problem.offset
@@ -156,7 +165,7 @@ def _by_integrals(system, state, window, problem):
     if here.force is not None:
         slope = slope - jax.vmap(here.drive)(window.ts, shaped).reshape(x.shape)
     t = window.ts[:, None]
-    impulse = _cumulative(x, window.ts) - t * state[:d]
+    impulse = _cumulative(x, window.ts) - t * x[0]
     like = jnp.zeros(()) if problem.scalar else jnp.zeros(d)
     gamma = match("damping gamma", here.damping.gamma, like)
     drag = jax.vmap(gamma.times)(impulse[:, 0] if problem.scalar else impulse).reshape(x.shape)

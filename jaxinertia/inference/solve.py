@@ -61,10 +61,11 @@ class Normal(NamedTuple):
 
 
 class Search(NamedTuple):
-    """Where the search stands."""
+    """Where the search stands, and the step that it will try."""
 
     u: Float[Array, " p"]
     x: Float[Array, "w k"]
+    step: tuple[Float[Array, " p"], Float[Array, "w k"]]
     normal: Normal
     scale: Float[Array, " p"]
     scale_x: Float[Array, "w k"]
@@ -73,7 +74,7 @@ class Search(NamedTuple):
     region: Any  # optimistix's own account of the size
     done: Any
     failed: Any
-    iterations: Any
+    iterations: Any  # how often the cost was evaluated
 
 
 def start(u: Any, x: Any, damping: Any = CAREFUL) -> Search:
@@ -82,16 +83,19 @@ def start(u: Any, x: Any, damping: Any = CAREFUL) -> Search:
     (p,), (w, k) = u.shape, x.shape
     cost = jnp.asarray(jnp.inf, float)
     normal = Normal(cost, cost, *(jnp.zeros(s) for s in ((p,), (p, p), (w, k), (w, p, k), (w, k, k))))
-    no = jnp.zeros((), bool)
+    nowhere = jnp.zeros(p), jnp.zeros((w, k))
+    damping, size = jnp.asarray(damping, float), jnp.ones((), float)
     region = _region().init((u, x), normal.info)
-    sizes = jnp.asarray(damping, float), jnp.ones((), float), region
-    return Search(u, x, normal, jnp.zeros(p), jnp.zeros((w, k)), *sizes, no, no, jnp.asarray(0, int))
+    no = jnp.zeros((), bool)
+    return Search(u, x, nowhere, normal, *nowhere, damping, size, region, no, no, jnp.asarray(0, int))
 
 
 def iterate(evaluate: Callable[..., Normal], search: Search, args: Any, tolerance: Any = TOLERANCE) -> Search:
-    """One trial step: taken if it lowers the cost as it should, else the next one is shorter."""
-    old = search.normal
-    step, region = _step(search), _region()
+    """Try the step: it is taken if it lowers the cost as it should, and the next is longer or shorter.
+
+    The end is seen where the next step is found, so that none is tried that is worth nothing.
+    """
+    old, step, region = search.normal, search.step, _region()
     here = search.u, search.x
     there = jax.tree.map(jnp.add, here, step)
     new = evaluate(*there, args)
@@ -99,18 +103,20 @@ def iterate(evaluate: Callable[..., Normal], search: Search, args: Any, toleranc
     tried = new._replace(cost=jnp.where(finite, new.cost, jnp.inf))
     nowhere = jax.tree.map(jnp.zeros_like, here)
     size, accept, _, state = region.step(first, nowhere, step, old.info, tried.info, search.region)
-    predicted = -region.predict_reduction(step, old.info)
     better = accept & finite
-    small = predicted < tolerance * old.unit
-    level = predicted < ROUNDING * jnp.abs(old.cost) + 1e-300  # no step can be told from rounding
-    done = search.done | (~first & ((small & (better | (search.damping < search.size))) | level))
-    failed = search.failed | ((size < SHORTEST) | (first & ~better)) & ~done
     scales = jnp.maximum(search.scale, _diagonal(new.a)), jnp.maximum(search.scale_x, _diagonal(new.c))
     moved, kept = (*there, new, *scales), (*here, old, search.scale, search.scale_x)
     take = better & ~search.done
     u, x, normal, scale, scale_x = jax.tree.map(lambda a, b: jnp.where(take, a, b), moved, kept)
+    step = _step(normal, (scale, scale_x), search.damping, size)
+    predicted = -region.predict_reduction(step, normal.info)
+    small = predicted < tolerance * normal.unit
+    level = predicted < ROUNDING * jnp.abs(normal.cost) + 1e-300  # no step can be told from rounding
+    nothing = first & ~better  # there is no cost to begin with
+    done = search.done | (~nothing & ((small & (better | (search.damping < size))) | level))
+    failed = search.failed | (((size < SHORTEST) | nothing) & ~done)
     count = search.iterations + ~search.done
-    return Search(u, x, normal, scale, scale_x, search.damping, size, state, done | failed, failed, count)
+    return Search(u, x, step, normal, scale, scale_x, search.damping, size, state, done | failed, failed, count)
 
 
 def _region() -> optimistix.ClassicalTrustRegion:
@@ -118,15 +124,14 @@ def _region() -> optimistix.ClassicalTrustRegion:
     return optimistix.ClassicalTrustRegion(high_cutoff=HIGH, low_cutoff=LOW, high_constant=LONGER, low_constant=SHORTER)
 
 
-def _step(search: Search) -> tuple[Any, Any]:
+def _step(normal: Normal, scales: Any, damping: Any, size: Any) -> tuple[Any, Any]:
     """The damped Gauss-Newton step, (H + damping / size D) step = -gradient, by way of coordinates in which D is 1."""
-    scales = search.scale, search.scale_x
-    s = jax.tree.map(lambda d: jnp.where(d > 0, 1 / jnp.sqrt(search.damping * jnp.where(d > 0, d, 1.0)), 1.0), scales)
-    info = search.normal.info
+    s = jax.tree.map(lambda d: jnp.where(d > 0, 1 / jnp.sqrt(damping * jnp.where(d > 0, d, 1.0)), 1.0), scales)
+    info = normal.info
     gradient = jax.tree.map(jnp.multiply, info.grad, s)
     scaled = optimistix.FunctionInfo.EvalGradHessian(info.f, gradient, info.hessian.scaled(*s))
     descent: Any = optimistix.DampedNewtonDescent(Elimination())
-    step, _ = descent.step(search.size, descent.query((search.u, search.x), scaled, None))
+    step, _ = descent.step(size, descent.query(info.grad, scaled, None))
     return jax.tree.map(jnp.multiply, step, s)
 
 

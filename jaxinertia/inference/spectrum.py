@@ -26,6 +26,8 @@ from .windows import Run
 
 ALIASES = np.arange(-2, 3) * 2 * np.pi  # what a sampled motion folds into a frequency; beyond, S falls as w^-4
 
+CACHED = 32  # resonances whose spectra stay in a core's cache
+
 
 class Resonance(NamedTuple):
     """omega_0, gamma, sigma^2 and the floor of one component, per step."""
@@ -82,25 +84,32 @@ def resonance(runs: list[Run], component: int, band: tuple[float, float] | None 
 def _best(omega, power, count, grid_omega, ratios) -> Resonance:
     """The best of a grid, by Whittle's likelihood."""
     w0, ratio = (x.ravel() for x in np.meshgrid(grid_omega, ratios, indexing="ij"))
-    gamma = ratio * w0
+    blocks = np.array_split(np.arange(len(w0)), max(1, len(w0) // CACHED))
+    parts = [_levels(omega, power, count, w0[rows], ratio[rows] * w0[rows]) for rows in blocks]
+    cost, amplitude, floor = (np.concatenate(each) for each in zip(*parts, strict=True))
+    best = int(np.argmin(cost))
+    return Resonance(*(float(x[best]) for x in (w0, ratio * w0, amplitude, floor)))
+
+
+def _levels(omega, power, count, w0, gamma):
+    """Whittle's cost for each (omega_0, gamma), with the power and floor that are best for it."""
     shape = model(omega, w0[:, None] ** 2, gamma[:, None], 1.0)
-    top = shape.max(1, keepdims=True)
-    shape = shape / top
+    top = shape.max(1)
+    shape = shape / top[:, None]
     # S = a shape + b by weighted least squares, the weights from the last S.
     s = np.broadcast_to(power, shape.shape)
-    tiny = 1e-9 * np.median(power)
+    tiny, least = 1e-9 * np.median(power), 1e-9 * float(power.max())
     for _ in range(5):
         weight = count / np.maximum(s, tiny) ** 2
-        ss, s1, ll = ((weight * x).sum(1, keepdims=True) for x in (shape**2, shape, np.ones_like(shape)))
-        py, p1 = ((weight * power * x).sum(1, keepdims=True) for x in (shape, 1.0))
+        weighted = weight * shape
+        ss, s1, ll = np.einsum("gw,gw->g", weighted, shape), weighted.sum(1), weight.sum(1)
+        py, p1 = weighted @ power, weight @ power
         det = np.maximum(ss * ll - s1**2, 1e-300)
         a, b = (py * ll - p1 * s1) / det, (p1 * ss - py * s1) / det
         a, b = np.where(b > 0, a, py / ss), np.where(a > 0, np.maximum(b, 0.0), p1 / ll)
-        s = np.maximum(np.maximum(a, 1e-9 * power.max()) * shape + b, tiny)
-    cost = (count * (np.log(s) + power / s)).sum(1)
-    best = int(np.argmin(cost))
-    amplitude = max(float(a[best, 0]), 1e-9 * float(power.max()))
-    return Resonance(float(w0[best]), float(gamma[best]), amplitude / float(top[best, 0]), float(b[best, 0]))
+        a = np.maximum(a, least)
+        s = np.maximum(a[:, None] * shape + b[:, None], tiny)
+    return (np.log(s) + power / s) @ count, a / top, b
 
 
 def _binned(spectra, band):
@@ -176,7 +185,7 @@ def score(u: Float[Array, " p"], problem: Band):
 def log_spectrum(u: Float[Array, " p"], problem: Band) -> Float[Array, " n"]:
     """log S at the band's frequencies."""
     system = problem.parameters.write(problem.system, u)
-    rate, _ = linear.matrices(system, 1, problem.units)
+    rate = linear.rate(system, 1, problem.units)
     noise = linear.noise_rate(system, 1, problem.units)
     omega = jnp.asarray(problem.omega)
     middle, half = (omega[0] + omega[-1]) / 2, (omega[-1] - omega[0]) / 2
