@@ -70,7 +70,19 @@ def machine() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
     compiler = subprocess.run(["gcc", "-dumpfullversion"], capture_output=True, text=True, check=False).stdout.strip()
-    packages = ("jax", "jaxlib", "equinox", "diffrax", "numpy", "numba", "scipy", "zarr", "torchsde")
+    packages = (
+        "jax",
+        "jaxlib",
+        "equinox",
+        "diffrax",
+        "optimistix",
+        "numpy",
+        "numba",
+        "scipy",
+        "zarr",
+        "torchsde",
+        "StochasticForceInference",
+    )
     versions = ", ".join(f"{name} {_version(name)}" for name in packages)
     return f"{model}, {os.cpu_count()} cores; Python {platform.python_version()}, gcc {compiler}, {versions}"
 

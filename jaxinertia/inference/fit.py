@@ -9,7 +9,7 @@ import numpy as np
 from .. import _tree
 from ..physics.force import Sampled
 from ..physics.system import System, check_system
-from . import parameters, shooting, stochastic, units, windows
+from . import linear, parameters, shooting, stochastic, units, windows
 from .between import INPUTS, refine
 from .observations import Observations
 from .outcome import Outcome, of_least_squares
@@ -17,7 +17,7 @@ from .result import Fit, conclude
 from .shooting import Record
 
 LEAST_SQUARES = "least squares"
-METHODS = (LEAST_SQUARES, stochastic.KALMAN, stochastic.EXTENDED, stochastic.WHITTLE)
+METHODS = (LEAST_SQUARES, stochastic.KALMAN, stochastic.UNSCENTED, stochastic.EXTENDED, stochastic.WHITTLE)
 
 
 def fit(
@@ -45,8 +45,9 @@ def fit(
         free: which leaves may change, as for `eqx.tree_at`: `lambda s: (s.damping.gamma, s.potential.stiffness)`, with
             `s.force.gain` for the input's gain. Damping and sigma stay positive, matrices of them PSD.
         bounds: shaped like what `free` returns, with (low, high) or None for each leaf; either may be None.
-        method: "least squares", "kalman", "extended kalman" or "whittle"; None chooses, and the result says why.
-            The extended filter needs readings that tell where the particle is: several a cycle, and which well.
+        method: "least squares", "kalman", "unscented kalman", "extended kalman" or "whittle"; None chooses, and the
+            result says why. The unscented filter is for systems that are not linear; it needs readings that tell where
+            the particle is: a few each cycle, and which well. The extended one takes half its time and is more biased.
         band: (low, high) in cycles per time: the frequencies that count, for "whittle".
         max_iterations: of the last search.
         progress: show the search's cost as it goes.
@@ -138,6 +139,9 @@ def check_method(system: System, method: str | None, band: Any) -> str | None:
         return LEAST_SQUARES
     if system.noise is None:
         raise ValueError(f"method = {method!r} needs noise in the system; pass noise=1.0 and free its sigma")
+    if method == stochastic.KALMAN and not linear.is_linear(system):
+        other = f"{stochastic.UNSCENTED!r} or {stochastic.EXTENDED!r}"
+        raise ValueError(f"method = {method!r} needs a quadratic potential and linear damping; use {other}")
     if band is not None and not 0 <= band[0] < band[1]:
         raise ValueError(f"band = {band!r} must be (low, high) in cycles per time, with 0 <= low < high")
     return method

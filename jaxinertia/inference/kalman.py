@@ -5,17 +5,16 @@ The filter predicts each reading from all before it; its errors e_k are independ
     -log p(y) = sum_k (log S_k + e_k^2 / S_k) / 2 + const,
 
 with the expected information  sum_k (de_k de_k^T / S_k + dS_k dS_k^T / (2 S_k^2)). No velocity is ever formed from
-differences. Linear systems move by their exact step; others by that of the system linearised at the estimate (the
-extended filter, of second order in the step), so that one filter serves both. On even times without gaps the gain
-settles; from there on the filter is a recursion with constant numbers, and runs in blocks side by side.
+differences. How the estimate goes from one reading to the next is in `moves`. On even times without gaps a linear
+system's gain settles; from there on the filter is a recursion with constant numbers, and runs in blocks side by side.
 
-The extended filter's limit: it takes the particle to be near one place. With several readings a period, of an error
-well below the distance over which the force bends, its damping can be trusted, even of a particle that hops in a double
-well. With an error as large as a well is wide, or a reading a period, it fails: values scatter by factors, and searches
-end late or not at all. (An unscented filter has one mean as well; it was not tried.)
+The limit of the filters for systems that are not linear: they take the particle to be near one place. With several
+readings a period, of an error well below the distance over which the force bends, damping can be trusted, even of a
+particle that hops in a double well. With a reading a period the extended filter's stiffness is off by many standard
+errors, the unscented one's not (`benchmarks/fits.py`); with an error as large as a well is wide as well, both fail.
 
 Source: A. C. Harvey, Forecasting, Structural Time Series Models and the Kalman Filter, 1989, ch. 3.4 (likelihood and
-information); T. Ozaki, Statistica Sinica 2, 113 (1992) (local linearisation).
+information).
 """
 
 import math
@@ -29,16 +28,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..physics.system import System
-from . import linear
+from . import linear, moves
 from .parameters import Parameters
-from .predict import drive, local
 from .solve import Normal
 from .units import Units
 from .windows import Windows
 
 VAGUE = 1e6  # variance of the initial state, in the record's own scatter: the initial state is free
+WIDE = 10.0  # the unscented filter's variance of the initial momentum, in its own scatter
 ABSENT = 1e12  # variance of a reading that was not taken
-SERIES = 8  # terms of the series of a linearised step, |F| h below 1/2
 PHASE = 0.3  # radians that one linearised step may take
 
 
@@ -56,6 +54,7 @@ class Filter(eqx.Module):
     scalar: bool = eqx.field(static=True)
     transient: int | None = eqx.field(static=True)  # readings until the gain has settled; None: it never does
     substeps: int = eqx.field(static=True)
+    unscented: bool = eqx.field(static=True, default=False)
 
     @property
     def d(self) -> int:
@@ -106,7 +105,7 @@ def innovations(u: Float[Array, " p"], problem: Filter):
 def _general(system, offset, error, window, problem):
     """Any times, gaps, forces and potentials: one reading after another."""
     y, variances = window.y[:, : problem.d] - offset, _variances(error, window, problem)
-    move = _mover(system, window, problem)
+    move = moves.mover(system, window, problem)
 
     def turn(state, row):
         z, covariance = state
@@ -114,75 +113,8 @@ def _general(system, offset, error, window, problem):
         e, log_s, z, covariance = _update(z, covariance, value, variance)
         return move(z, covariance, step), (e, log_s)
 
-    steps = _steps(system, window, problem)
-    last = jax.tree.map(lambda x: jnp.concatenate([x, x[-1:]]), steps)
-    return jax.lax.scan(turn, _vague(y[0], problem), (y, variances, last))[1]
-
-
-def _steps(system, window, problem):
-    """What a move between readings needs: the exact step and its kick if linear, else times and forces."""
-    d, units = problem.d, problem.units
-    h = jnp.diff(window.ts)
-    if not linear.is_linear(system):
-        ts = window.ts[:-1]
-        return ts, h
-    rate, noise = linear.rate(system, d, units), linear.noise_rate(system, d, units)
-    if window.even:
-        step = linear.step(rate, noise, 1.0)
-        step = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(h), *x.shape)), step)
-    else:
-        step = jax.vmap(lambda h: linear.step(rate, noise, h))(h)
-    kicks = None if system.force is None else linear.kicks(step, drive(system, window, units), h, d)
-    return step.move, step.noise, kicks
-
-
-def _mover(system, window, problem):
-    if not linear.is_linear(system):
-        return _linearised(system, window, problem)
-
-    def move(z, covariance, row):
-        step, noise, kick = row
-        z = step @ z
-        return (z if kick is None else z + kick), step @ covariance @ step.T + noise
-
-    return move
-
-
-def _linearised(system, window, problem):
-    """Move the mean and the covariance by the exact step of the system linearised at the mean, in substeps."""
-    d = problem.d
-    here = local(system, window, problem)
-    noise = linear.noise_rate(system, d, problem.units)
-
-    def flat(x):
-        return jnp.reshape(x, (d,))
-
-    def shaped(x):
-        return x[0] if problem.scalar else x
-
-    def acceleration(z, t):
-        force = 0.0 if here.force is None else here.drive(t, shaped(z[:d]))
-        return flat(force - here.gradient(shaped(z[:d])) - here.damping.force(shaped(z[d:])))
-
-    def move(z, covariance, row):
-        start, interval = row
-        h = interval / problem.substeps
-
-        def substep(i, state):
-            z, covariance = state
-            t = start + i * h
-            slope = jax.jacfwd(acceleration)(z, t)
-            rate = jnp.concatenate([jnp.eye(d, 2 * d, d), slope])
-            step = linear.step(rate, noise, h, SERIES)
-            now = acceleration(z, t)
-            # Between t and t + h the force goes on a straight line.
-            ramp = jnp.zeros(d) if here.force is None else (acceleration(z, t + h) - now) / h
-            z = z + step.constant @ jnp.concatenate([z[d:], now]) + step.ramp[:, d:] @ ramp
-            return z, step.move @ covariance @ step.move.T + step.noise
-
-        return jax.lax.fori_loop(0, problem.substeps, substep, (z, covariance))
-
-    return move
+    rows = jax.tree.map(lambda x: jnp.concatenate([x, x[-1:]]), moves.rows(system, window, problem))
+    return jax.lax.scan(turn, _vague(y[0], problem), (y, variances, rows))[1]
 
 
 def _settled(system, offset, error, window, problem):
@@ -254,7 +186,8 @@ def _variances(error, window, problem):
 
 def _vague(first, problem):
     d = problem.d
-    variances = jnp.concatenate([jnp.full(d, VAGUE), jnp.full(d, VAGUE) * problem.speed**2])
+    speed = WIDE if problem.unscented else VAGUE  # points too far away would see another potential
+    variances = jnp.concatenate([jnp.full(d, VAGUE), jnp.full(d, speed) * problem.speed**2])
     return jnp.zeros(2 * d), jnp.diag(variances)
 
 

@@ -86,17 +86,19 @@ def fit_many(
     free: Callable = lambda s: s.damping.gamma,
     *,
     bounds: Any = None,
+    method: str | None = None,
     max_iterations: int = 100,
     progress: bool = False,
 ) -> Fits:
     """Many records at once, each with its own parameters and initial state: least squares, or with noise in the system
-    the likelihood of every reading (a Kalman filter, extended if the potential is not quadratic). As `ji.fit` of each,
+    the likelihood of every reading (a Kalman filter, unscented if the system is not linear). As `ji.fit` of each,
     in blocks of records on a thread for each core.
 
     Arguments:
         data: records of one kind: the same components, offset known or not, with equal steps, and of one run each
             (with noise, of any number). Their lengths and units may differ: the fit brings each to its own.
         system, free, bounds, max_iterations: as for `ji.fit`.
+        method: as for `ji.fit`, without "whittle"; the same for all.
         progress: show a bar with the records that have ended.
 
     Returns:
@@ -115,9 +117,15 @@ def fit_many(
         raise ValueError(f"data = {data!r} must be a list of ji.Observations; for one record use ji.fit")
     check_alike(data, system.noise is not None)
     with jax.enable_x64(True):
-        noise = check_method(system, None, None) != LEAST_SQUARES
+        method = check_method(system, method, None)
+        if method == stochastic.WHITTLE:
+            raise ValueError(f"method = {method!r} takes one record at a time; use ji.fit")
         system, parameters = prepare_system(system, data[0], free, bounds)
-        groups, failures = (_filters if noise else _least_squares)(system, parameters, data, max_iterations, progress)
+        rest = (system, parameters, data, max_iterations, progress)
+        if method == LEAST_SQUARES:
+            groups, failures = _least_squares(*rest)
+        else:
+            groups, failures = _filters(*rest, method or stochastic.filter_for(system))
         if not groups:
             raise ValueError(f"data has no record that can be fitted: {failures}")
         return _gather(len(data), parameters, groups, failures)
@@ -158,7 +166,7 @@ def _least_squares(system, parameters, data, most, progress):
     return groups, failures
 
 
-def _filters(system, parameters, data, most, progress):
+def _filters(system, parameters, data, most, progress, method):
     """The filters of records that have the same shapes, side by side."""
     failures: dict[int, str] = {}
     posed: dict[Any, list] = {}
@@ -166,7 +174,8 @@ def _filters(system, parameters, data, most, progress):
         try:
             record = record_of(system, parameters, one)
             found = [spectrum.resonance(record.runs, k) for k in range(record.d)]
-            problem, u = stochastic.pose(record, found, stochastic.start(record, found), one.position_error is not None)
+            u, known = stochastic.start(record, found), one.position_error is not None
+            problem, u = stochastic.pose(record, found, u, known, method)
         except ValueError as error:
             failures[i] = str(error)
             continue

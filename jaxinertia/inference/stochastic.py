@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..physics.system import System
 from . import kalman, linear, solve, spectrum
 from .outcome import Outcome, of_band, of_filter
 from .parameters import encode
 from .shooting import Record
 from .windows import cut
 
-KALMAN, EXTENDED, WHITTLE = "kalman", "extended kalman", "whittle"
+KALMAN, EXTENDED, UNSCENTED, WHITTLE = "kalman", "extended kalman", "unscented kalman", "whittle"
 LONG = 4096  # readings from which on a spectrum's floor can be judged
 
 
@@ -23,10 +24,15 @@ class Choice(NamedTuple):
     why: str
 
 
+def filter_for(system: System) -> str:
+    """The filter that takes every reading: exact if the system is linear, else the one that is biased least."""
+    return KALMAN if linear.is_linear(system) else UNSCENTED
+
+
 def choose(record: Record, found: list[spectrum.Resonance]) -> Choice:
     """The likelihood of every reading, unless the spectrum holds more than this motion over a white floor."""
     if not linear.is_linear(record.system):
-        return Choice(EXTENDED, "the potential is not quadratic: the filter linearises it at its estimate")
+        return Choice(UNSCENTED, "the system is not linear: the filter moves points around its estimate")
     whole = all(np.all(run.weight > 0) for run in record.runs)
     if record.d == 1 and whole and record.system.force is None and sum(len(r.ts) for r in record.runs) >= LONG:
         flat, worst = spectrum.is_flat(record.runs, 0, found[0])
@@ -54,7 +60,7 @@ def fit(
     u = start(record, found)
     if choice.method == WHITTLE:
         return _whittle(record, found[0], band, u, most, report), choice
-    return _filter(record, found, u, error, most, report), choice
+    return _filter(record, found, u, error, choice.method, most, report), choice
 
 
 def _whittle(record, found, band, u, most, report):
@@ -66,14 +72,14 @@ def _whittle(record, found, band, u, most, report):
     return of_band(solve.run(spectrum.normal, search, problem, most, report), problem)
 
 
-def _filter(record, found, u, error, most, report):
-    problem, u = pose(record, found, u, error)
+def _filter(record, found, u, error, method, most, report):
+    problem, u = pose(record, found, u, error, method)
     search = solve.start(u, np.zeros((0, 1)))
     return of_filter(solve.run(kalman.normal, search, problem, most, report), problem)
 
 
 def pose(
-    record: Record, found: list[spectrum.Resonance], u: np.ndarray, error: bool
+    record: Record, found: list[spectrum.Resonance], u: np.ndarray, error: bool, method: str
 ) -> tuple[kalman.Filter, np.ndarray]:
     """The filter's problem, and where its search begins."""
     windows, _ = cut(record.runs, record.longest)
@@ -114,6 +120,7 @@ def pose(
         record.scalar,
         transient,
         1 if exact else max(1, math.ceil(omega * steps / kalman.PHASE)),
+        method == UNSCENTED and not exact,
     )
     return problem, np.concatenate([u, middle if free_offset else [], [] if error else [math.log(floor)]])
 

@@ -1,0 +1,112 @@
+r"""How a filter's estimate, N(z, P), goes from one reading to the next.
+
+Linear systems move by their exact step:  z <- E z + kick,  P <- E P E^T + Q.
+
+Others move in substeps by the exact step of the system linearised at a point (of second order):
+
+- extended: at the mean, which also moves P;
+- unscented: at each of 2 n points  z +- sqrt(n) L_i,  P = L L^T, whose mean and scatter are the new z and P - Q. It
+  sees that the force bends over the width of P, which the extended filter does not.
+
+Source: T. Ozaki, Statistica Sinica 2, 113 (1992) (local linearisation); S. J. Julier and J. K. Uhlmann, Proc. IEEE 92,
+401 (2004), with kappa = 0: I. Arasaratnam and S. Haykin, IEEE Trans. Autom. Control 54, 1254 (2009).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from . import linear
+from .predict import drive, local
+
+SERIES = 8  # terms of the series of a linearised step, |F| h below 1/2
+JITTER = 1e-10  # of a variance: keeps P's root real where a reading was all but exact
+
+
+def rows(system: Any, window: Any, problem: Any) -> tuple:
+    """What `mover` needs for each interval of a window: the exact step and its kick if linear, else times."""
+    d, units = problem.d, problem.units
+    h = jnp.diff(window.ts)
+    if not linear.is_linear(system):
+        return window.ts[:-1], h
+    rate, noise = linear.rate(system, d, units), linear.noise_rate(system, d, units)
+    if window.even:
+        step = linear.step(rate, noise, 1.0)
+        step = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(h), *x.shape)), step)
+    else:
+        step = jax.vmap(lambda h: linear.step(rate, noise, h))(h)
+    kicks = None if system.force is None else linear.kicks(step, drive(system, window, units), h, d)
+    return step.move, step.noise, kicks
+
+
+def mover(system: Any, window: Any, problem: Any) -> Callable:
+    """(z, P, row) -> (z, P) after the row's interval."""
+    if linear.is_linear(system):
+        return _exactly
+    flow = _flow(system, window, problem)
+    one = _by_points(flow) if problem.unscented else _by_mean(flow)
+
+    def move(z, covariance, row):
+        start, interval = row
+        h = interval / problem.substeps
+        return jax.lax.fori_loop(0, problem.substeps, lambda i, at: one(*at, start + i * h, h), (z, covariance))
+
+    return move
+
+
+def _exactly(z, covariance, row):
+    step, noise, kick = row
+    z = step @ z
+    return (z if kick is None else z + kick), step @ covariance @ step.T + noise
+
+
+def _by_mean(flow):
+    def move(z, covariance, t, h):
+        z, step = flow(z, t, h)
+        return z, step.move @ covariance @ step.move.T + step.noise
+
+    return move
+
+
+def _by_points(flow):
+    def move(z, covariance, t, h):
+        n = len(z)
+        sd = jnp.sqrt(jnp.maximum(jnp.diag(covariance), JITTER**2))
+        root = sd[:, None] * jnp.linalg.cholesky(covariance / (sd[:, None] * sd) + JITTER * jnp.eye(n))
+        away = math.sqrt(n) * jnp.concatenate([root.T, -root.T])
+        moved, steps = jax.vmap(lambda z: flow(z, t, h))(z + away)
+        mean = jnp.mean(moved, 0)
+        return mean, (moved - mean).T @ (moved - mean) / (2 * n) + jnp.mean(steps.noise, 0)
+
+    return move
+
+
+def _flow(system, window, problem):
+    """(z, t, h) -> z after h, with the linearised step that took it there."""
+    d = problem.d
+    here = local(system, window, problem)
+    noise = linear.noise_rate(system, d, problem.units)
+
+    def flat(x):
+        return jnp.reshape(x, (d,))
+
+    def shaped(x):
+        return x[0] if problem.scalar else x
+
+    def acceleration(z, t):
+        force = 0.0 if here.force is None else here.drive(t, shaped(z[:d]))
+        return flat(force - here.gradient(shaped(z[:d])) - here.damping.force(shaped(z[d:])))
+
+    def flow(z, t, h):
+        slope = jax.jacfwd(acceleration)(z, t)
+        rate = jnp.concatenate([jnp.eye(d, 2 * d, d), slope])
+        step = linear.step(rate, noise, h, SERIES)
+        now = acceleration(z, t)
+        # Between t and t + h the force goes on a straight line.
+        ramp = jnp.zeros(d) if here.force is None else (acceleration(z, t + h) - now) / h
+        return z + step.constant @ jnp.concatenate([z[d:], now]) + step.ramp[:, d:] @ ramp, step
+
+    return flow
