@@ -1,5 +1,7 @@
 """Intervals that refit: where the cost says stop, and how far resampled residuals scatter."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -7,56 +9,66 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 
-from . import shooting, solve
-from .errors import curvature
+from . import solve
 from .predict import Problem, normal
 from .result import correlation_length
 from .solve import Normal
 
-REFITS = 12
+FAR = 1e6  # standard errors squared: all that is farther counts as this
+DOUBLINGS = 40  # of the first guess of an end, till the cost has risen enough
 
 
 def profile(fit: Any, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Where 2 (cost - least cost) = t^2 variance, each coordinate in turn held while all else is refitted."""
+    """Where 2 (cost - least cost) = t^2 variance, each value in turn held while all else is refitted; at a bound where
+    the cost does not rise so far before it."""
     outcome, parameters, _ = fit.refit
     if any(kind in ("gram", "factor") for kind in parameters.kinds):
         raise ValueError("method = 'profile' is for numbers and components, not for matrices; use 'bootstrap'")
-    fitted = outcome.fitted
     reach = float(stats.t.ppf((1 + level) / 2, fit.freedom))
-    low, high = np.empty_like(fit.flat), np.empty_like(fit.flat)
-    spread = np.sqrt(np.diag(curvature(outcome.evidence)))
-    for i in range(parameters.size):
-        ends = [_edge(fitted, i, sign * reach, spread[i], outcome.evidence.variance) for sign in (-1, 1)]
-        values = [
-            float(parameters.natural(jnp.asarray(np.where(np.arange(len(outcome.u)) == i, end, outcome.u)))[i])
-            for end in ends
-        ]
-        low[i], high[i] = min(values), max(values)
-    return low, high
+    errors = np.sqrt(np.diag(fit.covariance_curvature))
+    ends = np.empty((2, parameters.size))
+    for i, (value, error, limits) in enumerate(zip(fit.flat, errors, parameters.limits, strict=True)):
+        guess = error if np.isfinite(error) and error > 0 else 1e-3 * abs(value) + 1e-300
+        for side, limit in enumerate(limits):
+            rise = _Rise(outcome, parameters, i)
+            first = float(value + np.sign(limit - value) * reach * guess)
+            ends[side, i] = _end(lambda x, rise=rise: rise(x) - reach, float(value), first, limit)
+    return ends[0], ends[1]
 
 
-def _edge(fitted: shooting.Fitted, i: int, target: float, spread: float, variance: float) -> float:
-    """By the secant rule on the signed root of the cost's rise, which is nearly a straight line."""
-    least = float(fitted.search.normal.cost)
-    u, x = fitted.u.copy(), fitted.x
-    at, roots = [float(u[i])], [0.0]
-    value = u[i] + target * spread
-    for _ in range(REFITS):
-        u[i] = value
-        search = solve.run(_pinned, solve.start(u, x), (fitted.problem, np.asarray(i)), 50)
-        u, x = np.asarray(search.u).copy(), np.asarray(search.x)
-        rise = max(2 * (float(search.normal.cost) - least) / variance, 0.0)
-        at, roots = [*at, value], [*roots, np.sign(target) * np.sqrt(rise)]
-        if abs(roots[-1] - target) < 1e-3 * abs(target):
-            return value
-        slope = (roots[-1] - roots[-2]) / (at[-1] - at[-2])
-        value = at[-1] + np.clip(
-            (target - roots[-1]) / slope if slope > 0 else target * spread,
-            -3 * abs(target) * spread,
-            3 * abs(target) * spread,
-        )
-    return value
+def _end(excess: Callable, inner: float, outer: float, limit: float) -> float:
+    """The root of `excess` between a value and its limit: bracketed by doubling, then found by Brent's method."""
+    for _ in range(DOUBLINGS):
+        outer = min(outer, limit) if limit > inner else max(outer, limit)
+        if excess(outer) >= 0:
+            return float(brentq(excess, inner, outer, xtol=1e-3 * abs(outer - inner)))
+        if outer == limit:
+            return limit
+        inner, outer = outer, outer + 2 * (outer - inner)
+    return limit
+
+
+class _Rise:
+    """sqrt(2 (cost - least) / variance) with value i held: of a parabola, how many standard errors it is away."""
+
+    def __init__(self, outcome: Any, parameters: Any, i: int):
+        self.fitted, self.parameters, self.i = outcome.fitted, parameters, i
+        self.variance = outcome.evidence.variance
+        self.u, self.x = self.fitted.u.copy(), self.fitted.x
+        self.known = {float(parameters.natural(self.u)[i]): 0.0}
+
+    def __call__(self, value: float) -> float:
+        if value not in self.known:
+            self.u[self.i] = self.parameters.coordinate(self.i, value)
+            args = (self.fitted.problem, np.asarray(self.i))
+            search = solve.run(_pinned, solve.start(self.u, self.x), args, 50)
+            rise = 2 * (float(search.normal.cost) - float(self.fitted.search.normal.cost)) / self.variance
+            if math.isfinite(rise):  # the next one starts where this one ended
+                self.u, self.x = np.array(search.u), np.asarray(search.x)
+            self.known[value] = math.sqrt(min(max(rise, 0.0), FAR)) if math.isfinite(rise) else math.sqrt(FAR)
+        return self.known[value]
 
 
 def _pinned(u: Any, x: Any, args: tuple[Problem, Any]) -> Normal:

@@ -58,6 +58,16 @@ class Parameters(eqx.Module):
         ]
         return np.concatenate([np.zeros(0), *parts])
 
+    def coordinate(self, i: int, value: float) -> float:
+        """Coordinate i, of a number or a component, where it has this value; -inf or inf at a bound."""
+        low, high = self.limits[i]
+        with np.errstate(divide="ignore"):
+            if np.isfinite(low) and np.isfinite(high):
+                return float(np.log(value - low) - np.log(high - value))
+            if np.isfinite(low):
+                return float(np.log(value - low))
+            return float(np.log(high - value)) if np.isfinite(high) else value
+
     def unbounded(self) -> "Parameters":
         """The same leaves with no bounds on numbers and components: what is linear in a leaf is linear in them."""
         kinds = tuple(kind if kind in (GRAM, FACTOR) else REAL for kind in self.kinds)

@@ -52,7 +52,8 @@ class Fit(eqx.Module):
     white, and corrected for their autocorrelation where they are not; both are kept, as covariance_curvature and
     covariance_corrected. offset: the fitted offset and its error, or None. position_error: standard deviation of a
     reading, known or estimated (None for "whittle"). initial: position and momentum at the start of each run
-    (least squares). method, why: how it was fitted, and the reason.
+    (least squares). method, why: how it was fitted, and the reason. readings, missing: how many numbers were read, and
+    how many are NaN; freedom: readings less what was fitted.
     """
 
     system: System
@@ -70,6 +71,7 @@ class Fit(eqx.Module):
     why: str
     cost: float
     readings: int
+    missing: int
     freedom: int
     diagnostics: Diagnostics
     refit: Any
@@ -205,6 +207,7 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
         why=why,
         cost=outcome.cost,
         readings=len(evidence.residuals),
+        missing=sum(int(np.isnan(x).sum()) for x in (data.position, data.momentum) if x is not None),
         freedom=evidence.freedom,
         diagnostics=diagnostics,
         refit=(outcome, parameters, record) if outcome.initial is not None else parameters,

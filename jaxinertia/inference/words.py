@@ -24,6 +24,8 @@ def damping_halves(parameters, evidence, flat, jacobian) -> dict[str, tuple[floa
             continue
         i = part.start
         early, late, error = errors.halves(evidence, i)
+        if not np.isfinite(error):  # at a bound a half says nothing
+            continue
         row = int(np.argmax(np.abs(jacobian[:, i])))
         scale, value = float(jacobian[row, i]), float(flat[row])
         out[name] = (value + scale * early, value + scale * late, abs(scale) * error)
@@ -100,7 +102,11 @@ def summary(fit: Any) -> str:
     ]
     lines.insert(1, "-" * len(lines[0]))
     d = fit.diagnostics
-    facts = [("method", f"{fit.method}: {fit.why}"), ("readings", f"{fit.readings}, {fit.freedom} degrees of freedom")]
+    missing = f" ({fit.missing} more are missing)" if fit.missing else ""
+    facts = [
+        ("method", f"{fit.method}: {fit.why}"),
+        ("readings", f"{fit.readings}{missing}, {fit.freedom} degrees of freedom"),
+    ]
     facts.append(("search", f"{'converged' if d.converged else 'NOT converged'}, {d.iterations} iterations"))
     if fit.offset is not None:
         facts.append(("offset", ", ".join(f"{x:.6g} +- {e:.2g}" for x, e in zip(*fit.offset, strict=True))))
@@ -135,6 +141,7 @@ def as_json(fit: Any) -> dict[str, Any]:
         "why": fit.why,
         "cost": fit.cost,
         "readings": fit.readings,
+        "missing": fit.missing,
         "freedom": fit.freedom,
         "diagnostics": {
             "converged": d.converged,
@@ -195,6 +202,7 @@ def load(cls: Any, path: str | Path, system: Any, free: Any, expected: str) -> A
         why=text["why"],
         cost=text["cost"],
         readings=text["readings"],
+        missing=text["missing"],
         freedom=text["freedom"],
         diagnostics=diagnostics,
         refit=parameters,

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.optimize import least_squares
 
 import jaxinertia as ji
@@ -45,6 +46,8 @@ def test_scipy_finds_the_same_optimum_and_covariance():
     np.testing.assert_allclose(result.values, peer.x[:2], rtol=0, atol=1e-4 * np.sqrt(covariance[1, 1]))
     # Differences of third order in SciPy's Jacobian.
     np.testing.assert_allclose(result.covariance_curvature, covariance[:2, :2], rtol=1e-5)
+    assert (result.readings, result.missing) == (read.sum(), 17)
+    assert "17 more are missing" in result.summary()
     assert result.offset[0][0] == pytest.approx(peer.x[4], abs=1e-4 * np.sqrt(covariance[4, 4]))
     chi = 2 * peer.cost / (read.sum() - 5)
     assert result.diagnostics.reduced_chi_square == pytest.approx(chi, rel=1e-8)
@@ -56,6 +59,24 @@ def test_scipy_finds_the_same_optimum_and_covariance():
     drawn = result.interval(0.95, method="bootstrap", key=jax.random.key(0), samples=200)
     # A 2.5 % quantile of 200 draws has a standard error of 13 % of the interval's half.
     np.testing.assert_allclose([drawn[0][0], drawn[1][0]], [normal[0][0], normal[1][0]], atol=0.2 * width)
+
+
+def test_a_profile_at_a_bound_ends_there_and_where_the_cost_has_risen():
+    """Without friction some records want gamma < 0. The interval's upper end is where chi-square, all else refitted by
+    SciPy, has risen by t^2 variance over the best of gamma = 0."""
+    ts = np.linspace(0, 20, 200)
+    y = np.cos(ts) + 0.05 * np.random.default_rng(0).normal(size=200)
+    result = ji.fit(ji.System(P.Quadratic()), ji.Observations(ts, y), both)
+    assert "went to its bound" in result.summary()
+    low, high = result.interval(0.95, method="profile")
+
+    def cost(gamma):
+        return 2 * least_squares(lambda p: damped(ts, p[0], gamma, *p[1:]) - y, [1.0, 1.0, 0.0], xtol=1e-15).cost
+
+    rise = (cost(high[0]) - cost(0.0)) / (cost(0.0) / 196)
+    # The end is sought to 1e-3 of the distance from the value.
+    assert np.sqrt(rise) == pytest.approx(stats.t.ppf(0.975, 196), rel=3e-3)
+    assert low[0] == 0.0
 
 
 def test_units_of_any_size_give_the_same_fit():

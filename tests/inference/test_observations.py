@@ -53,6 +53,12 @@ CASES = {
     "bounds of another structure": (lambda: fit(bounds={"a": 1}), "bounds", "damping.gamma|'a'"),
     "method unknown": (lambda: fit(method="magic"), "method", "magic"),
     "method without noise": (lambda: fit(method="kalman"), "method", "noise"),
+    "kalman of what is not linear": (
+        lambda: fit(ji.System(ji.potentials.Duffing(), noise=1.0), method="kalman"),
+        "method",
+        "unscented",
+    ),
+    "whittle of many": (lambda: ji.fit_many(NOISY, [ji.Observations(TS, Y)], method="whittle"), "method", "ji.fit"),
     "band without noise": (lambda: fit(band=(1.0, 2.0)), "band", r"\(1.0, 2.0\)"),
     "band reversed": (lambda: fit(NOISY, band=(2.0, 1.0)), "band", r"\(2.0, 1.0\)"),
     "a potential of two components": (
