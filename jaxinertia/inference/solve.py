@@ -103,6 +103,7 @@ def iterate(evaluate: Callable[..., Normal], search: Search, args: Any, toleranc
     tried = new._replace(cost=jnp.where(finite, new.cost, jnp.inf))
     nowhere = jax.tree.map(jnp.zeros_like, here)
     size, accept, _, state = region.step(first, nowhere, step, old.info, tried.info, search.region)
+    size = jnp.asarray(size, search.size.dtype)  # not weakly typed as the region's: that would compile all twice
     better = accept & finite
     scales = jnp.maximum(search.scale, _diagonal(new.a)), jnp.maximum(search.scale_x, _diagonal(new.c))
     moved, kept = (*there, new, *scales), (*here, old, search.scale, search.scale_x)
