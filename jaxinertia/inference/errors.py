@@ -8,7 +8,7 @@ that was estimated). Where residuals are correlated the scores are too, and the 
 Source: W. K. Newey and K. D. West, Econometrica 55, 703 (1987).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -101,6 +101,12 @@ def whiteness(evidence: Evidence) -> float:
     r = autocorrelation(evidence, lags)
     statistic = n * (n + 2) * np.sum(r**2 / (n - np.arange(1, lags + 1)))
     return float(stats.chi2.sf(statistic, lags))
+
+
+def found(total: Any, cost: Any, variance: Any, n: Any, p: int) -> Any:
+    """Whether a motion of p parameters lowers the cost of n readings from `total`, that of a constant, by more than the
+    best of n / 2 frequencies does in noise once in a thousand times: each takes an exponential part of the variance."""
+    return 2 * (total - cost) > variance * (2 * np.log(1000.0 * n) + 2 * p)
 
 
 def halves(evidence: Evidence, index: int) -> tuple[float, float, float]:

@@ -12,13 +12,15 @@ import numpy as np
 from scipy import stats
 
 from ..physics.system import System, check_system
-from . import arrow, kalman, linear, shooting, solve, spectrum, stochastic, words
+from . import arrow, errors, kalman, linear, shooting, solve, spectrum, stochastic
 from .batch import Batch, collect, dominant
+from .doubts import at_bound
 from .fit import LEAST_SQUARES, check_method, prepare_system, record_of
 from .observations import Observations
 from .parameters import Parameters
 from .predict import INTEGRAL, How, Problem
 from .side_by_side import at, run_all
+from .windows import about_mean
 
 
 class Fits(eqx.Module):
@@ -55,7 +57,7 @@ class Fits(eqx.Module):
         """(records, p): which values went to a bound, so that their standard error says little."""
         spread = np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
         each = zip(self.flat.T, spread.T, self.parameters.limits, strict=True)
-        return np.stack([words.at_bound(value, error, *limits) for value, error, limits in each], axis=1)
+        return np.stack([at_bound(value, error, *limits) for value, error, limits in each], axis=1)
 
     def summary(self) -> str:
         """How many converged, the values' middle and spread, and what failed."""
@@ -145,13 +147,17 @@ def check_alike(data: Sequence, noise: bool) -> None:
 
 
 class Group(NamedTuple):
-    """The ended searches of records of one kind; `variance` of a residual of weight one, `chi` in the data's units."""
+    """The ended searches of records of one kind; `variance` of a residual of weight one, `chi` in the data's units.
+
+    `lost`: which found no motion.
+    """
 
     rows: np.ndarray  # which of the data they are
     search: solve.Search
     freedom: np.ndarray
     variance: np.ndarray
     chi: np.ndarray
+    lost: np.ndarray
 
 
 def _least_squares(system, parameters, data, most, progress):
@@ -162,7 +168,10 @@ def _least_squares(system, parameters, data, most, progress):
         freedom = np.maximum(batch.readings - search.u.shape[1] - 2 * batch.d, 1).astype(int)
         spread = 2 * np.asarray(search.normal.cost) / freedom
         chi = np.where(batch.known, spread, spread * batch.units.length**2)
-        groups.append(Group(batch.rows, search, freedom, np.where(batch.known, 1.0, spread), chi))
+        variance, total = np.where(batch.known, 1.0, spread), about_mean(batch.weight[:, None], batch.y[:, None])
+        cost = np.asarray(search.normal.cost)
+        lost = ~errors.found(total, cost, variance, batch.readings, search.u.shape[1])
+        groups.append(Group(batch.rows, search, freedom, variance, chi, lost))
     return groups, failures
 
 
@@ -194,7 +203,8 @@ def _filters(system, parameters, data, most, progress, method):
         search = run_all(u, np.zeros((len(u), 0, 1)), problem, most, **rest)
         weight = problem.windows.weight[..., :d]
         freedom = np.maximum(np.sum(weight > 0, (1, 2, 3)) - u.shape[1] - 2 * d * weight.shape[1], 1)
-        groups.append(Group(np.array(rows), search, freedom, np.ones(len(u)), np.full(len(u), np.nan)))
+        ended = (np.ones(len(u)), np.full(len(u), np.nan), np.zeros(len(u), bool))
+        groups.append(Group(np.array(rows), search, freedom, *ended))
     return groups, failures
 
 
@@ -203,18 +213,27 @@ def _gather(n: int, parameters: Parameters, groups: list[Group], failures: dict[
     flat, covariance = np.full((n, count), np.nan), np.full((n, count, count), np.nan)
     converged, iterations = np.zeros(n, bool), np.zeros(n, int)
     chi, freedom = np.full(n, np.nan), np.ones(n, int)
-    for rows, search, *numbers in groups:
-        freedom[rows], variance, chi[rows] = numbers
-        iterations[rows], converged[rows] = np.asarray(search.iterations), ~np.asarray(search.failed)
+    for rows, search, degrees, variance, chi_square, lost in groups:
+        freedom[rows], chi[rows] = degrees, chi_square
+        iterations[rows], failed = np.asarray(search.iterations), np.asarray(search.failed)
         values, unit = _natural(search.u[:, :p], _information(search), parameters)
         flat[rows], covariance[rows] = values, variance[:, None, None] * np.asarray(unit)
-    for i in np.flatnonzero(~converged):
-        flat[i], covariance[i], chi[i] = np.nan, np.nan, np.nan
-        failures.setdefault(int(i), f"the search did not converge in {iterations[i]} iterations")
+        blind = ~np.all(np.diagonal(covariance[rows], axis1=1, axis2=2) >= 0, axis=1)
+        converged[rows] = ~(failed | lost | blind)
+        for i, stopped, nothing in zip(rows, failed, lost, strict=True):
+            if not converged[i]:
+                flat[i], covariance[i], chi[i] = np.nan, np.nan, np.nan
+                failures[int(i)] = _why(stopped, nothing, iterations[i])
     error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     values, stderr = (unflatten_all(parameters, x) for x in (flat, error))
     ended = (converged, iterations, chi, freedom, dict(sorted(failures.items())), parameters)
     return Fits(values, stderr, covariance, flat, tuple(parameters.labels), *ended)
+
+
+def _why(stopped: bool, nothing: bool, iterations: int) -> str:
+    if stopped:
+        return f"the search did not converge in {iterations} iterations"
+    return "no such motion was found: noise would be fitted as well" if nothing else "the data do not tell the values"
 
 
 def search_all(batch: Batch, most: int, progress: bool) -> solve.Search:
@@ -240,13 +259,14 @@ def search_all(batch: Batch, most: int, progress: bool) -> solve.Search:
     while True:
         trial = run(u, x[:, :1], problem, most, title="whole runs")
         found = trial if found is None else _better(found, trial)
-        left = np.flatnonzero(found.failed)
-        if left.size:  # the start was worse than none
-            plain = np.concatenate([first, u[:, first.shape[1] :]], axis=1)[left]
-            again = run(plain, x[left, :1], at(problem, left), most, title="whole runs again")
-            trial = jax.tree.map(partial(_put, left), found, again)
-            found = _better(found, trial)
-        if length >= longest or _all_explained(found, problem):
+        for plain in shooting.other_starts(parameters, batch.system, batch.units, omegas):
+            left = np.flatnonzero(np.asarray(found.failed) | ~_explained(found, problem))
+            if left.size:
+                start = np.concatenate([plain, u[:, plain.shape[1] :]], axis=1)[left]
+                again = run(start, x[left, :1], at(problem, left), most, title="from another start")
+                trial = jax.tree.map(partial(_put, left), found, again)
+                found = _better(found, trial)
+        if length >= longest or np.all(_explained(found, problem)):
             return found
         search = run(u, x, batch.pose(length, how), STAGE, title=f"windows of {length}")
         u, x = np.asarray(search.u), np.asarray(search.x)
@@ -260,10 +280,10 @@ def _how(batch: Batch, omegas: np.ndarray) -> How:
     return shooting.how_to_step(batch.record(fastest), float(omegas[fastest]))
 
 
-def _all_explained(search: solve.Search, problem: Problem) -> bool:
-    """Whether no search ended with much of its record's motion unexplained."""
-    total = np.sum((problem.windows.weight * problem.windows.y) ** 2, (1, 2, 3)) / 2
-    return bool(np.all(np.asarray(search.normal.cost) < shooting.KEPT * total))
+def _explained(search: solve.Search, problem: Problem) -> np.ndarray:
+    """Which searches ended with little of their record's motion unexplained."""
+    total = about_mean(problem.windows.weight, problem.windows.y)
+    return np.asarray(search.normal.cost) < shooting.KEPT * total
 
 
 def _put(rows: np.ndarray, whole: jax.Array, part: jax.Array) -> jax.Array:

@@ -102,6 +102,15 @@ class Parameters(eqx.Module):
         leaves = [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
         return jax.tree.unflatten(self.structure, [x[()] for x in leaves])
 
+    def held(self, system: System) -> list[tuple[str, str]]:
+        """Names and values of the system's numbers that are not free, and not 0."""
+        paths, _ = jax.tree_util.tree_flatten_with_path(system)
+        return [
+            (jax.tree_util.keystr(path).lstrip("."), f"{float(leaf):.6g}")
+            for i, (path, leaf) in enumerate(paths)
+            if i not in self.where and eqx.is_inexact_array_like(leaf) and np.shape(leaf) == () and float(leaf) != 0
+        ]
+
     @property
     def labels(self) -> list[str]:
         """A name for each flat value, such as damping.gamma or damping.gamma[0, 1]."""

@@ -13,6 +13,7 @@ from scipy import stats
 
 from ..physics.system import System
 from . import errors, words
+from .doubts import doubts
 from .observations import Observations
 from .outcome import Outcome
 from .parameters import Parameters
@@ -104,7 +105,14 @@ class Fit(eqx.Module):
         if method == "normal":
             reach = stats.t.ppf((1 + level) / 2, self.freedom) * np.sqrt(np.diag(self.covariance))
             low, high = self.refit_parameters.within(self.flat - reach), self.refit_parameters.within(self.flat + reach)
-        elif method in ("profile", "bootstrap") and self.refit is not None:
+        elif method in ("profile", "bootstrap") and isinstance(self.refit, Parameters):
+            why = (
+                "after least squares"
+                if self.method != "least squares"
+                else "of a fit that still has its data: fit again"
+            )
+            raise ValueError(f"method = {method!r} refits, which it can only {why}; use 'normal'")
+        elif method in ("profile", "bootstrap"):
             from . import intervals  # noqa: PLC0415  refits: only where asked for
 
             with jax.enable_x64(True):
@@ -112,7 +120,7 @@ class Fit(eqx.Module):
                     self, level, **({} if method == "profile" else dict(key=key, samples=samples))
                 )
         else:
-            raise ValueError(f"method = {method!r} must be 'normal', or, after least squares, 'profile' or 'bootstrap'")
+            raise ValueError(f"method = {method!r} must be 'normal', 'profile' or 'bootstrap'")
         unflatten = self.refit_parameters.unflatten
         return unflatten(low), unflatten(high)
 
@@ -188,7 +196,7 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
         errors.autocorrelation(evidence, min(errors.LAGS, len(evidence.residuals) // 2)),
         whiteness,
         halves,
-        words.warnings(outcome, chi, whiteness, halves, parameters, flat, natural[0], record),
+        doubts(outcome, record, chi, whiteness, halves, flat, natural[0]),
     )
     initial = None if outcome.initial is None else _initial(outcome, record)
     return Fit(

@@ -20,7 +20,7 @@ from . import linear, solve
 from .parameters import ABOVE, REAL, Parameters
 from .predict import EXACT, INTEGRAL, STEPS, How, Problem, linearise, normal
 from .units import Units
-from .windows import Run, cut
+from .windows import Run, about_mean, cut
 
 FIRST, GROWTH = 2.0, 6  # cycles of the first windows; how much longer the next ones are
 KEPT = 0.2  # of the motion may be left unexplained where a search over whole runs begins
@@ -81,12 +81,24 @@ def fit(record: Record, most: int, report: Callable | None = None) -> Fitted:
         stage = Stage(np.asarray(search.u), np.asarray(search.x), counts, length)
         floor, length = float(search.normal.cost), length * GROWTH
     search = solve.run(normal, search._replace(failed=search.failed & False), problem, most, report)
-    if bool(search.failed):  # the start was worse than none
-        plain = sensible(record.parameters, record.system, record.units, omega)
+    for plain in other_starts(record.parameters, record.system, record.units, omega):
+        if not bool(search.failed) and in_phase(float(search.normal.cost), problem, 0.0):
+            break
         other = solve.start(np.concatenate([plain, stage.u[len(plain) :]]), thin(stage, counts, length))
         other = solve.run(normal, other, problem, most, report)
-        search = search if bool(other.failed) else other
+        search = search if rank(search) <= rank(other) else other
     return Fitted(np.asarray(search.u), np.asarray(search.x), problem, search)
+
+
+def rank(search: solve.Search) -> tuple[bool, float]:
+    """What ended is better than what did not, then what costs less."""
+    return bool(search.failed), float(search.normal.cost)
+
+
+def other_starts(parameters: Parameters, system: System, units: Units, omega: Any) -> tuple[np.ndarray, np.ndarray]:
+    """For what the integrated equation starts badly, such as readings with spikes: the spectrum's frequency, and the
+    system as given."""
+    return sensible(parameters, system, units, omega, 1.0), sensible(parameters, system, units, omega)
 
 
 def integrate(record: Record, omega: float) -> tuple[Stage, int]:
@@ -159,9 +171,7 @@ def dominant(runs: list[Run]) -> float:
 
 def in_phase(cost: float, problem: Problem, floor: float) -> bool:
     """Whether a prediction explains most of what windows, each with a state of its own, could explain."""
-    weight, y = problem.windows.weight, problem.windows.y
-    mean = np.sum(weight**2 * y, (0, 1)) / np.maximum(np.sum(weight**2, (0, 1)), 1e-300)
-    total = float(np.sum((weight * (y - mean)) ** 2)) / 2
+    total = float(about_mean(problem.windows.weight, problem.windows.y))
     floor = min(floor, total)
     return cost - floor < KEPT * (total - floor)
 
@@ -173,10 +183,12 @@ def thin(stage: Stage, counts: list[int], length: int) -> np.ndarray:
     return np.concatenate([stage.x[s + factor * np.arange(n)] for s, n in zip(starts, counts, strict=True)])
 
 
-def sensible(parameters: Parameters, system: System, units: Units, omega: np.ndarray | float) -> np.ndarray:
+def sensible(
+    parameters: Parameters, system: System, units: Units, omega: np.ndarray | float, within: float = 100.0
+) -> np.ndarray:
     """The coordinates of the system as given; numbers that no such record could show are put where one could.
 
-    Dampings and stiffnesses within a factor of a hundred of what the record's frequency suggests are kept, and so are
+    Dampings and stiffnesses within a factor (of a hundred) of what the record's frequency suggests are kept, and so are
     anharmonic coefficients that are no greater; else the search would begin far off in a unit that nobody meant.
     Frequencies and units of many records give a row of coordinates for each.
     """
@@ -198,13 +210,13 @@ def sensible(parameters: Parameters, system: System, units: Units, omega: np.nda
     ):
         here = u[..., part]
         if kind == ABOVE and name in likely and np.all(low == 0):
-            off = np.abs(here - np.log(likely[name])) > math.log(100)
+            off = np.abs(here - np.log(likely[name])) > math.log(within)
             u[..., part] = np.where(off, np.log(likely[name]), here)
         elif kind == REAL and name in likely:
             size = np.abs(here) / likely[name]
-            u[..., part] = np.where((size > 100) | (size < 0.01), likely[name], here)
+            u[..., part] = np.where((size > within) | (size < 1 / within), likely[name], here)
         elif kind == REAL and name in largest:
-            u[..., part] = np.where(np.abs(here) > 100 * largest[name], 0.0, here)
+            u[..., part] = np.where(np.abs(here) > within * largest[name], 0.0, here)
     return u
 
 

@@ -133,3 +133,10 @@ def cut(runs: list[Run], length: int) -> tuple[Windows, list[int]]:
                 parts["input"].append(np.pad(run.input[piece], ((0, spare), (0, 0)), mode="edge"))
     arrays = {name: np.stack(x) if x else None for name, x in parts.items()}
     return Windows(**arrays, even=even), counts  # type: ignore[arg-type]
+
+
+def about_mean(weight: Any, y: Any) -> np.ndarray:
+    """Half the weighted sum of squares about the mean of each channel; (..., w, m, c) gives (...)."""
+    mean = np.sum(weight**2 * y, (-3, -2), keepdims=True)
+    mean = mean / np.maximum(np.sum(weight**2, (-3, -2), keepdims=True), 1e-300)
+    return np.sum((weight * (y - mean)) ** 2, (-3, -2, -1)) / 2

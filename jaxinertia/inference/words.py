@@ -1,4 +1,4 @@
-"""A fit in words: its table, its warnings, and its file."""
+"""A fit in words: its table and its file."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,6 @@ import numpy as np
 
 from . import errors
 from .parameters import choose
-
-AT = 1e-6  # this close, in standard errors, a value is at its bound
-DISAGREE = 3.0  # standard errors between early and late damping that are worth a word
 
 
 def damping_halves(parameters, evidence, flat, jacobian) -> dict[str, tuple[float, float, float]]:
@@ -30,59 +27,6 @@ def damping_halves(parameters, evidence, flat, jacobian) -> dict[str, tuple[floa
         scale, value = float(jacobian[row, i]), float(flat[row])
         out[name] = (value + scale * early, value + scale * late, abs(scale) * error)
     return out
-
-
-def warnings(outcome, chi, whiteness, halves, parameters, flat, covariance, record) -> tuple[str, ...]:
-    """What a reader of the numbers has to know."""
-    out = []
-    if not outcome.converged:
-        out.append(f"the search did not converge in {outcome.iterations} iterations: the values are where it stopped")
-    correlated = whiteness < errors.DOUBT
-    whittle = "floor" in outcome.extra
-    if chi is not None and chi > 1 + 6 * np.sqrt(2 / outcome.evidence.freedom):
-        out.append(
-            f"reduced chi-square is {chi:.3g}: readings scatter more than position_error says, or the model is wrong"
-        )
-    drifting = [
-        (name, early, late)
-        for name, (early, late, error) in halves.items()
-        if abs(early - late) > DISAGREE * error and not whittle
-    ]
-    for name, early, late in drifting:
-        verb = "falls" if late < early else "rises"
-        trial = "quadratic drag" if late < early else "another potential, or dry friction"
-        has_drag = any("quadratic" in label for label in parameters.names)
-        advice = f"; try {trial}" if not (has_drag and late < early) else ""
-        together = ": residuals are correlated," if correlated else ":"
-        out.append(
-            f"viscous damping alone does not describe this record{together} "
-            f"{name} {verb} from {early:.4g} to {late:.4g}{advice}"
-        )
-    if correlated and not drifting:
-        r = errors.autocorrelation(outcome.evidence, 1)[0]
-        out.append(
-            f"residuals are correlated ({r:+.2f} from one to the next): the model misses something"
-            f"{'; stderr allows for it' if record.offset is None else ': the reading at rest? offset=None fits it'}"
-        )
-    spread = np.sqrt(np.diag(covariance))
-    for label, value, error, (low, high) in zip(parameters.labels, flat, spread, parameters.limits, strict=True):
-        if at_bound(value, error, low, high):
-            bound = low if value - low < high - value else high
-            out.append(f"{label} went to its bound {bound:.6g}: the data want it beyond, and its error means little")
-        elif not np.isfinite(error):
-            out.append(
-                f"the data say nothing about {label}: its value is the start's; fix it, or record where it matters"
-            )
-        elif label.startswith(("damping", "noise")) and error > abs(value):
-            out.append(f"{label} cannot be told from zero: {value:.3g} +- {error:.2g}")
-    return tuple(out)
-
-
-def at_bound(value: Any, error: Any, low: float, high: float) -> np.ndarray | np.bool_:
-    """Whether a value has gone to a bound, by its standard error or, where that is infinite, by the bound's size."""
-    bound = np.where(value - low < high - value, low, high)
-    reach = np.where(np.isfinite(error), error, np.abs(bound) + 1e-300)
-    return np.minimum(value - low, high - value) < AT * reach
 
 
 def summary(fit: Any) -> str:
@@ -108,6 +52,9 @@ def summary(fit: Any) -> str:
         ("readings", f"{fit.readings}{missing}, {fit.freedom} degrees of freedom"),
     ]
     facts.append(("search", f"{'converged' if d.converged else 'NOT converged'}, {d.iterations} iterations"))
+    held = fit.refit_parameters.held(fit.system)
+    if held:
+        facts.append(("held", ", ".join(f"{name} = {value}" for name, value in held)))
     if fit.offset is not None:
         facts.append(("offset", ", ".join(f"{x:.6g} +- {e:.2g}" for x, e in zip(*fit.offset, strict=True))))
     if fit.position_error is not None:

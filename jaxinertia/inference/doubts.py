@@ -1,0 +1,132 @@
+"""What a reader of a fit's numbers has to know: what the data deny, or do not say."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from . import errors
+from .windows import about_mean
+
+AT = 1e-6  # this close, in standard errors, a value is at its bound
+AWAY = 100.0  # rates per reading beyond which nothing that was recorded could be told
+DISAGREE = 3.0  # standard errors between early and late damping that are worth a word
+SURE = 6.0  # standard deviations of chi-square that are not chance
+CLIPPED = 0.05  # of the readings at the extremes: more than a swing leaves there
+
+
+def doubts(outcome, record, chi, whiteness, halves, flat, covariance) -> tuple[str, ...]:
+    """All of them, in words."""
+    return (
+        *_of_the_search(outcome),
+        *_of_the_scatter(outcome, record, chi),
+        *_of_the_model(outcome, record, whiteness, halves),
+        *_of_the_readings(record),
+        *_of_the_values(record, flat, covariance),
+    )
+
+
+def _of_the_search(outcome) -> Iterator[str]:
+    if not outcome.converged:
+        yield f"the search did not converge in {outcome.iterations} iterations: the values are where it stopped"
+    if outcome.fitted is not None:
+        windows, evidence = outcome.fitted.problem.windows, outcome.evidence
+        total = float(about_mean(windows.weight, windows.y))
+        if not errors.found(total, outcome.cost, evidence.variance, len(evidence.residuals), len(outcome.u)):
+            yield "no such motion was found: noise would be fitted as well; do not use the values"
+
+
+def _of_the_scatter(outcome, record, chi) -> Iterator[str]:
+    """Residuals are in units of what they should be, if that is known: by the reading's error, or by the filter."""
+    freedom = outcome.evidence.freedom
+    least_squares = outcome.fitted is not None
+    if outcome.windows is None or (least_squares and chi is None):
+        return
+    ratio = float(np.sum(outcome.evidence.residuals**2)) / freedom
+    if abs(ratio - 1) < SURE * math.sqrt(2 / freedom):
+        return
+    if not least_squares:
+        yield (
+            f"readings scatter {math.sqrt(ratio):.3g} times as much as the filter expects{_hint(record)}: "
+            "do not trust the values"
+        )
+    elif ratio > 1:
+        yield f"reduced chi-square is {chi:.3g}: readings scatter more than position_error says, or the model is wrong"
+    else:
+        yield f"reduced chi-square is {chi:.3g}: readings scatter less than position_error says, so stderr is too large"
+
+
+def _of_the_model(outcome, record, whiteness, halves) -> Iterator[str]:
+    correlated = whiteness < errors.DOUBT
+    whittle = "floor" in outcome.extra
+    drifting = [
+        (name, early, late)
+        for name, (early, late, error) in halves.items()
+        if abs(early - late) > DISAGREE * error and not whittle
+    ]
+    for name, early, late in drifting:
+        verb = "falls" if late < early else "rises"
+        trial = "quadratic drag" if late < early else "another potential, or dry friction"
+        has_drag = any("quadratic" in label for label in record.parameters.names)
+        advice = f"; try {trial}" if not (has_drag and late < early) else ""
+        together = ": residuals are correlated," if correlated else ":"
+        yield (
+            f"viscous damping alone does not describe this record{together} "
+            f"{name} {verb} from {early:.4g} to {late:.4g}{_hint(record) or advice}"
+        )
+    if correlated and not drifting:
+        r = errors.autocorrelation(outcome.evidence, 1)[0]
+        offset = "" if record.offset is None else ": the reading at rest? offset=None fits it"
+        yield (
+            f"residuals are correlated ({r:+.2f} from one to the next{_peak(outcome, record)}): the model misses "
+            f"something{_hint(record) or offset or '; stderr allows for the correlation, not for a wrong model'}"
+        )
+
+
+def _peak(outcome, record) -> str:
+    """Where the residuals of one run on even times have most of their power."""
+    windows = outcome.windows
+    if windows is None or len(record.runs) > 1 or not windows.even or len(outcome.evidence.residuals) < 64:
+        return ""
+    r = outcome.evidence.residuals[:: record.d]
+    power = np.abs(np.fft.rfft(r - r.mean(), 4 * len(r))) ** 2
+    frequency = np.fft.rfftfreq(4 * len(r), float(record.units.time))[np.argmax(power)]
+    return f", most at frequency {frequency:.4g}"
+
+
+def _hint(record) -> str:
+    names = [f"{name}, held at {value}" for name, value in record.parameters.held(record.system)]
+    return f": free {' and '.join(names)}" if names else ""
+
+
+def _of_the_readings(record) -> Iterator[str]:
+    for run in record.runs:
+        y = run.y[run.row >= 0, 0]
+        ends = np.mean(y == y.max()), np.mean(y == y.min())
+        if max(ends) > CLIPPED and len(np.unique(y)) > 20:
+            yield f"{100 * sum(ends):.0f} % of the readings lie at the greatest or least value: were they clipped?"
+            return
+
+
+def _of_the_values(record, flat, covariance) -> Iterator[str]:
+    parameters = record.parameters
+    spread = np.sqrt(np.diag(covariance))
+    for label, value, error, (low, high) in zip(parameters.labels, flat, spread, parameters.limits, strict=True):
+        rate = label.startswith("damping") and "quadratic" not in label
+        if rate and value * float(record.units.time) > AWAY:
+            yield f"{label} ran off to {value:.3g}: the data do not hold it"
+        elif at_bound(value, error, low, high):
+            bound = low if value - low < high - value else high
+            yield f"{label} went to its bound {bound:.6g}: the data want it beyond, and its error means little"
+        elif not np.isfinite(error):
+            yield f"the data say nothing about {label}: its value is the start's; fix it, or record where it matters"
+        elif label.startswith(("damping", "noise")) and error > abs(value):
+            yield f"{label} cannot be told from zero: {value:.3g} +- {error:.2g}"
+
+
+def at_bound(value: Any, error: Any, low: float, high: float) -> np.ndarray | np.bool_:
+    """Whether a value has gone to a bound, by its standard error or, where that is infinite, by the bound's size."""
+    bound = np.where(value - low < high - value, low, high)
+    reach = np.where(np.isfinite(error), error, np.abs(bound) + 1e-300)
+    return np.minimum(value - low, high - value) < AT * reach
