@@ -9,7 +9,7 @@ from scipy import fft
 from .._machine import cores
 from ..physics.system import System
 from . import shooting
-from .fit import record_of
+from .fit import check_enough, record_of
 from .observations import Observations
 from .parameters import Parameters
 from .predict import How, Problem
@@ -57,6 +57,12 @@ class Batch(NamedTuple):
         rest = (windows, level, self.readings.astype(float), how, free, self.scalar)
         return Problem(self.system, self.parameters, self.units, *rest)
 
+    def reweighted(self, residuals: np.ndarray) -> "Batch":
+        """Each component of each record weighed by its own residuals, (r, m, d), where its error is unknown."""
+        squares = np.sum(residuals**2, 1, keepdims=True) / np.maximum(np.sum(self.weight > 0, 1, keepdims=True), 1)
+        sizes = np.where(self.known[:, None, None], 1.0, np.maximum(np.sqrt(squares), 1e-12))
+        return self._replace(weight=self.weight / sizes)
+
     def units_of(self, i: int) -> Units:
         """Of one of them."""
         return Units(self.units.origin[i], self.units.time[i], self.units.length[i])
@@ -77,14 +83,23 @@ def collect(system: System, parameters: Parameters, data: list) -> tuple[list[Ba
         kinds.setdefault((one.ts.tobytes(), one.position_error is None), []).append(i)
     parts: dict[bool, list[Batch]] = {}
     for rows in kinds.values():
-        try:
-            first = record_of(system, parameters, data[rows[0]])
-        except ValueError as error:
-            failures |= dict.fromkeys(rows, str(error))
-            continue
-        batch = _side_by_side(first, [data[i] for i in rows], np.array(rows))
-        parts.setdefault(batch.even, []).append(batch)
+        refusals = {i: _refusal(parameters, data[i]) for i in rows}
+        failures |= {i: why for i, why in refusals.items() if why is not None}
+        able = [i for i in rows if refusals[i] is None]
+        if able:
+            first = record_of(system, parameters, data[able[0]])
+            batch = _side_by_side(first, [data[i] for i in able], np.array(able))
+            parts.setdefault(batch.even, []).append(batch)
     return [_joined(group) for group in parts.values()], failures
+
+
+def _refusal(parameters: Parameters, one: Observations) -> str | None:
+    """Why a record cannot be fitted, if it cannot."""
+    try:
+        check_enough(parameters, one)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _side_by_side(first: shooting.Record, data: list[Observations], rows: np.ndarray) -> Batch:

@@ -21,14 +21,16 @@ class Evidence(NamedTuple):
     """What every reading, in order, says at the optimum; the states of least squares are eliminated from `roots`.
 
     residuals: (n,), in standard deviations. scores: (n, p), gradients of the cost. roots: (n, q, p), whose squares sum
-    to the information. run: (n,), which run a reading is of. time: (n,). variance: of a residual of weight one.
-    freedom: readings less fitted numbers. states: derivatives (n, k) by the run's initial state, or None.
+    to the information. run: (n,), which run a reading is of; channel: (n,), of which component. time: (n,).
+    variance: of a residual of weight one. freedom: readings less fitted numbers. states: derivatives (n, k) by the
+    run's initial state, or None.
     """
 
     residuals: np.ndarray
     scores: np.ndarray
     roots: np.ndarray
     run: np.ndarray
+    channel: np.ndarray
     time: np.ndarray
     variance: float
     freedom: int
@@ -60,7 +62,11 @@ def sandwich(evidence: Evidence, lags: int) -> np.ndarray:
     """The covariance whatever the residuals' correlation over this many readings."""
     total = np.zeros_like(evidence.information)
     for run in np.unique(evidence.run):
-        scores = evidence.scores[evidence.run == run]
+        here = evidence.run == run
+        # What is read at one time counts as one: components may share an error.
+        times, at = np.unique(evidence.time[here], return_inverse=True)
+        scores = np.zeros((len(times), len(total)))
+        np.add.at(scores, at, evidence.scores[here])
         total += scores.T @ scores
         for lag in range(1, min(lags, len(scores) - 1) + 1):
             cross = scores[lag:].T @ scores[:-lag]
@@ -83,10 +89,10 @@ def propagated(jacobian: np.ndarray, covariance: np.ndarray) -> np.ndarray:
 
 
 def autocorrelation(evidence: Evidence, lags: int = LAGS) -> np.ndarray:
-    """Of the residuals within runs, lags 1 to `lags`."""
+    """Of the residuals within each channel of each run, lags 1 to `lags`."""
     products, counts = np.zeros(lags + 1), np.zeros(lags + 1)
-    for run in np.unique(evidence.run):
-        r = evidence.residuals[evidence.run == run]
+    for run, channel in np.unique(np.stack([evidence.run, evidence.channel]), axis=1).T:
+        r = evidence.residuals[(evidence.run == run) & (evidence.channel == channel)]
         for lag in range(min(lags + 1, len(r))):
             products[lag] += np.sum(r[lag:] * r[: len(r) - lag])
             counts[lag] += len(r) - lag

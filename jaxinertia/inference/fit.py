@@ -17,6 +17,7 @@ from .result import Fit, conclude
 from .shooting import Record
 
 LEAST_SQUARES = "least squares"
+REWEIGHTINGS = 4  # by which weights have settled: each leaves a few percent of the last one's change
 METHODS = (LEAST_SQUARES, stochastic.KALMAN, stochastic.UNSCENTED, stochastic.EXTENDED, stochastic.WHITTLE)
 
 
@@ -67,8 +68,10 @@ def fit(
     Source: O. Nelles, Nonlinear System Identification, 2001 (multiple shooting); see the modules of `inference`.
     """
     with jax.enable_x64(True):
-        system, record = prepare(system, data, free, bounds)
+        check_system(system)
         method = check_method(system, method, band)
+        system = system.without_noise() if method == LEAST_SQUARES and system.noise is not None else system
+        system, record = prepare(system, data, free, bounds)
         watch = _watch(progress)
         inputs = None
         if method == LEAST_SQUARES:
@@ -117,15 +120,22 @@ def check_position(system: System, data: Observations) -> None:
         raise ValueError(f"position of {data.components} components does not fit the system: {error}") from error
 
 
+def check_enough(chosen: parameters.Parameters, data: Observations) -> None:
+    """ValueError for fewer readings than unknowns."""
+    d = data.components
+    unknowns = chosen.size + (data.offset is None) * d + 2 * d * len(data.runs)
+    readings = sum(int(np.sum(np.isfinite(x))) for x in (data.position, data.momentum) if x is not None)
+    if readings <= unknowns:
+        raise ValueError(f"data have too few readings for {unknowns} unknowns, {2 * d} of them for each run's start")
+
+
 def record_of(system: System, chosen: parameters.Parameters, data: Observations) -> Record:
     """The record in its own units; ValueError if it has fewer readings than unknowns."""
     own = windows.units_of(data)
     runs = windows.runs_of(data, own)
     d = data.components
     offset = None if data.offset is None else np.broadcast_to(data.offset / own.length, (d,))
-    unknowns = chosen.size + (offset is None) * d + 2 * d * len(runs)
-    if sum(int(np.sum(run.weight > 0)) for run in runs) <= unknowns:
-        raise ValueError(f"data have too few readings for {unknowns} unknowns, {2 * d} of them for each run's start")
+    check_enough(chosen, data)
     return Record(system, chosen, own, runs, offset, d, data.position.ndim == 1)
 
 
@@ -149,18 +159,19 @@ def check_method(system: System, method: str | None, band: Any) -> str | None:
 
 def least_squares(record: Record, data: Observations, most: int, watch: Any) -> tuple[Outcome, str | None]:
     """Least squares; with an input, under each way of reading it between its samples, of which the best is kept."""
-    known = data.position_error is not None and (data.momentum is None or data.momentum_error is not None)
-    record = record._replace(system=record.system.without_noise()) if record.system.noise is not None else record
     ways = refine(record) if data.input is not None else {}
     fitted, best = shooting.fit(next(iter(ways.values()), record), most, watch), next(iter(ways), None)
     for way in list(ways)[1:]:
         other = shooting.again(fitted, ways[way], most, watch)
         if float(other.search.normal.cost) < float(fitted.search.normal.cost):
             fitted, best = other, way
-    if data.momentum is not None and not known:
-        for _ in range(2):  # each channel's residuals say what its readings weigh
-            fitted = shooting.again(fitted, shooting.reweighted(fitted, record), most, watch)
-    return of_least_squares(fitted, record, known), None if best is None else INPUTS[best]
+    record = record if best is None else ways[best]
+    unknown = data.unknown_errors
+    if len(unknown) > 1 and unknown.any():
+        for _ in range(REWEIGHTINGS):  # each channel's residuals say what its readings weigh
+            record = shooting.reweighted(fitted, record, unknown)
+            fitted = shooting.again(fitted, record, most, watch)
+    return of_least_squares(fitted, record, unknown), None if best is None else INPUTS[best]
 
 
 def _with_input(system: System, data: Observations) -> System:

@@ -81,7 +81,8 @@ def _pinned(u: Any, x: Any, args: tuple[Problem, Any]) -> Normal:
 
 
 def bootstrap(fit: Any, level: float, *, key: Any, samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Percentiles of fits to the prediction plus residuals drawn in blocks as long as they are correlated."""
+    """Percentiles of fits to the prediction plus residuals, in units of their errors, drawn in blocks as long as they
+    are correlated, from those of the same component."""
     if key is None:
         raise ValueError("key is None: the bootstrap draws residuals; pass key=jax.random.key(0)")
     if not isinstance(samples, int) or samples < 20:
@@ -91,23 +92,28 @@ def bootstrap(fit: Any, level: float, *, key: Any, samples: int) -> tuple[np.nda
     windows = fitted.problem.windows
     weight = np.asarray(windows.weight)
     read = weight > 0
-    residual = np.where(read, np.asarray(windows.y) - outcome.prediction, 0.0)
+    scale = np.where(read, weight, 1.0)
+    residual = np.where(read, (np.asarray(windows.y) - outcome.prediction) * scale, 0.0)
     n = int(read.sum())
     block = 1 if fit.diagnostics.whiteness > 1e-3 else correlation_length(outcome.evidence)
     rng = np.random.default_rng(np.asarray(jax.random.bits(key, (2,))))
-    pool = residual[read] * np.sqrt(n / fit.freedom)
     ys = np.repeat(np.asarray(windows.y)[None], samples, 0)
     for y in ys:
-        starts = rng.integers(0, n, -(-n // block))
-        drawn = pool[(starts[:, None] + np.arange(block)) % n].ravel()[:n]
-        y[read] = outcome.prediction[read] + drawn
+        for c in range(y.shape[-1]):
+            here = read[..., c]
+            pool = residual[..., c][here] * np.sqrt(n / fit.freedom)
+            starts = rng.integers(0, len(pool), -(-len(pool) // block))
+            drawn = pool[(starts[:, None] + np.arange(block)) % len(pool)].ravel()[: len(pool)]
+            y[..., c][here] = outcome.prediction[..., c][here] + drawn / scale[..., c][here]
     u, x = jnp.asarray(outcome.u), jnp.asarray(fitted.x)
     search = jax.vmap(lambda _: solve.start(u, x))(jnp.arange(samples))
     for _ in range(30):
         if bool(np.all(search.done)):
             break
         search = _iterate_all(search, jnp.asarray(ys), fitted.problem)
-    kept = np.asarray(search.u)[~np.asarray(search.failed)]
+    kept = np.asarray(search.u)[np.asarray(search.done & ~search.failed)]
+    if len(kept) < samples / 2:
+        raise ValueError(f"samples = {samples}: only {len(kept)} could be fitted; use method='profile'")
     values = np.asarray(jax.vmap(parameters.natural)(jnp.asarray(kept)))
     return tuple(np.quantile(values, q, axis=0) for q in ((1 - level) / 2, (1 + level) / 2))
 

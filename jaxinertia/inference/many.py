@@ -15,11 +15,11 @@ from ..physics.system import System, check_system
 from . import arrow, errors, kalman, linear, shooting, solve, spectrum, stochastic
 from .batch import Batch, collect, dominant
 from .doubts import at_bound
-from .fit import LEAST_SQUARES, check_method, prepare_system, record_of
+from .fit import LEAST_SQUARES, REWEIGHTINGS, check_method, prepare_system, record_of
 from .observations import Observations
 from .parameters import Parameters
-from .predict import INTEGRAL, How, Problem
-from .side_by_side import at, run_all
+from .predict import INTEGRAL, STEPS, How, Problem, residuals
+from .side_by_side import at, axes, run_all
 from .windows import about_mean
 
 
@@ -122,6 +122,7 @@ def fit_many(
         method = check_method(system, method, None)
         if method == stochastic.WHITTLE:
             raise ValueError(f"method = {method!r} takes one record at a time; use ji.fit")
+        system = system.without_noise() if method == LEAST_SQUARES and system.noise is not None else system
         system, parameters = prepare_system(system, data[0], free, bounds)
         rest = (system, parameters, data, max_iterations, progress)
         if method == LEAST_SQUARES:
@@ -164,7 +165,7 @@ def _least_squares(system, parameters, data, most, progress):
     batches, failures = collect(system, parameters, data)
     groups = []
     for batch in batches:
-        search = search_all(batch, most, progress)
+        batch, search = settle(batch, most, partial(run_all, progress=progress))
         freedom = np.maximum(batch.readings - search.u.shape[1] - 2 * batch.d, 1).astype(int)
         spread = 2 * np.asarray(search.normal.cost) / freedom
         chi = np.where(batch.known, spread, spread * batch.units.length**2)
@@ -230,15 +231,48 @@ def _gather(n: int, parameters: Parameters, groups: list[Group], failures: dict[
     return Fits(values, stderr, covariance, flat, tuple(parameters.labels), *ended)
 
 
-def _why(stopped: bool, nothing: bool, iterations: int) -> str:
+def _why(stopped: Any, nothing: Any, iterations: Any) -> str:
     if stopped:
         return f"the search did not converge in {iterations} iterations"
     return "no such motion was found: noise would be fitted as well" if nothing else "the data do not tell the values"
 
 
-def search_all(batch: Batch, most: int, progress: bool) -> solve.Search:
+def settle(batch: Batch, most: int, run: Callable) -> tuple[Batch, solve.Search]:
+    """Every record's search, with steps that are short enough, and components weighed by their own residuals."""
+    search, problem = search_all(batch, most, run)
+    for _ in range(shooting.HALVINGS):
+        if problem.how.kind != STEPS:
+            break
+        finer = eqx.tree_at(lambda p: p.how, problem, shooting.halved(problem.how))
+        change = np.sum((_residuals(search, finer) - _residuals(search, problem)) ** 2, (1, 2, 3))
+        good = ~np.asarray(search.failed)
+        if np.all((change < shooting.fine_enough(np.asarray(search.normal.unit), problem))[good]):
+            break
+        problem = finer
+        search = run(np.asarray(search.u), np.asarray(search.x), problem, most, title="shorter steps")
+    if batch.d > 1 and not np.all(batch.known):
+        for _ in range(REWEIGHTINGS):
+            batch = batch.reweighted(_residuals(search, problem)[:, 0])
+            problem = batch.pose(batch.ts.shape[1], problem.how)
+            search = run(np.asarray(search.u), np.asarray(search.x), problem, most, title="weighed by residuals")
+    return batch, search
+
+
+def _residuals(search: solve.Search, problem: Problem) -> np.ndarray:
+    """Of all records, (r, 1, m, d)."""
+    return np.asarray(_all_residuals(search.u, search.x, problem)).reshape(problem.windows.y.shape)
+
+
+@eqx.filter_jit
+def _all_residuals(u: jax.Array, x: jax.Array, problem: Problem) -> jax.Array:
+    def one(u, x, problem):
+        return jax.vmap(lambda state, window: residuals(u, state, window, problem))(x, problem.windows)
+
+    return eqx.filter_vmap(one, in_axes=(0, 0, axes(problem)))(u, x, problem)
+
+
+def search_all(batch: Batch, most: int, run: Callable) -> tuple[solve.Search, Problem]:
     """Every record through the stages of `shooting.fit`, side by side; each is kept where it ended best."""
-    run = partial(run_all, progress=progress)
     omegas, longest = dominant(batch), batch.ts.shape[1]
     length = shooting.first_length(longest, float(np.median(omegas)))
     middles = np.sum(batch.weight * batch.y, 1) / np.maximum(np.sum(batch.weight, 1), 1e-300)
@@ -267,7 +301,7 @@ def search_all(batch: Batch, most: int, progress: bool) -> solve.Search:
                 trial = jax.tree.map(partial(_put, left), found, again)
                 found = _better(found, trial)
         if length >= longest or np.all(_explained(found, problem)):
-            return found
+            return found, problem
         search = run(u, x, batch.pose(length, how), STAGE, title=f"windows of {length}")
         u, x = np.asarray(search.u), np.asarray(search.x)
         length = min(length * shooting.GROWTH, longest)

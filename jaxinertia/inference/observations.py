@@ -106,6 +106,12 @@ class Observations(eqx.Module):
         """d, the number of components of the position; 1 where it is a number."""
         return 1 if self.position.ndim == 1 else self.position.shape[1]
 
+    @property
+    def unknown_errors(self) -> np.ndarray:
+        """Of each channel, the position's components and then the momentum's, whether its error is unknown."""
+        errors = [self.position_error] if self.momentum is None else [self.position_error, self.momentum_error]
+        return np.repeat([error is None for error in errors], self.components)
+
     @classmethod
     def from_csv(
         cls,

@@ -25,6 +25,7 @@ class Outcome(NamedTuple):
     prediction: Any  # (w, m, c) in the fit's units, or None
     initial: Any  # (runs, 2 d) in the fit's units, or None
     windows: Any
+    known: bool  # whether the errors of all readings are
     fitted: Any = None  # of least squares: to refit from
 
 
@@ -33,23 +34,25 @@ _filter_score = eqx.filter_jit(kalman.score)
 _band_score = eqx.filter_jit(spectrum.score)
 
 
-def of_least_squares(fitted: Fitted, record: Record, known_error: bool) -> Outcome:
-    """Evidence of a deterministic fit: the states of each run eliminated."""
+def of_least_squares(fitted: Fitted, record: Record, unknown: np.ndarray) -> Outcome:
+    """Evidence of a deterministic fit: the states of each run eliminated. `unknown`: of which channels the error is."""
     problem, u = fitted.problem, fitted.u
     r, j = (np.asarray(x) for x in _linearise(jnp.asarray(u), jnp.asarray(fitted.x), problem))
     windows = problem.windows
     read = np.asarray(windows.weight).reshape(r.shape) > 0
     p, channels = len(u), np.asarray(windows.y).shape[-1]
     freedom = max(int(read.sum()) - p - fitted.x.size, 1)
-    variance = 1.0 if known_error else float(np.sum(r**2)) / freedom
+    variance = float(np.sum(r**2)) / freedom if unknown.all() else 1.0
     time = np.repeat(np.asarray(windows.ts), channels, axis=-1)
-    rows: dict[str, list[Any]] = {"residuals": [], "scores": [], "roots": [], "run": [], "time": [], "states": []}
+    channel = np.tile(np.arange(channels), r.shape[1] // channels)
+    names = ("residuals", "scores", "roots", "run", "channel", "time", "states")
+    rows: dict[str, list[Any]] = {name: [] for name in names}
     for w in range(len(r)):
         keep = read[w]
         ju, jx, rw = j[w, keep, :p], j[w, keep, p:], r[w, keep]
         ju = ju - jx @ np.linalg.lstsq(jx, ju, rcond=None)[0]
         parts = (rw / np.sqrt(variance) if variance > 0 else rw, ju * rw[:, None], ju[:, None], np.full(len(rw), w))
-        for name, part in zip(rows, (*parts, time[w, keep], jx), strict=True):
+        for name, part in zip(rows, (*parts, channel[keep], time[w, keep], jx), strict=True):
             rows[name].append(part)
     joined = {name: np.concatenate(x) for name, x in rows.items()}
     evidence = Evidence(variance=variance, freedom=freedom, **joined)
@@ -59,7 +62,8 @@ def of_least_squares(fitted: Fitted, record: Record, known_error: bool) -> Outco
     extra = [f"offset[{i}]" for i in range(record.d)] if problem.free_offset else []
     search = fitted.search
     ended = (not bool(search.failed), int(search.iterations), float(search.normal.cost))
-    return Outcome(u, evidence, extra, *ended, prediction, fitted.x, windows, fitted)
+    known = not bool(unknown.any())
+    return Outcome(u, evidence, extra, *ended, prediction, fitted.x, windows, known, fitted)
 
 
 def of_filter(search: Any, problem: kalman.Filter) -> Outcome:
@@ -70,14 +74,15 @@ def of_filter(search: Any, problem: kalman.Filter) -> Outcome:
     p = scores.shape[-1]
     run = np.broadcast_to(np.arange(len(e))[:, None, None], e.shape)[read]
     time = np.broadcast_to(np.asarray(windows.ts)[..., None], e.shape)[read]
-    rows = (e * np.exp(-log_s / 2))[read], scores[read], roots[read], run, time
+    channel = np.broadcast_to(np.arange(problem.d), e.shape)[read]
+    rows = (e * np.exp(-log_s / 2))[read], scores[read], roots[read], run, channel, time
     freedom = max(int(read.sum()) - p - 2 * problem.d * len(e), 1)
     evidence = Evidence(*rows, variance=1.0, freedom=freedom, states=None)
     prediction = np.where(read, np.asarray(windows.y)[..., : problem.d] - e, np.nan)
     extra = [f"offset[{i}]" for i in range(problem.d)] if problem.free_offset else []
     extra += ["position_error"] if problem.free_error else []
     ended = (not bool(search.failed), int(search.iterations), float(search.normal.cost))
-    return Outcome(np.asarray(search.u), evidence, extra, *ended, prediction, None, windows)
+    return Outcome(np.asarray(search.u), evidence, extra, *ended, prediction, None, windows, not problem.free_error)
 
 
 def of_band(search: Any, problem: spectrum.Band) -> Outcome:
@@ -85,7 +90,7 @@ def of_band(search: Any, problem: spectrum.Band) -> Outcome:
     log_s, scores, roots = jax.tree.map(np.asarray, _band_score(search.u, problem))
     excess = np.asarray(problem.power) * np.exp(-log_s) - 1
     n = len(excess)
-    rows = excess, scores, roots[:, None], np.zeros(n, int), np.asarray(problem.omega)
+    rows = excess, scores, roots[:, None], np.zeros(n, int), np.zeros(n, int), np.asarray(problem.omega)
     evidence = Evidence(*rows, variance=1.0, freedom=n - scores.shape[-1], states=None)
     ended = (not bool(search.failed), int(search.iterations), float(search.normal.cost))
-    return Outcome(np.asarray(search.u), evidence, ["floor", "floor slope"], *ended, None, None, None)
+    return Outcome(np.asarray(search.u), evidence, ["floor", "floor slope"], *ended, None, None, None, known=False)

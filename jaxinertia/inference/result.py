@@ -184,7 +184,7 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
     rows = _residuals(outcome, data, record)
     error = _position_error(outcome, data, record)
     chi = None
-    if data.position_error is not None and outcome.prediction is not None:
+    if outcome.known:
         chi = float(np.sum(evidence.residuals**2)) / evidence.freedom
     diagnostics = Diagnostics(
         outcome.converged,
@@ -261,7 +261,9 @@ def _position_error(outcome, data, record):
         return float(np.sqrt(np.mean(data.position_error**2)))
     if "position_error" in outcome.extra:
         return float(np.exp(outcome.u[-1] / 2)) * record.units.length
-    return float(np.sqrt(outcome.evidence.variance)) * record.units.length
+    weight = np.max(np.asarray(outcome.windows.weight)[..., : record.d], (0, 1))  # one for each component
+    sizes = np.sqrt(outcome.evidence.variance) / weight * record.units.length
+    return float(sizes[0]) if record.d == 1 else sizes
 
 
 def _offset(outcome, covariance, record):

@@ -24,6 +24,7 @@ from .windows import Run, about_mean, cut
 
 FIRST, GROWTH = 2.0, 6  # cycles of the first windows; how much longer the next ones are
 KEPT = 0.2  # of the motion may be left unexplained where a search over whole runs begins
+HALVINGS = 6  # of the step, till it no longer matters
 PHASE = 0.7  # radians a step of the sixth-order solver may take
 COARSE_PHASE = 0.02  # below it, and over few enough radians, order 2 does
 
@@ -87,7 +88,7 @@ def fit(record: Record, most: int, report: Callable | None = None) -> Fitted:
         other = solve.start(np.concatenate([plain, stage.u[len(plain) :]]), thin(stage, counts, length))
         other = solve.run(normal, other, problem, most, report)
         search = search if rank(search) <= rank(other) else other
-    return Fitted(np.asarray(search.u), np.asarray(search.x), problem, search)
+    return refined(Fitted(np.asarray(search.u), np.asarray(search.x), problem, search), most, report)
 
 
 def rank(search: solve.Search) -> tuple[bool, float]:
@@ -95,10 +96,16 @@ def rank(search: solve.Search) -> tuple[bool, float]:
     return bool(search.failed), float(search.normal.cost)
 
 
-def other_starts(parameters: Parameters, system: System, units: Units, omega: Any) -> tuple[np.ndarray, np.ndarray]:
-    """For what the integrated equation starts badly, such as readings with spikes: the spectrum's frequency, and the
-    system as given."""
-    return sensible(parameters, system, units, omega, 1.0), sensible(parameters, system, units, omega)
+def other_starts(parameters: Parameters, system: System, units: Units, omega: Any) -> tuple[np.ndarray, ...]:
+    """For what the integrated equation starts badly, such as readings with spikes or much noise: the spectrum's
+    frequency, with little damping or more, and the system as given."""
+    plain = sensible(parameters, system, units, omega)
+    likely = sensible(parameters, system, units, omega, 1.0)
+    little = likely.copy()
+    for name, kind, part in zip(parameters.names, parameters.kinds, parameters.slices, strict=True):
+        if kind == ABOVE and name.startswith("damping"):
+            little[..., part] -= math.log(30)  # a decay over fifty cycles, not two
+    return little, likely, plain
 
 
 def integrate(record: Record, omega: float) -> tuple[Stage, int]:
@@ -233,15 +240,42 @@ def again(fitted: Fitted, record: Record, most: int, report: Callable | None = N
     return Fitted(np.asarray(search.u), np.asarray(search.x), problem, search)
 
 
-def reweighted(fitted: Fitted, record: Record) -> Record:
-    """The record with each channel weighed by its own residuals."""
+def reweighted(fitted: Fitted, record: Record, unknown: np.ndarray) -> Record:
+    """The record with each channel whose error is unknown weighed by its own residuals."""
     windows = fitted.problem.windows
     r = np.asarray(_residuals(jnp.asarray(fitted.u), jnp.asarray(fitted.x), fitted.problem))
-    r = r.reshape(windows.y.shape)
-    read = windows.weight > 0
-    sizes = []
-    for channels in (slice(0, record.d), slice(record.d, None)):
-        rms = np.sqrt(np.mean(r[..., channels][read[..., channels]] ** 2))
-        sizes += [max(float(rms), 1e-12)] * (record.d)
-    runs = [replace(run, weight=run.weight / np.array(sizes[: run.weight.shape[1]])) for run in record.runs]
-    return record._replace(runs=runs)
+    squares = np.sum(r.reshape(windows.y.shape) ** 2, (0, 1)) / np.maximum(np.sum(windows.weight > 0, (0, 1)), 1)
+    sizes = np.where(unknown, np.maximum(np.sqrt(squares), 1e-12), 1.0)
+    return record._replace(runs=[replace(run, weight=run.weight / sizes) for run in record.runs])
+
+
+def refined(fitted: Fitted, most: int, report: Callable | None = None) -> Fitted:
+    """The same fit with steps so short that half of them would move no value by a tenth of its standard error.
+
+    A change s of the residuals, in units of their error, moves the values by (J^T J)^-1 J^T s: in units of their own
+    errors by |s| at most.
+    """
+    u, x, problem, search = fitted
+    for _ in range(HALVINGS):
+        if problem.how.kind != STEPS:
+            break
+        finer = eqx.tree_at(lambda p: p.how, problem, halved(problem.how))
+        args = jnp.asarray(u), jnp.asarray(x)
+        change = float(jnp.sum((_residuals(*args, finer) - _residuals(*args, problem)) ** 2))
+        if change < fine_enough(float(search.normal.unit), problem):
+            break
+        problem = finer
+        search = solve.run(normal, solve.start(u, x), problem, most, report)
+        u, x = np.asarray(search.u), np.asarray(search.x)
+    return Fitted(u, x, problem, search)
+
+
+def halved(how: How) -> How:
+    """Half the step; the sixth order in place of the second."""
+    return How(STEPS, substeps=2 * how.substeps if how.solver == "kahan_li6" else how.substeps)
+
+
+def fine_enough(unit: Any, problem: Problem) -> Any:
+    """The sum of squares by which residuals may change; at 1e-10 of the motion rounding is near."""
+    motion = np.sum((problem.windows.weight * problem.windows.y) ** 2, (-3, -2, -1))
+    return np.maximum(0.01 * unit, 1e-20 * motion)

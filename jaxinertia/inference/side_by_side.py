@@ -67,7 +67,7 @@ def _block(evaluate: Callable, start: solve.Search, problem: Any, tolerance: flo
     return whole
 
 
-def _axes(problem: Any) -> Any:
+def axes(problem: Any) -> Any:
     """Which arrays of a problem have the axis of records."""
     axes = jax.tree.map(lambda _: None, problem)
     own = jax.tree.map(lambda _: 0, problem.own())
@@ -89,7 +89,7 @@ def _run(
     evaluate: Callable, search: solve.Search, problem: Any, tolerance: float, most: jax.Array, few: int
 ) -> tuple[solve.Search, jax.Array]:
     """Until no more than `few` are left, and the iterations left then."""
-    one = eqx.filter_vmap(lambda s, p: solve.iterate(evaluate, s, p, tolerance), in_axes=(0, _axes(problem)))
+    one = eqx.filter_vmap(lambda s, p: solve.iterate(evaluate, s, p, tolerance), in_axes=(0, axes(problem)))
 
     def unfinished(state):
         search, left = state

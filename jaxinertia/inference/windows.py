@@ -135,7 +135,7 @@ def cut(runs: list[Run], length: int) -> tuple[Windows, list[int]]:
     return Windows(**arrays, even=even), counts  # type: ignore[arg-type]
 
 
-def about_mean(weight: Any, y: Any) -> np.ndarray:
+def about_mean(weight: Any, y: Any) -> Any:
     """Half the weighted sum of squares about the mean of each channel; (..., w, m, c) gives (...)."""
     mean = np.sum(weight**2 * y, (-3, -2), keepdims=True)
     mean = mean / np.maximum(np.sum(weight**2, (-3, -2), keepdims=True), 1e-300)
