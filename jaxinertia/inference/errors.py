@@ -101,10 +101,18 @@ def autocorrelation(evidence: Evidence, lags: int = LAGS) -> np.ndarray:
 
 
 def whiteness(evidence: Evidence) -> float:
-    """The probability of so much autocorrelation by chance (Ljung and Box's test)."""
-    n = len(evidence.residuals)
+    """The probability of so much autocorrelation by chance: Ljung and Box's test of each channel, of which the least
+    counts, times their number (Bonferroni): channels may share an error."""
+    channels = np.unique(evidence.channel).tolist()
+    return min(1.0, len(channels) * min(_ljung_box(evidence, channel) for channel in channels))
+
+
+def _ljung_box(evidence: Evidence, channel: int) -> float:
+    here = evidence.channel == channel
+    one = evidence._replace(**{name: getattr(evidence, name)[here] for name in ("residuals", "run", "channel")})
+    n = len(one.residuals)
     lags = min(LAGS, n // 5)
-    r = autocorrelation(evidence, lags)
+    r = autocorrelation(one, lags)
     statistic = n * (n + 2) * np.sum(r**2 / (n - np.arange(1, lags + 1)))
     return float(stats.chi2.sf(statistic, lags))
 

@@ -294,7 +294,7 @@ def search_all(batch: Batch, most: int, run: Callable) -> tuple[solve.Search, Pr
         trial = run(u, x[:, :1], problem, most, title="whole runs")
         found = trial if found is None else _better(found, trial)
         for plain in shooting.other_starts(parameters, batch.system, batch.units, omegas):
-            left = np.flatnonzero(np.asarray(found.failed) | ~_explained(found, problem))
+            left = np.flatnonzero(~_explained(found, problem))
             if left.size:
                 start = np.concatenate([plain, u[:, plain.shape[1] :]], axis=1)[left]
                 again = run(start, x[left, :1], at(problem, left), most, title="from another start")
@@ -315,9 +315,9 @@ def _how(batch: Batch, omegas: np.ndarray) -> How:
 
 
 def _explained(search: solve.Search, problem: Problem) -> np.ndarray:
-    """Which searches ended with little of their record's motion unexplained."""
+    """Which searches ended, with little of their record's motion unexplained."""
     total = about_mean(problem.windows.weight, problem.windows.y)
-    return np.asarray(search.normal.cost) < shooting.KEPT * total
+    return ~np.asarray(search.failed) & (np.asarray(search.normal.cost) < shooting.KEPT * total)
 
 
 def _put(rows: np.ndarray, whole: jax.Array, part: jax.Array) -> jax.Array:

@@ -66,7 +66,7 @@ class Fit(eqx.Module):
     labels: tuple[str, ...]
     flat: np.ndarray
     offset: tuple[np.ndarray, np.ndarray] | None
-    position_error: float | None
+    position_error: float | np.ndarray | None
     initial: tuple[np.ndarray, np.ndarray] | None
     method: str
     why: str

@@ -236,7 +236,13 @@ def first_states(problem: Problem) -> np.ndarray:
 def again(fitted: Fitted, record: Record, most: int, report: Callable | None = None) -> Fitted:
     """The same search over other readings or inputs of the same shape, from where the last one ended."""
     problem, _ = pose(record, fitted.problem.windows.ts.shape[-1], fitted.problem.how)
+    return _go_on(fitted, problem, most, report)
+
+
+def _go_on(fitted: Fitted, problem: Problem, most: int, report: Callable | None) -> Fitted:
+    """Another problem, from where the last one ended; iterations are counted together."""
     search = solve.run(normal, solve.start(fitted.u, fitted.x), problem, most, report)
+    search = search._replace(iterations=search.iterations + fitted.search.iterations)
     return Fitted(np.asarray(search.u), np.asarray(search.x), problem, search)
 
 
@@ -255,19 +261,17 @@ def refined(fitted: Fitted, most: int, report: Callable | None = None) -> Fitted
     A change s of the residuals, in units of their error, moves the values by (J^T J)^-1 J^T s: in units of their own
     errors by |s| at most.
     """
-    u, x, problem, search = fitted
     for _ in range(HALVINGS):
+        problem = fitted.problem
         if problem.how.kind != STEPS:
             break
         finer = eqx.tree_at(lambda p: p.how, problem, halved(problem.how))
-        args = jnp.asarray(u), jnp.asarray(x)
-        change = float(jnp.sum((_residuals(*args, finer) - _residuals(*args, problem)) ** 2))
-        if change < fine_enough(float(search.normal.unit), problem):
+        at = jnp.asarray(fitted.u), jnp.asarray(fitted.x)
+        change = float(jnp.sum((_residuals(*at, finer) - _residuals(*at, problem)) ** 2))
+        if change < fine_enough(float(fitted.search.normal.unit), problem):
             break
-        problem = finer
-        search = solve.run(normal, solve.start(u, x), problem, most, report)
-        u, x = np.asarray(search.u), np.asarray(search.x)
-    return Fitted(u, x, problem, search)
+        fitted = _go_on(fitted, finer, most, report)
+    return fitted
 
 
 def halved(how: How) -> How:
