@@ -1,26 +1,32 @@
 """Which of several fits of one record explains it best for its size."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from . import errors
 from .result import Fit
 
 
 class Comparison(tuple):
     """Rows (name, parameters, cost, aic, bic, delta), the best first; printing gives the table.
 
-    aic and bic compare fits of one record by one method; delta is aic less the best one's.
+    aic and bic compare fits of one record by one method; delta is aic less the best one's. correlated: whether the
+    residuals of any of the fits are, by the test in its diagnostics.
     """
+
+    correlated: bool = False
 
     def __str__(self) -> str:
         head = ("fit", "numbers", "-2 log L", "AIC", "BIC", "delta AIC")
         rows = [head, *((name, str(k), *(f"{x:.2f}" for x in rest)) for name, k, *rest in self)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        return "\n".join(
+        lines = [
             "  ".join(x.ljust(w) if not i else x.rjust(w) for i, (x, w) in enumerate(zip(row, widths, strict=True)))
             for row in rows
-        )
+        ]
+        return "\n".join(lines + ["residuals are correlated: the differences are too great"] * self.correlated)
 
 
 def compare(fits: Any) -> Comparison:
@@ -44,9 +50,9 @@ def compare(fits: Any) -> Comparison:
 
     Source: H. Akaike, IEEE Trans. Autom. Control 19, 716 (1974); G. Schwarz, Ann. Stat. 6, 461 (1978).
     """
-    named = dict(fits) if isinstance(fits, dict) else {f"fit {i}": fit for i, fit in enumerate(fits)}
-    if len(named) < 2 or not all(isinstance(fit, Fit) for fit in named.values()):
-        raise ValueError(f"fits = {fits!r} must be two or more results of ji.fit")
+    named = _named(fits)
+    if len({fit.record for fit in named.values()}) > 1:
+        raise ValueError(f"fits {list(named)} are of different records; compare fits to the same times and readings")
     kinds = {
         (fit.readings, fit.method.split()[-1], fit.diagnostics.reduced_chi_square is None) for fit in named.values()
     }
@@ -57,7 +63,21 @@ def compare(fits: Any) -> Comparison:
         k, deviance = _size(fit), _deviance(fit)
         rows.append((name, k, deviance, deviance + 2 * k, deviance + k * np.log(fit.readings)))
     best = min(row[3] for row in rows)
-    return Comparison(tuple(sorted(((*row, row[3] - best) for row in rows), key=lambda row: row[3])))
+    out = Comparison(tuple(sorted(((*row, row[3] - best) for row in rows), key=lambda row: row[3])))
+    out.correlated = any(fit.diagnostics.whiteness < errors.DOUBT for fit in named.values())
+    return out
+
+
+def _named(fits: Any) -> dict[str, Fit]:
+    """The fits by name, checked."""
+    remedy = "pass two or more results of ji.fit, in a list or a dict"
+    if not isinstance(fits, Iterable):
+        raise ValueError(f"fits is a {type(fits).__name__}; {remedy}")
+    named = fits if isinstance(fits, dict) else {f"fit {i}": fit for i, fit in enumerate(fits)}
+    if len(named) < 2 or not all(isinstance(fit, Fit) for fit in named.values()):
+        types = ", ".join(sorted({type(fit).__name__ for fit in named.values()})) or "nothing"
+        raise ValueError(f"fits has {len(named)} entries, of type {types}; {remedy}")
+    return named
 
 
 def _size(fit: Fit) -> int:

@@ -1,5 +1,6 @@
 """What a fit returns: values with errors, how good the fit is, and what is wrong with it, in words."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +13,14 @@ import numpy as np
 from scipy import stats
 
 from ..physics.system import System
-from . import errors, words
+from . import derived, errors, words
 from .doubts import doubts
 from .observations import Observations
 from .outcome import Outcome
 from .parameters import Parameters
 from .shooting import Record
 
-_FORMAT = "jaxinertia fit 1"
+_FORMAT = "jaxinertia fit 2"
 QUIET = 12  # lags without correlation, after which none is expected
 
 
@@ -54,7 +55,8 @@ class Fit(eqx.Module):
     covariance_corrected. offset: the fitted offset and its error, or None. position_error: standard deviation of a
     reading, known or estimated (None for "whittle"). initial: position and momentum at the start of each run
     (least squares). method, why: how it was fitted, and the reason. readings, missing: how many numbers were read, and
-    how many are NaN; freedom: readings less what was fitted.
+    how many are NaN; freedom: readings less what was fitted. record: a fingerprint of the times and readings, by which
+    `compare` knows fits of one record.
     """
 
     system: System
@@ -76,6 +78,7 @@ class Fit(eqx.Module):
     freedom: int
     diagnostics: Diagnostics
     refit: Any
+    record: str
 
     def interval(self, level: float = 0.95, *, method: str = "normal", key: Any = None, samples: int = 200) -> Any:
         """Confidence intervals, (low, high) in the structure of `values`.
@@ -129,13 +132,32 @@ class Fit(eqx.Module):
         """The parameters' structure."""
         return self.refit[1] if isinstance(self.refit, tuple) else self.refit
 
+    @property
+    def derived(self) -> dict[str, tuple[float, float]]:
+        r"""What engineers call the numbers of x'' + gamma x' + k x = sigma dW/dt, each with its standard error.
+
+        natural_frequency sqrt(k) / 2 pi, damping_ratio gamma / (2 sqrt k), quality_factor sqrt(k) / gamma; decay_time
+        2 / gamma, of the amplitude, where the motion swings; temperature sigma^2 / (2 gamma), with white noise. Errors
+        are sqrt(g^T C g), with g the gradient by the free numbers and C `covariance`; numbers that were held add none.
+
+        Returns:
+            (value, standard error) by name: what can be said, where gamma and k are scalars; k is the stiffness,
+            `Duffing`'s linear coefficient (of small swings), or the square of `Pendulum`'s frequency.
+
+        Example:
+            >>> quality, error = result.derived["quality_factor"]
+
+        Source: L. Meirovitch, Fundamentals of Vibrations, 2001, chapter 2.
+        """
+        return derived.of(self.system, self.refit_parameters, self.flat, self.covariance)
+
     def summary(self) -> str:
         """A table of the values with errors and intervals, how good the fit is, and its warnings."""
         return words.summary(self)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but arrays of readings, as numbers, lists and text."""
-        return words.as_json(self)
+        """Everything but arrays of readings, as numbers, lists and text; None where a number is not finite."""
+        return words.finite(words.as_json(self))
 
     def save(self, path: str | Path) -> Path:
         """Write to a NumPy .npz file (no pickle); the suffix is added if missing. Returns the path written."""
@@ -150,15 +172,31 @@ class Fit(eqx.Module):
             value = getattr(self.diagnostics, name)
             arrays |= {} if value is None else {name: value}
         arrays |= {} if self.initial is None else {"position": self.initial[0], "momentum": self.initial[1]}
-        np.savez(path, format=_FORMAT, text=json.dumps(self.to_json()), **arrays)
+        arrays |= words.input_arrays(self.system)
+        text = words.as_json(self) | {"bounds": words.bounds(self.refit_parameters), "record": self.record}
+        np.savez(path, format=_FORMAT, text=json.dumps(text), **arrays)
         return path
 
     @classmethod
     def load(cls, path: str | Path, system: System, free: Callable) -> "Fit":
-        """Read what `save` wrote, with the system and `free` that were fitted.
+        """Read what `save` wrote, with the system and `free` that were fitted: a file holds numbers, not functions.
+
+        Arguments:
+            path: the file.
+            system: as it was given to `ji.fit`; its free numbers, and an input that it was fitted with, are the file's.
+            free: as it was given to `ji.fit`.
+
+        Returns:
+            The fit: values, errors, intervals and summary are those saved. It cannot refit ("profile", "bootstrap").
 
         Raises:
             ValueError: if the file is missing or not a saved fit, or `free` returns other leaves.
+
+        Example:
+            >>> system = ji.System(ji.potentials.Quadratic())
+            >>> free = lambda s: (s.damping.gamma, s.potential.stiffness)
+            >>> path = ji.fit(system, data, free).save("ringdown.npz")
+            >>> again = ji.Fit.load(path, system, free)
         """
         return words.load(cls, path, system, free, _FORMAT)
 
@@ -219,6 +257,7 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
         freedom=evidence.freedom,
         diagnostics=diagnostics,
         refit=(outcome, parameters, record) if outcome.initial is not None else parameters,
+        record=_fingerprint(data),
     )
 
 
@@ -228,6 +267,14 @@ def correlation_length(evidence: errors.Evidence) -> int:
     loud = np.abs(errors.autocorrelation(evidence, min(400, n // 4))) > 3 / np.sqrt(n)
     quiet = next((k for k in range(len(loud)) if not loud[k : k + QUIET].any()), len(loud))
     return int(np.clip(2 * quiet, n ** (1 / 3), n // 5))
+
+
+def _fingerprint(data: Observations) -> str:
+    """SHA-1 of times, positions and momenta; equal for equal readings, whatever is known of their error."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for x in (data.ts, data.position, data.momentum):
+        digest.update(b"" if x is None else repr(x.shape).encode() + np.where(np.isnan(x), np.nan, x + 0.0).tobytes())
+    return digest.hexdigest()
 
 
 def _residuals(outcome, data, record):

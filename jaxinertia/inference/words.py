@@ -1,14 +1,20 @@
 """A fit in words: its table and its file."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
+import jax
 import numpy as np
 
-from . import errors
-from .parameters import choose
+from .. import _tree
+from ..physics.force import Sampled
+from ..physics.system import System
+from . import derived, errors
+from .parameters import Parameters, choose
 
 
 def damping_halves(parameters, evidence, flat, jacobian) -> dict[str, tuple[float, float, float]]:
@@ -45,6 +51,11 @@ def summary(fit: Any) -> str:
         for row in rows
     ]
     lines.insert(1, "-" * len(lines[0]))
+    named = [
+        (name.replace("_", " "), f"{v:.6g} +- {e:.2g}" if e else f"{v:.6g} (held)")
+        for name, (v, e) in fit.derived.items()
+    ]
+    lines += _block(named)
     d = fit.diagnostics
     missing = f" ({fit.missing} more are missing)" if fit.missing else ""
     facts = [
@@ -58,7 +69,7 @@ def summary(fit: Any) -> str:
     if fit.offset is not None:
         facts.append(("offset", ", ".join(f"{x:.6g} +- {e:.2g}" for x, e in zip(*fit.offset, strict=True))))
     if fit.position_error is not None:
-        facts.append(("error of a reading", f"{fit.position_error:.4g}"))
+        facts.append(("error of a reading", ", ".join(f"{x:.4g}" for x in np.ravel(fit.position_error))))
     if d.reduced_chi_square is not None:
         facts.append(("reduced chi-square", f"{d.reduced_chi_square:.4g}"))
     facts.append(
@@ -67,9 +78,14 @@ def summary(fit: Any) -> str:
     facts += [
         (f"{name} early, late", f"{a:.6g}, {b:.6g} (difference +- {e:.2g})") for name, (a, b, e) in d.halves.items()
     ]
-    width = max(len(name) for name, _ in facts)
-    lines += ["", *(f"{name.ljust(width)}  {text}" for name, text in facts)]
+    lines += _block(facts)
     return "\n".join([*lines, *(f"warning: {text}" for text in d.warnings)])
+
+
+def _block(facts: list[tuple[str, str]]) -> list[str]:
+    """An empty line, then names and texts in two columns."""
+    width = max((len(name) for name, _ in facts), default=0)
+    return ["", *(f"{name.ljust(width)}  {text}" for name, text in facts)] if facts else []
 
 
 def as_json(fit: Any) -> dict[str, Any]:
@@ -81,9 +97,10 @@ def as_json(fit: Any) -> dict[str, Any]:
     d = fit.diagnostics
     return {
         "parameters": {label: {"value": v, "stderr": e, "low": a, "high": b} for label, v, e, a, b in columns},
+        "derived": {name: {"value": v, "stderr": e} for name, (v, e) in fit.derived.items()},
         **{name: getattr(fit, name).tolist() for name in names},
         "offset": None if fit.offset is None else [x.tolist() for x in fit.offset],
-        "position_error": fit.position_error,
+        "position_error": None if fit.position_error is None else np.asarray(fit.position_error).tolist(),
         "method": fit.method,
         "why": fit.why,
         "cost": fit.cost,
@@ -114,18 +131,16 @@ def load(cls: Any, path: str | Path, system: Any, free: Any, expected: str) -> A
         text = json.loads(str(arrays["text"]))
     except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
         raise ValueError(f"path = {str(path)!r} cannot be read as a saved fit: {error}") from error
-    parameters = choose(system, free)
+    with jax.enable_x64(True):
+        system = _with_input(_tree.cast(system, np.dtype(np.float64)), arrays)
+        parameters = choose(system, free)
     if parameters.labels != list(text["parameters"]):
         raise ValueError(
             f"free returns {parameters.labels}, the file has {list(text['parameters'])}; pass what was fitted"
         )
-    flat = arrays["flat"]
-    ends = np.cumsum([int(np.prod(s)) for s in parameters.shapes])[:-1]
-    import jax  # noqa: PLC0415
-
-    leaves, structure = jax.tree.flatten(system)
-    for i, part, shape in zip(parameters.where, np.split(flat, ends), parameters.shapes, strict=True):
-        leaves[i] = jax.numpy.asarray(part.reshape(shape))
+    parameters, flat = _bounded(parameters, text["bounds"]), arrays["flat"]
+    with jax.enable_x64(True):
+        system = derived.put(system, parameters, jax.numpy.asarray(flat))
     d = text["diagnostics"]
     halves = {name: tuple(x) for name, x in d.pop("halves").items()}
     said = tuple(d.pop("warnings"))
@@ -134,7 +149,7 @@ def load(cls: Any, path: str | Path, system: Any, free: Any, expected: str) -> A
     diagnostics = Diagnostics(autocorrelation=arrays["autocorrelation"], halves=halves, warnings=said, **rest)
     covariance = np.array(text["covariance"])
     return cls(
-        system=jax.tree.unflatten(structure, leaves),
+        system=system,
         values=parameters.unflatten(flat),
         stderr=parameters.unflatten(np.sqrt(np.diag(covariance))),
         covariance=covariance,
@@ -143,7 +158,7 @@ def load(cls: Any, path: str | Path, system: Any, free: Any, expected: str) -> A
         labels=tuple(parameters.labels),
         flat=flat,
         offset=None if text["offset"] is None else tuple(np.array(x) for x in text["offset"]),
-        position_error=text["position_error"],
+        position_error=np.array(error) if isinstance(error := text["position_error"], list) else error,
         initial=(arrays["position"], arrays["momentum"]) if "position" in arrays else None,
         method=text["method"],
         why=text["why"],
@@ -153,10 +168,47 @@ def load(cls: Any, path: str | Path, system: Any, free: Any, expected: str) -> A
         freedom=text["freedom"],
         diagnostics=diagnostics,
         refit=parameters,
+        record=text["record"],
     )
 
 
-def _leaves(tree: Any) -> list[Any]:
-    import jax  # noqa: PLC0415
+def bounds(parameters: Parameters) -> list[Any]:
+    """How each free leaf is kept in its bounds: (kind, low, high), as lists."""
+    sides = zip(parameters.kinds, parameters.low, parameters.high, strict=True)
+    return [[kind, np.asarray(low).tolist(), np.asarray(high).tolist()] for kind, low, high in sides]
 
+
+def _bounded(parameters: Parameters, saved: list[Any]) -> Parameters:
+    """The same leaves within the bounds that were saved."""
+    kinds, low, high = zip(*saved, strict=True)
+    low, high = (tuple(np.asarray(x, float) for x in side) for side in (low, high))
+    return replace(parameters, low=low, high=high, kinds=kinds)
+
+
+def input_arrays(system: System) -> dict[str, np.ndarray]:
+    """The sampled input that is part of a fitted system, as `_with_input` reads it."""
+    force = system.force
+    if not isinstance(force, Sampled):
+        return {}
+    return {f"force_{name}": np.asarray(getattr(force, name)) for name in ("ts", "u", "gain")}
+
+
+def _with_input(system: System, arrays: dict[str, np.ndarray]) -> System:
+    """The system with the input that it was fitted with, as `fit` makes it of the data's."""
+    if "force_ts" not in arrays:
+        return system
+    force = Sampled(*(arrays[f"force_{name}"] for name in ("ts", "u", "gain")))
+    return System(system.potential, system.damping, system.noise, system.kinetic, force)
+
+
+def finite(tree: Any) -> Any:
+    """Dicts and lists with None in place of every number that is not finite: JSON has no such numbers."""
+    if isinstance(tree, dict):
+        return {name: finite(x) for name, x in tree.items()}
+    if isinstance(tree, list):
+        return [finite(x) for x in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
+
+
+def _leaves(tree: Any) -> list[Any]:
     return jax.tree.leaves(tree)
