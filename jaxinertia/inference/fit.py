@@ -192,7 +192,7 @@ def _watch(progress: bool) -> Callable | None:
         return None
     from tqdm import tqdm  # noqa: PLC0415  only where progress is shown
 
-    bar = tqdm(desc="fit", unit=" iterations")
+    bar = tqdm(desc="fit", unit="step")
 
     def show(search):
         bar.set_postfix_str(f"cost {float(search.normal.cost):.6g}")

@@ -63,7 +63,7 @@ def _write(result: Fit, data: Observations, stem: Path, figure: bool) -> list[Pa
     written = [stem.with_name(stem.name + ".fit.json")]
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
-        written[0].write_text(json.dumps(result.to_json(), indent=1) + "\n")
+        written[0].write_text(json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n")
         if figure:
             from .fit_figure import overview  # noqa: PLC0415  matplotlib loads only when a figure is wanted
 
