@@ -20,8 +20,8 @@ class Observations(eqx.Module):
         momentum: shaped like the position, if recorded too (with unit mass, the velocity); NaN where it was not.
         position_error: standard deviation of one reading: a number, or shaped like the position; None if unknown, and
             then estimated from the residuals.
-        segment: shape (n,), whole numbers: rows of one segment belong to one run, and every run has an initial state of
-            its own (repeats, or a record with interruptions). None: all rows are one run.
+        segment: shape (n,), numbers or names: rows of one segment belong to one run, and every run has an initial state
+            of its own (repeats, or a record with interruptions). None: all rows are one run.
         input: sampled external force, shape (n,) or (n, d), on a straight line between samples; see `force.Sampled`.
         offset: the reading at position 0, if known; None if unknown, and then fitted.
         momentum_error: like position_error.
@@ -128,8 +128,10 @@ class Observations(eqx.Module):
         """Read columns of a CSV file by the names in its first line; empty cells and "nan" are missing values.
 
         Arguments:
-            path: the file; comma, semicolon or tab between columns; lines that start with # are skipped.
+            path: the file; comma, semicolon or tab between columns; lines that start with # are skipped. Where no comma
+                is between columns, numbers may have one for their decimal point.
             time, position, momentum, input, segment: names of columns; several, in a list, for several components.
+                The segment's may hold any text.
             position_error: a number, or the name of a column, or None.
             offset: as for `Observations`.
 
@@ -137,25 +139,27 @@ class Observations(eqx.Module):
             The `Observations`.
 
         Raises:
-            ValueError: naming the file and what is wrong: no such file or column, text in place of a number, and
-                everything that `Observations` refuses.
+            ValueError: naming the file, the line and what is wrong: no such file or column, text in place of a number,
+                and everything that `Observations` refuses.
 
         Example:
             >>> data = ji.Observations.from_csv("ringdown.csv", time="t_s", position="y_V", segment="segment")
         """
         columns = table.read(path)
 
-        def numbers(name):
+        def numbers(name, missing):
             if isinstance(name, list):
-                return np.stack([table.column(path, columns, one) for one in name], axis=-1)
-            return None if name is None else table.column(path, columns, name)
+                return np.stack([columns.numbers(one, missing) for one in name], axis=-1)
+            return None if name is None else columns.numbers(name, missing)
 
-        error = numbers(position_error) if isinstance(position_error, str) else position_error
-        ts, positions, momenta, segments, force = map(numbers, (time, position, momentum, segment, input))
+        error = numbers(position_error, False) if isinstance(position_error, str) else position_error
+        ts, force = numbers(time, False), numbers(input, False)
+        positions, momenta = numbers(position, True), numbers(momentum, True)
+        segments = None if segment is None else columns.labels(segment)
         try:
             return cls(ts, positions, momenta, error, segments, force, offset)
         except ValueError as problem:
-            raise ValueError(f"{path}: {problem}") from problem
+            raise ValueError(f"{path}: {columns.named(str(problem))}") from problem
 
 
 def _numbers(name: str, x: Any, missing: bool = True) -> np.ndarray:
@@ -199,4 +203,9 @@ def _segments(segment: Any, n: int) -> np.ndarray:
         raise ValueError(f"segment has shape {array.shape}; pass one entry for each of the {n} times")
     if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
         raise ValueError("segment has a NaN; give every row a segment")
-    return np.unique(array, return_inverse=True)[1]
+    try:
+        return np.unique(array, return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(
+            f"segment mixes {sorted({type(x).__name__ for x in array})}; give every row one kind"
+        ) from error

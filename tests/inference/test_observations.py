@@ -126,13 +126,24 @@ def test_bad_input_is_a_value_error_that_names_it(case):
 GOOD = "t,y,run\n" + "".join(f"{t},{y},1\n" for t, y in zip(TS, Y, strict=True))
 FILES = {
     "no such column": (GOOD, "volts", "no column 'volts'.*'t', 'y', 'run'"),
-    "text in numbers": (GOOD.replace(f"{Y[3]}", "high"), "y", "column 'y', row 4: 'high'"),
-    "a row too short": (GOOD + "1.5,2.0\n", "y", "row 21 has 2 cells"),
+    "text in numbers": (GOOD.replace(f"{Y[3]}", "high"), "y", "column 'y', line 5: 'high'"),
+    "a row too short": (GOOD + "1.5,2.0\n", "y", "line 22 has 2 cells"),
+    "decimal commas between commas": (GOOD + "1,5,2,0,1\n", "y", "line 22 has 5 cells.*decimal commas"),
+    "a decimal comma in quotes": (GOOD + '1.5,"2,0",1\n', "y", "line 22: '2,0' is not a number; decimal commas"),
+    "commas and points": ("t;y\n" + "".join(f"{t};{1 + i % 9},234.5\n" for i, t in enumerate(TS)), "y", "'1,234.5'"),
+    "a thousands comma": ("t;y\n0;999.5\n" + "".join(f"{t};1,234\n" for t in range(1, 20)), "y", "commas and points"),
+    "after comments": (
+        "# a\n\nt,y\n# b\n" + GOOD.split("\n", 1)[1].replace(",1\n", "\n") + "x,1\n",
+        "y",
+        "line 25: 'x'",
+    ),
+    "no time": (GOOD + ",2.0,1\n", "y", "column 't', line 22: '' is no finite number"),
+    "inf": (GOOD + "2.0,inf,1\n", "y", "column 'y', line 22: 'inf'"),
     "a column twice": (GOOD.replace("run", "y", 1), "y", r"\['y'\] appear more than once"),
     "nothing in it": ("", "y", "0 lines"),
     "only names": ("t,y\n", "y", "1 lines"),
     "flat": ("t,y\n" + "".join(f"{t},1.0\n" for t in TS), "y", "never moves"),
-    "unsorted": ("t,y\n" + "".join(f"{t},{y}\n" for t, y in zip(TS[::-1], Y, strict=True)), "y", "does not increase"),
+    "unsorted": ("t,y\n" + "".join(f"{t},{y}\n" for t, y in zip(TS[::-1], Y, strict=True)), "y", r"ts\[1\] \(line 3\)"),
 }
 
 
@@ -160,3 +171,30 @@ def test_a_good_file(tmp_path):
     np.testing.assert_array_equal(data.ts, TS)
     np.testing.assert_array_equal(data.position, but(Y, 2, NAN))
     assert [len(rows) for rows in data.runs] == [10, 10]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_decimal_commas(delimiter, tmp_path):
+    path = tmp_path / "record.csv"
+    rows = [f"{t:.6f}{delimiter}{y:.6e}".replace(".", ",") for t, y in zip(TS, Y, strict=True)]
+    path.write_text(f"t{delimiter}y\n" + "\n".join(rows))
+    data = ji.Observations.from_csv(path, time="t", position="y")
+    np.testing.assert_allclose(data.ts, TS, atol=5e-7)
+    np.testing.assert_allclose(data.position, Y, rtol=5e-7)
+
+
+def test_segments_by_name(tmp_path):
+    """Runs may have any names, in any order; an empty one is an error with its line."""
+    path = tmp_path / "record.csv"
+    lines = [f"{t},{y},{'BA'[i // 10]}" for i, (t, y) in enumerate(zip(TS, Y, strict=True))]
+    path.write_text("t,y,run\n" + "\n".join(lines))
+    data = ji.Observations.from_csv(path, time="t", position="y", segment="run")
+    assert [rows.tolist() for rows in data.runs] == [list(range(10)), list(range(10, 20))]
+    path.write_text("t,y,run\n" + "\n".join(lines).replace("B", "", 1))
+    with pytest.raises(ValueError, match="column 'run', line 2: '' is no label"):
+        ji.Observations.from_csv(path, time="t", position="y", segment="run")
+
+
+def test_a_segment_of_mixed_kinds_is_refused():
+    with pytest.raises(ValueError, match=r"segment mixes \['NoneType', 'str'\]"):
+        ji.Observations(TS, Y, segment=[None, *"ABAAAAAAAAAAAAAAAAA"])
