@@ -52,7 +52,7 @@ def summary(fit: Any) -> str:
     ]
     lines.insert(1, "-" * len(lines[0]))
     named = [
-        (name.replace("_", " "), f"{v:.6g} +- {e:.2g}" if e else f"{v:.6g} (held)")
+        (name.replace("_", " "), f"{v:.8g} +- {e:.2g}" if e else f"{v:.8g} (held)")
         for name, (v, e) in fit.derived.items()
     ]
     lines += _block(named)

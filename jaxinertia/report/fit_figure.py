@@ -7,30 +7,55 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from ..dynamics.compositions import kahan_li6
 from ..dynamics.simulate import simulate
+from ..dynamics.trajectory import Trajectory
 from ..inference.observations import Observations
 from ..inference.result import Fit
+from ..physics.system import System
 from . import style
 
 SHOWN = 4000  # readings of the first run that are drawn
+SMOOTH = 2000  # points, at least, of the fit's curve
+SWINGS = 3  # turning points, at least, of what is given an envelope
+FLAT, SHORT = 6.0, 100.0  # greatest over least: below the one a linear axis does; below the other, decades are too few
+SYMBOLS = {
+    "damping.gamma": r"$\gamma$",
+    "damping.linear": "linear drag",
+    "damping.quadratic": "quadratic drag",
+    "natural_frequency": "$f_0$",
+    "quality_factor": "$Q$",
+    "temperature": "$T$",
+}
 
 
-def overview(result: Fit, data: Observations, path: Path) -> Path:
+def overview(result: Fit, data: Observations, path: Path, names: tuple[str, str] = ("time", "position")) -> Path:
     """Data and fit with their envelope, residuals, energy (or spectrum), and the residuals' autocorrelation.
+
+    `names` are those of the times and the (first) position, for the axes.
 
     Raises:
         ValueError: if the file's format is unknown.
     """
+    time, position = (name.replace("$", r"\$") for name in names)
     with style.applied():
-        fig = Figure(figsize=(style.PAGE, 4.2))
+        fig = Figure(figsize=(style.PAGE, 4.6))
+        fig.suptitle(values(result), fontsize=8)
         axes = fig.subplots(2, 2)
-        record(result, data, axes[0, 0])
+        traj = None if result.initial is None else motion(result, data)
+        record(result, data, traj, axes[0, 0])
         residuals(result, data, axes[0, 1])
-        (energy if result.initial is not None else spectrum)(result, data, axes[1, 0])
+        if traj is None:
+            spectrum(result, data, axes[1, 0])
+        else:
+            energy(result.system, traj, axes[1, 0])
         autocorrelation(result, axes[1, 1])
+        in_time = axes[0] if traj is None else (*axes[0], axes[1, 0])
+        for ax in in_time:
+            ax.set_xlabel(time + part(data) if ax.lines else "")
+        axes[0, 0].set_ylabel(position)
         try:
             fig.savefig(path, dpi=150)
         except ValueError as error:
@@ -38,25 +63,88 @@ def overview(result: Fit, data: Observations, path: Path) -> Path:
     return path
 
 
-def record(result: Fit, data: Observations, ax: Axes) -> None:
-    """The first run, its prediction, and the envelope through the prediction's peaks."""
+def values(result: Fit) -> str:
+    """The dampings, frequency, quality and temperature with their errors, in one line."""
+    named = dict(zip(result.labels, zip(result.flat, np.sqrt(np.diag(result.covariance)), strict=True), strict=True))
+    named |= result.derived
+    return ",   ".join(f"{text} = {_rounded(*named[name])}" for name, text in SYMBOLS.items() if name in named)
+
+
+def _rounded(value: float, error: float) -> str:
+    """A value to the second digit of its error, which follows where there is one."""
+    if not (np.isfinite(error) and error > 0 and value):
+        return f"{value:.5g}"
+    digits = int(np.floor(np.log10(abs(value))) - np.floor(np.log10(error))) + 2
+    said, spread = (f"{x:#.{n}g}".rstrip(".") for x, n in ((value, max(digits, 1)), (error, 2)))
+    return f"{said} $\\pm$ {spread}"
+
+
+def part(data: Observations) -> str:
+    """Which part of the record is shown, if not all of it."""
+    first, runs = data.runs[0], len(data.runs)
+    of = f", run 1 of {runs}" if runs > 1 else ""
+    ts = data.ts[first]
+    whole = len(first) <= SHOWN
+    return of if whole else f"{of} (first {ts[SHOWN - 1] - ts[0]:.3g} of {ts[-1] - ts[0]:.3g})"
+
+
+def motion(result: Fit, data: Observations) -> Trajectory:
+    """The fitted motion through the part that is shown, at times close enough for a smooth curve."""
+    assert result.initial is not None
+    ts = data.ts[_rows(data)]
+    finer = -(-SMOOTH // len(ts))
+    fine = np.interp(np.arange((len(ts) - 1) * finer + 1) / finer, np.arange(len(ts)), ts)
+    q, p = (x[0] for x in result.initial)
+    with jax.enable_x64(True):
+        return simulate(result.system, fine, q, p, dt=float(np.median(np.diff(ts))) / 2, solver=kahan_li6("BAOAB"))
+
+
+def record(result: Fit, data: Observations, traj: Trajectory | None, ax: Axes) -> None:
+    """The first run, the fitted motion (or its prediction, where it is driven), and the envelope."""
     rows = _rows(data)
     ts, y = data.ts[rows], data.position.reshape(len(data.ts), -1)[rows, 0]
     ax.plot(ts, y, ".", ms=2, color=style.GREY, label="data")
     prediction = result.diagnostics.prediction
-    if prediction is not None:
+    if traj is not None and result.system.force is None:
+        offset = result.offset[0] if result.offset is not None else data.offset
+        level = 0.0 if offset is None else float(np.ravel(offset)[0])
+        q = np.asarray(traj.position).reshape(len(traj.ts), -1)[:, 0]
+        ax.plot(traj.ts, q + level, lw=0.8, color=style.BLUE, label="fit")
+        for i, side in enumerate(envelope(result.system, traj)):
+            ax.plot(traj.ts, side + level, color=style.ORANGE, lw=1.0, label="envelope" if i == 0 else None)
+    elif prediction is not None:
         said = prediction.reshape(len(data.ts), -1)[rows, 0]
-        label = "fit" if result.initial is not None else "predicted from the readings before"
+        label = "fit" if traj is not None else "predicted from the readings before"
         ax.plot(ts, said, lw=0.8, color=style.BLUE, label=label)
-        peaks = 1 + np.flatnonzero((said[1:-1] > said[:-2]) & (said[1:-1] >= said[2:]))
-        if result.initial is not None and 2 < len(peaks) < len(rows) / 4:
-            ax.plot(ts[peaks], said[peaks], color=style.ORANGE, lw=1.0, label="envelope")
-    ax.set(xlabel="time", ylabel="position")
     _legend_above(ax)
 
 
+def envelope(system: System, traj: Trajectory) -> list[np.ndarray]:
+    """How far the motion of one component would go to either side: where L = J. Nothing, if it does not swing.
+
+    J = I + q f(p) / 2, with f(p) the friction, is I at the turning points, which therefore lie on the envelope; for
+    linear friction on a harmonic potential it falls as exp(-gamma t), and the envelope as exp(-gamma t / 2).
+    """
+    q, p = np.asarray(traj.position), np.asarray(traj.momentum)
+    if q.size != len(q) or np.sum(p.ravel()[1:] * p.ravel()[:-1] < 0) < SWINGS:
+        return []
+    shape = q.shape[1:]
+    with jax.enable_x64(True):
+        x = np.linspace(2 * q.min() - q.max(), 2 * q.max() - q.min(), 40001)
+        well = np.asarray(jax.vmap(system.potential)(jnp.asarray(x).reshape(-1, *shape)))
+        friction = np.asarray(jax.vmap(system.damping.force)(jnp.asarray(p)))
+    inside = (x >= q.min()) & (x <= q.max())
+    rest = int(np.flatnonzero(inside)[np.argmin(well[inside])])
+    j = np.asarray(traj.inertia) + ((q - x[rest]) * friction).ravel() / 2
+    # The square root of the depth is straight near the bottom, where the depth itself is not.
+    depth, root = (np.sqrt(np.maximum(e - well[rest], 0.0)) for e in (well, j))
+    sides = depth[rest:], depth[rest::-1]
+    reach = x[rest:], x[rest::-1]
+    return [np.interp(root, np.maximum.accumulate(side), to) for side, to in zip(sides, reach, strict=True)]
+
+
 def residuals(result: Fit, data: Observations, ax: Axes) -> None:
-    """Reading - prediction of the same run, with the error of a reading as a band."""
+    """Reading - prediction of the same run, with two errors of a reading to either side as a band."""
     left = result.diagnostics.residuals
     if left is None:
         ax.text(
@@ -67,29 +155,37 @@ def residuals(result: Fit, data: Observations, ax: Axes) -> None:
     rows = _rows(data)
     ax.plot(data.ts[rows], left.reshape(len(data.ts), -1)[rows, 0], ".", ms=2, color=style.BLUE)
     if result.initial is not None and result.position_error is not None:
-        ax.axhspan(-result.position_error, result.position_error, color=style.SKY, alpha=0.25, lw=0)
+        band = 2 * float(np.ravel(result.position_error)[0])
+        ax.axhspan(-band, band, color=style.SKY, alpha=0.25, lw=0, label=r"$\pm 2 \times$ error of a reading")
+        _legend_above(ax)
     ax.axhline(0, color=style.BLACK, lw=0.6)
-    ax.set(xlabel="time", ylabel="reading $-$ fit")
+    ax.set(ylabel="reading $-$ fit")
 
 
-def energy(result: Fit, data: Observations, ax: Axes) -> None:
+def energy(system: System, traj: Trajectory, ax: Axes) -> None:
     """The fitted motion's inertia, and what friction left of it by the balance."""
-    assert result.initial is not None
-    rows = _rows(data)
-    q, p = (x[0] for x in result.initial)
-    ts = data.ts[rows]
     with jax.enable_x64(True):
-        traj = simulate(result.system, ts, q, p, dt=float(np.median(np.diff(ts))) / 2, solver=kahan_li6("BAOAB"))
-        rest = result.system.potential(jnp.zeros(np.shape(q)))
+        rest = system.potential(jnp.zeros(np.shape(traj.position)[1:]))
     inertia = np.asarray(traj.inertia) - float(rest)
     booked = inertia[0] + np.asarray(traj.balance.friction + traj.balance.work)
-    ax.plot(ts, inertia, color=style.BLUE, label="inertia $I$ of the fit")
-    ax.plot(ts, booked, color=style.BLACK, ls=(0, (1, 2)), lw=1.4, label="$I(0)$ + friction + work")
-    if result.system.force is None and np.all(inertia > 0):
-        ax.set_yscale("log")
-        ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.set(xlabel="time", ylabel="energy")
+    ax.plot(traj.ts, inertia, color=style.BLUE, label="inertia $I$ of the fit")
+    ax.plot(traj.ts, booked, color=style.BLACK, ls=(0, (1, 2)), lw=1.4, label="$I(0)$ + friction + work")
+    if system.force is None and np.all(inertia > 0):
+        scale_energy(ax, float(inertia.max() / inertia.min()))
+    ax.set(ylabel="energy")
     _legend_above(ax)
+
+
+def scale_energy(ax: Axes, ratio: float) -> None:
+    """A logarithmic axis with two labels at least, at 1, 2 and 5 where decades are few; a linear one below FLAT."""
+    if ratio < FLAT:
+        return
+    ax.set_yscale("log")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    if ratio < SHORT:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        ax.yaxis.set_minor_locator(NullLocator())
 
 
 def spectrum(result: Fit, data: Observations, ax: Axes) -> None:

@@ -56,18 +56,19 @@ def run(
 
     result = fit(system, data, free, progress=progress)
     stem = path.with_suffix("") if out is None else out
-    return result, _write(result, data, stem, figure)
+    return result, _write(result, data, stem, (columns["time"], columns["position"]) if figure else None)
 
 
-def _write(result: Fit, data: Observations, stem: Path, figure: bool) -> list[Path]:
+def _write(result: Fit, data: Observations, stem: Path, axes: tuple[str, str] | None) -> list[Path]:
+    """The JSON file, and the figure if the names of its axes are given."""
     written = [stem.with_name(stem.name + ".fit.json")]
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
         written[0].write_text(json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n")
-        if figure:
+        if axes is not None:
             from .fit_figure import overview  # noqa: PLC0415  matplotlib loads only when a figure is wanted
 
-            written.append(overview(result, data, stem.with_name(stem.name + ".fit.png")))
+            written.append(overview(result, data, stem.with_name(stem.name + ".fit.png"), axes))
     except OSError as error:
         raise ValueError(f"out = {str(stem)!r} cannot be written: {error}") from error
     return written

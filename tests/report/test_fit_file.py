@@ -2,12 +2,17 @@
 
 import json
 import re
+import subprocess
+import sys
 
+import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
-from jaxinertia.report import cli
+import jaxinertia as ji
+from jaxinertia.report import cli, fit_figure
 
 from ..inference.records import damped
 
@@ -47,3 +52,95 @@ def test_bad_options_are_one_line(ringdown, options, message):
     assert result.exit_code == 2
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+def test_runs_by_name_and_decimal_commas(tmp_path):
+    """Two runs A and B, as a European instrument writes them; the JSON file is valid for strict readers."""
+    ts = np.linspace(0, 20, 200)
+    rng = np.random.default_rng(1)
+    path = tmp_path / "runs.csv"
+    rows = [
+        (a, b, run)
+        for run, q in (("B", 1.0), ("A", 0.5))
+        for a, b in zip(ts, damped(ts, 1.3, 0.2, q) + 0.02 * rng.normal(size=200), strict=True)
+    ]
+    path.write_text("t;y;run\n" + "".join(f"{a:.5f};{b:.5f};{run}\n".replace(".", ",") for a, b, run in rows))
+    columns = ["--time", "t", "--position", "y", "--segment", "run"]
+    result = RUNNER.invoke(cli.app, ["fit", str(path), *columns, "--no-figure"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(path.with_name("runs.fit.json").read_text(), parse_constant=pytest.fail)
+    assert found["parameters"]["damping.gamma"]["low"] < 0.2 < found["parameters"]["damping.gamma"]["high"]
+    derived = found["derived"]["quality_factor"]
+    assert abs(derived["value"] - np.sqrt(1.3) / 0.2) < 4 * derived["stderr"]
+
+
+def test_python_m_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxinertia", "fit", "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--segment" in done.stdout
+
+
+def test_the_envelope_falls_as_half_the_damping():
+    """q = A e^(-gamma t / 2) cos, of which the potential says A sqrt(1 - zeta^2): zeta is 0.02."""
+    stiffness, gamma = 4.0, 0.08
+    system = ji.System(ji.potentials.Quadratic(stiffness), gamma)
+    with jax.enable_x64(True):
+        traj = ji.simulate(system, np.linspace(0, 30, 3001), 1.0, 0.0, dt=0.01)
+    above, below = fit_figure.envelope(system, traj)
+    np.testing.assert_allclose(above, np.exp(-gamma * traj.ts / 2), rtol=1e-3)
+    np.testing.assert_allclose(below, -above, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("potential", "damping"),
+    [
+        (ji.potentials.Pendulum(2.0), ji.damping.Drag(0.05, 0.1)),
+        (ji.potentials.Duffing(1.0, 0.5, 0.8), ji.damping.Linear(0.1)),
+    ],
+)
+def test_turning_points_lie_on_the_envelope(potential, damping):
+    """Whatever the potential and the friction: there, all of the energy is potential."""
+    system = ji.System(potential, damping)
+    with jax.enable_x64(True):
+        traj = ji.simulate(system, np.linspace(0, 30, 3001), 1.2, 0.0, dt=0.01)
+    q = np.asarray(traj.position)
+    for side, turns in zip(fit_figure.envelope(system, traj), (q, -q), strict=True):
+        i = 1 + np.flatnonzero((turns[1:-1] > turns[:-2]) & (turns[1:-1] >= turns[2:]))
+        # The nearest time is up to 0.005 from the turn: p = 0.005 L', and q gamma p / 2 is of an amplitude over L'.
+        np.testing.assert_allclose(side[i], q[i], atol=0.005 * 0.1 * 1.2 / 2)
+
+
+def test_an_overdamped_motion_has_no_envelope():
+    system = ji.System(ji.potentials.Quadratic(1.0), 5.0)
+    traj = ji.simulate(system, np.linspace(0, 30, 301), 1.0, 0.0, dt=0.01)
+    assert fit_figure.envelope(system, traj) == []
+
+
+@pytest.mark.parametrize("ratio", [1.001, 1.5, 5.9, 6.1, 9.0, 30.0, 99.0, 101.0, 1e6, 1e30])
+@pytest.mark.parametrize("least", [1.01e-9, 0.6, 2.1, 4.9])
+def test_an_energy_axis_has_two_labels(ratio, least):
+    ax = Figure().subplots()
+    ax.plot([0, 1], [least, least * ratio])
+    fit_figure.scale_energy(ax, ratio)
+    ax.figure.draw_without_rendering()
+    low, high = ax.get_ylim()
+    shown = [t for t in ax.yaxis.get_ticklabels() if t.get_text() and low <= t.get_position()[1] <= high]
+    assert len(shown) >= 2
+
+
+def test_a_figure_names_its_columns_values_and_the_part_that_it_shows(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit_figure, "SHOWN", 50)
+    ts = np.linspace(0, 199, 200)
+    y = damped(ts, 1.3, 0.02) + 0.02 * np.random.default_rng(2).normal(size=200)
+    data = ji.Observations(ts, y)
+    result = ji.fit(ji.System(ji.potentials.Quadratic()), data, lambda s: (s.damping.gamma, s.potential.stiffness))
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda fig, *_, **__: drawn.append(fig))
+    fit_figure.overview(result, data, tmp_path / "a.png", ("t_s", "U$V"))
+    labels = [(ax.get_xlabel(), ax.get_ylabel()) for ax in drawn[0].axes]
+    assert labels[0] == ("t_s (first 49 of 199)", r"U\$V")
+    assert labels[2][0] == labels[0][0]
+    title = drawn[0].get_suptitle()
+    assert re.match(r"\$\\gamma\$ = 0\.0[12]\d+ \$\\pm\$ .*\$f_0\$ = 0\.18.*\$Q\$ = ", title)
