@@ -8,6 +8,8 @@ import pytest
 
 import jaxinertia as ji
 from jaxinertia import potentials as P
+from jaxinertia.inference import derived
+from jaxinertia.inference.parameters import choose
 
 from .records import damped, langevin
 
@@ -65,10 +67,10 @@ def test_an_input_comes_back_where_the_system_was_given_none(tmp_path):
 
 def test_what_the_data_do_not_say_is_null_in_json_and_infinite_after_loading(tmp_path):
     """The gain of an input that is zero moves nothing: its error is infinite, and JSON has no such number."""
-    system = ji.System(P.Duffing(linear=1.0, cubic=0.0, quadratic=0.0), force=ji.force.Sampled(TS, 0 * TS, 1.0))
+    system = ji.System(P.Quadratic(), force=ji.force.Sampled(TS, 0 * TS, 1.0))
 
     def free(s):
-        return s.damping.gamma, s.potential.linear, s.force.gain
+        return s.damping.gamma, s.potential.stiffness, s.force.gain
 
     result = ji.fit(system, ringdown(), free)
     assert np.isinf(result.stderr[2])
@@ -97,15 +99,26 @@ def test_derived_numbers_by_hand():
 
 def test_derived_numbers_of_other_systems():
     """A pendulum's k is its frequency squared, Duffing's its linear coefficient, and drag's gamma its linear part."""
-    data = ringdown()
-    pendulum = ji.fit(ji.System(P.Pendulum(1.0)), data, lambda s: (s.damping.gamma, s.potential.frequency))
-    omega, error = pendulum.values[1], pendulum.stderr[1]
-    assert pendulum.derived["natural_frequency"] == pytest.approx((omega / (2 * np.pi), error / (2 * np.pi)), rel=1e-12)
-    drag = ji.damping.Drag(0.1, 0.0)
-    system = ji.System(P.Duffing(cubic=0.0), drag)
-    duffing = ji.fit(system, data, lambda s: (s.damping.linear, s.potential.linear))
-    a, k = duffing.values
-    assert duffing.derived["damping_ratio"][0] == pytest.approx(a / (2 * np.sqrt(k)), rel=1e-12)
+    flat, covariance = np.array([0.3, 2.0]), np.array([[0.01, 0.004], [0.004, 0.09]])
+    drag = ji.damping.Drag(0.3, 0.1)
+    pendulum = ji.System(P.Pendulum(2.0), drag)
+    place = choose(pendulum, lambda s: (s.damping.linear, s.potential.frequency))
+    said = derived.of(pendulum, place, flat, covariance)
+    assert said["natural_frequency"] == pytest.approx((1 / np.pi, 0.3 / (2 * np.pi)), rel=1e-12)
+    slope = np.array([-2.0 / 0.3**2, 1 / 0.3])
+    assert said["quality_factor"] == pytest.approx((2.0 / 0.3, np.sqrt(slope @ covariance @ slope)), rel=1e-12)
+    duffing = ji.System(P.Duffing(2.0, 0.5), drag)
+    said = derived.of(duffing, choose(duffing, lambda s: (s.damping.linear, s.potential.linear)), flat, covariance)
+    assert said["damping_ratio"][0] == pytest.approx(0.3 / (2 * np.sqrt(2.0)), rel=1e-12)
+    assert derived.of(ji.System(P.DoubleWell(), 0.0), place, flat, covariance) == {}
+
+
+def test_what_the_data_do_not_say_is_not_known_of_derived_numbers():
+    """An infinite variance of the damping leaves the frequency as well known as it is."""
+    system = ji.System(P.Quadratic(2.0), 0.3)
+    said = derived.of(system, choose(system, both), np.array([0.3, 2.0]), np.diag([np.inf, 0.09]))
+    assert said["natural_frequency"][1] == pytest.approx(0.3 / (4 * np.pi * np.sqrt(2.0)), rel=1e-12)
+    assert np.isinf(said["quality_factor"][1])
 
 
 def test_a_number_that_was_held_adds_no_error():
