@@ -67,12 +67,12 @@ def test_an_input_comes_back_where_the_system_was_given_none(tmp_path):
 
 def test_what_the_data_do_not_say_is_null_in_json_and_infinite_after_loading(tmp_path):
     """The gain of an input that is zero moves nothing: its error is infinite, and JSON has no such number."""
-    system = ji.System(P.Quadratic(), force=ji.force.Sampled(TS, 0 * TS, 1.0))
+    system = ji.System(P.Quadratic())
 
     def free(s):
         return s.damping.gamma, s.potential.stiffness, s.force.gain
 
-    result = ji.fit(system, ringdown(), free)
+    result = ji.fit(system, ji.Observations(TS, ringdown().position, input=0 * TS), free)
     assert np.isinf(result.stderr[2])
     found = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert found["parameters"]["force.gain"]["stderr"] is None
