@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from .observations import Observations
 from .units import Units
 
-_ROUNDED = 1e-3  # of a step: times this close to even were even before someone rounded them
+_ROUNDED = 1e-3  # of a step: times as close to even, and to the decimals they are written in, were rounded
 
 
 class Windows(eqx.Module):
@@ -78,9 +78,20 @@ def _run(data: Observations, rows: np.ndarray, units: Units, evenly: bool) -> Ru
         row = np.full(len(grid), -1)
         row[at] = rows
         ts = grid
-    if np.max(np.abs(ts - np.arange(len(ts)))) < _ROUNDED:
+    off = float(np.max(np.abs(ts - np.arange(len(ts)))))
+    if off < _ROUNDED and off * units.time <= 1.01 * _decimals(data.ts):
         ts = np.arange(len(ts), dtype=float)
     return Run(start, ts, y, weight, force, row)
+
+
+def _decimals(ts: np.ndarray) -> float:
+    """10^-k for the k decimals in which all times can be written; at least what floats, summed up, are off by."""
+    kind = np.float32 if np.array_equal(ts, ts.astype(np.float32)) else np.float64
+    rounding = len(ts) * float(np.finfo(kind).eps) * float(np.max(np.abs(ts)))
+    for k in range(-3, 13):
+        if np.all(np.abs(ts - np.round(ts, k)) <= rounding):
+            return max(10.0**-k, rounding)
+    return rounding
 
 
 def _spread(x, at, n):

@@ -6,6 +6,7 @@ import pytest
 from scipy.optimize import least_squares
 
 import jaxinertia as ji
+from jaxinertia.inference import windows
 
 from ..oracles import dop853
 from .records import damped
@@ -149,3 +150,22 @@ def test_least_squares_of_a_system_with_noise_leaves_the_noise_away():
     assert np.abs((result.flat - [0.2, 0.5]) / result.stderr).max() < 4
     with pytest.raises(ValueError, match=r"noise|NoneType"):
         ji.fit(system, data, lambda s: s.noise.sigma, method="least squares")
+
+
+def test_times_are_even_only_where_they_were_rounded():
+    """Jitter of 4e-4 of a step is kept; five decimals, float32 and sums of steps are not taken for jitter."""
+    jitter = np.random.default_rng(12).uniform(-1, 1, 300)
+    k = np.arange(300)
+    times = {
+        "jitter": 0.1 * k + 4e-5 * jitter,
+        "decimals": np.round(np.linspace(0, 20, 300), 5),
+        "float32": (0.1 * k).astype(np.float32),
+        "sums": np.cumsum(np.full(300, 0.1)),
+        "epoch": 1.7e9 + 0.01 * k,
+    }
+    even = {}
+    for name, ts in times.items():
+        data = ji.Observations(ts, np.sin(0.1 * k))
+        (run,) = windows.runs_of(data, windows.units_of(data))
+        even[name] = bool(np.array_equal(run.ts, k))
+    assert even == {name: name != "jitter" for name in times}
