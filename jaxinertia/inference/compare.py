@@ -32,9 +32,9 @@ class Comparison(tuple):
 def compare(fits: Any) -> Comparison:
     r"""Information criteria side by side: AIC = -2 log L + 2 k, BIC = -2 log L + k log n; smaller is better.
 
-    For least squares with an unknown error, -2 log L = n log(rss / n); with a known one, the sum of squares. k counts
-    parameters, initial states, offset and error. Where residuals are correlated the differences are too great: each
-    reading counts as new evidence.
+    For least squares with an unknown error, -2 log L = n log(rss / n) + const; with a known one, the sum of squares. k
+    counts parameters, initial states, offset and errors. Where residuals are correlated the differences are too great:
+    each reading counts as new evidence.
 
     Arguments:
         fits: a dict of names and fits, or a sequence of fits, all of one record and one kind of method.
@@ -60,7 +60,7 @@ def compare(fits: Any) -> Comparison:
         raise ValueError(f"fits are of different records or methods (readings, method, error unknown): {sorted(kinds)}")
     rows = []
     for name, fit in named.items():
-        k, deviance = _size(fit), _deviance(fit)
+        k, deviance = fit.numbers, fit.deviance
         rows.append((name, k, deviance, deviance + 2 * k, deviance + k * np.log(fit.readings)))
     best = min(row[3] for row in rows)
     out = Comparison(tuple(sorted(((*row, row[3] - best) for row in rows), key=lambda row: row[3])))
@@ -78,14 +78,3 @@ def _named(fits: Any) -> dict[str, Fit]:
         types = ", ".join(sorted({type(fit).__name__ for fit in named.values()})) or "nothing"
         raise ValueError(f"fits has {len(named)} entries, of type {types}; {remedy}")
     return named
-
-
-def _size(fit: Fit) -> int:
-    unknown_error = fit.method == "least squares" and fit.diagnostics.reduced_chi_square is None
-    return fit.readings - fit.freedom + unknown_error
-
-
-def _deviance(fit: Fit) -> float:
-    if fit.method != "least squares" or fit.diagnostics.reduced_chi_square is not None:
-        return 2 * fit.cost
-    return fit.readings * float(np.log(2 * fit.cost / fit.readings))

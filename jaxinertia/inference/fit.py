@@ -176,6 +176,8 @@ def least_squares(record: Record, data: Observations, most: int, watch: Any) -> 
 
 def _with_input(system: System, data: Observations) -> System:
     if data.input is None:
+        if isinstance(system.force, Sampled):
+            raise ValueError(f"force = {system.force!r}, but data have no input; pass the samples to ji.Observations")
         return system
     if system.force is not None and not isinstance(system.force, Sampled):
         raise ValueError(

@@ -34,14 +34,14 @@ from .solve import Normal
 from .units import Units
 from .windows import Windows
 
-VAGUE = 1e6  # variance of the initial state, in the record's own scatter: the initial state is free
-WIDE = 10.0  # the unscented filter's variance of the initial momentum, in its own scatter
+VAGUE = 1e6  # variance of a linear system's initial state, in the record's own scatter: the initial state is free
+WIDE = 10.0  # of another system's, about the first reading: further away it would see another potential
 ABSENT = 1e12  # variance of a reading that was not taken
 PHASE = 0.3  # radians that one linearised step may take
 
 
 class Filter(eqx.Module):
-    """u are the parameters, then the offset if free, then the log of the measurement's variance if unknown."""
+    """u are the parameters, then the offset if free, then the logs of each component's reading variance if unknown."""
 
     system: System
     parameters: Parameters
@@ -97,7 +97,7 @@ def innovations(u: Float[Array, " p"], problem: Filter):
     offset = u[size : size + d] if problem.free_offset else problem.offset
     if linear.is_linear(system):
         offset = offset + linear.rest(system, d, problem.units)
-    error = jnp.exp(u[-1]) if problem.free_error else jnp.ones(())
+    error = jnp.exp(u[-d:]) if problem.free_error else jnp.ones(d)
     run = _settled if problem.transient is not None else _general
     return jax.vmap(lambda w: run(system, offset, error, w, problem))(problem.windows)
 
@@ -114,7 +114,7 @@ def _general(system, offset, error, window, problem):
         return move(z, covariance, step), (e, log_s)
 
     rows = jax.tree.map(lambda x: jnp.concatenate([x, x[-1:]]), moves.rows(system, window, problem))
-    return jax.lax.scan(turn, _vague(y[0], problem), (y, variances, rows))[1]
+    return jax.lax.scan(turn, _before(y[0], problem), (y, variances, rows))[1]
 
 
 def _settled(system, offset, error, window, problem):
@@ -128,7 +128,7 @@ def _settled(system, offset, error, window, problem):
         return (step.move @ z, step.move @ covariance @ step.move.T + step.noise), (e, log_s)
 
     first, rest = y[: problem.transient], y[problem.transient :]
-    (z, covariance), (e, log_s) = jax.lax.scan(turn, _vague(y[0], problem), first)
+    (z, covariance), (e, log_s) = jax.lax.scan(turn, _before(y[0], problem), first)
     s = covariance[: problem.d, : problem.d] + jnp.diag(variance)
     factor = jnp.linalg.cholesky(s)
     gain = step.move @ jax.scipy.linalg.cho_solve((factor, True), covariance[: problem.d]).T
@@ -177,18 +177,22 @@ def _sequential(factor, e):
 
 
 def _variances(error, window, problem):
-    """(m, d): of each reading; where unknown, the free one."""
+    """(m, d): of each reading; where unknown, the free one of its component."""
     weight = window.weight[:, : problem.d]
     read = weight > 0
     known = 1 / jnp.where(read, weight, 1.0) ** 2
     return jnp.where(read, error if problem.free_error else known, ABSENT)
 
 
-def _vague(first, problem):
-    d = problem.d
-    speed = WIDE if problem.unscented else VAGUE  # points too far away would see another potential
-    variances = jnp.concatenate([jnp.full(d, VAGUE), jnp.full(d, speed) * problem.speed**2])
-    return jnp.zeros(2 * d), jnp.diag(variances)
+def _before(first, problem):
+    """The state before any reading: free if the system is linear, else near the first reading, or the next if missing.
+
+    Centred there, the first reading tells nothing but where the record begins, as with a free state.
+    """
+    exact = linear.is_linear(problem.system)
+    variances = jnp.full((2, problem.d), VAGUE if exact else WIDE).at[1].multiply(problem.speed**2)
+    place = jnp.zeros_like(first) if exact else first
+    return jnp.concatenate([place, jnp.zeros_like(first)]), jnp.diag(variances.ravel())
 
 
 @eqx.filter_jit
@@ -197,13 +201,13 @@ def _step(system, d, units):
     return linear.step(linear.rate(system, d, units), linear.noise_rate(system, d, units), 1.0)
 
 
-def settles_after(system: System, d: int, units: Units, variance: float, speed: float) -> int:
-    """Readings until the predicted covariance changes by less than 1e-13 of itself; at most 4096."""
+def settles_after(system: System, d: int, units: Units, variance: np.ndarray, speed: float) -> int:
+    """Readings until the predicted covariance changes by less than 1e-13 of itself; at most 4096. `variance`: (d,)."""
     step = _step(system, d, units)
     move, noise = np.asarray(step.move), np.asarray(step.noise)
     covariance = VAGUE * np.diag(np.repeat([1.0, speed**2], d))
     for k in range(4096):
-        s = covariance[:d, :d] + variance * np.eye(d)
+        s = covariance[:d, :d] + np.diag(variance)
         after = covariance - covariance[:, :d] @ np.linalg.solve(s, covariance[:d])
         new = move @ after @ move.T + noise
         if np.all(np.abs(new - covariance) <= 1e-13 * np.sqrt(np.outer(np.diag(new), np.diag(new)))):

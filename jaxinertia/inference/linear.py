@@ -68,8 +68,9 @@ def step(
     h: Float[Array, ""] | float,
     terms: int | None = None,
 ) -> Step:
-    """The exact step of length h; with `terms`, a series of so many without doublings, for |rate| h below 1/2."""
-    doublings = _doublings(rate, h) if terms is None else 0
+    """The exact step of length h. With `terms` the series is cut after so many: the step is off by a part of at most
+    2^-terms / (terms + 1)!."""
+    doublings = _doublings(rate, h)
     s = h / 2**doublings
     one = jnp.eye(len(rate))
     nothing = jnp.zeros_like(one)
@@ -90,7 +91,7 @@ def step(
 
     first = Step(one, s * one, s * s / 2 * one, noise * s)
     _, _, total = jax.lax.fori_loop(1, terms or _SERIES, add, (one, noise * s, first))
-    return total if terms else jax.lax.fori_loop(0, doublings, double, (jnp.asarray(s, rate.dtype), total))[1]
+    return jax.lax.fori_loop(0, doublings, double, (jnp.asarray(s, rate.dtype), total))[1]
 
 
 def kicks(step: Step, force: Float[Array, "m d"], h: Float[Array, " steps"], d: int) -> Float[Array, "steps n"]:

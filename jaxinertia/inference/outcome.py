@@ -25,6 +25,7 @@ class Outcome(NamedTuple):
     prediction: Any  # (w, m, c) in the fit's units, or None
     initial: Any  # (runs, 2 d) in the fit's units, or None
     windows: Any
+    unknown: np.ndarray  # of which channels the readings' error is, and no coordinate stands for it
     known: bool  # whether the errors of all readings are
     fitted: Any = None  # of least squares: to refit from
 
@@ -63,7 +64,7 @@ def of_least_squares(fitted: Fitted, record: Record, unknown: np.ndarray) -> Out
     search = fitted.search
     ended = (not bool(search.failed), int(search.iterations), float(search.normal.cost))
     known = not bool(unknown.any())
-    return Outcome(u, evidence, extra, *ended, prediction, fitted.x, windows, known, fitted)
+    return Outcome(u, evidence, extra, *ended, prediction, fitted.x, windows, unknown, known, fitted)
 
 
 def of_filter(search: Any, problem: kalman.Filter) -> Outcome:
@@ -80,9 +81,12 @@ def of_filter(search: Any, problem: kalman.Filter) -> Outcome:
     evidence = Evidence(*rows, variance=1.0, freedom=freedom, states=None)
     prediction = np.where(read, np.asarray(windows.y)[..., : problem.d] - e, np.nan)
     extra = [f"offset[{i}]" for i in range(problem.d)] if problem.free_offset else []
-    extra += ["position_error"] if problem.free_error else []
+    extra += [f"position_error[{i}]" for i in range(problem.d)] if problem.free_error else []
     ended = (not bool(search.failed), int(search.iterations), float(search.normal.cost))
-    return Outcome(np.asarray(search.u), evidence, extra, *ended, prediction, None, windows, not problem.free_error)
+    none = np.zeros(problem.d, bool)
+    return Outcome(
+        np.asarray(search.u), evidence, extra, *ended, prediction, None, windows, none, not problem.free_error
+    )
 
 
 def of_band(search: Any, problem: spectrum.Band) -> Outcome:
@@ -93,4 +97,14 @@ def of_band(search: Any, problem: spectrum.Band) -> Outcome:
     rows = excess, scores, roots[:, None], np.zeros(n, int), np.zeros(n, int), np.asarray(problem.omega)
     evidence = Evidence(*rows, variance=1.0, freedom=n - scores.shape[-1], states=None)
     ended = (not bool(search.failed), int(search.iterations), float(search.normal.cost))
-    return Outcome(np.asarray(search.u), evidence, ["floor", "floor slope"], *ended, None, None, None, known=False)
+    return Outcome(
+        np.asarray(search.u),
+        evidence,
+        ["floor", "floor slope"],
+        *ended,
+        None,
+        None,
+        None,
+        np.zeros(1, bool),
+        known=False,
+    )

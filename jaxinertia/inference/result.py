@@ -53,10 +53,11 @@ class Fit(eqx.Module):
     flat values, (p, p); `labels` names them. stderr and covariance are those of the curvature where residuals are
     white, and corrected for their autocorrelation where they are not; both are kept, as covariance_curvature and
     covariance_corrected. offset: the fitted offset and its error, or None. position_error: standard deviation of a
-    reading, known or estimated (None for "whittle"). initial: position and momentum at the start of each run
-    (least squares). method, why: how it was fitted, and the reason. readings, missing: how many numbers were read, and
-    how many are NaN; freedom: readings less what was fitted. record: a fingerprint of the times and readings, by which
-    `compare` knows fits of one record.
+    reading, known or estimated; of several components one for each (None for "whittle"). initial: position and momentum
+    at the start of each run (least squares). method, why: how it was fitted, and the reason. readings, missing: how
+    many numbers were read, and how many are NaN; freedom: readings less what was fitted; deviance: -2 log L but for a
+    constant of the record; numbers: parameters, states, offset and errors that were fitted. record: a fingerprint of
+    the times and readings, by which `compare` knows fits of one record.
     """
 
     system: System
@@ -73,6 +74,8 @@ class Fit(eqx.Module):
     method: str
     why: str
     cost: float
+    deviance: float
+    numbers: int
     readings: int
     missing: int
     freedom: int
@@ -252,6 +255,8 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
         method=method,
         why=why,
         cost=outcome.cost,
+        deviance=_deviance(outcome),
+        numbers=len(evidence.residuals) - evidence.freedom + int(np.sum(outcome.unknown)),
         readings=len(evidence.residuals),
         missing=sum(int(np.isnan(x).sum()) for x in (data.position, data.momentum) if x is not None),
         freedom=evidence.freedom,
@@ -301,23 +306,42 @@ def _runs_like(outcome, record):
         yield out
 
 
+def _deviance(outcome) -> float:
+    """-2 log L but for a constant of the record: sum r^2 - 2 sum log w, of weighted residuals r = w (reading - fit).
+
+    With one unknown error for all, n log(sum r^2 / n) takes the place of the sum.
+    """
+    if outcome.fitted is None:
+        return 2 * outcome.cost
+    weight = np.asarray(outcome.windows.weight)
+    n, scales = len(outcome.evidence.residuals), 2 * float(np.sum(np.log(weight[weight > 0])))
+    squares = n * float(np.log(2 * outcome.cost / n)) if outcome.unknown.all() else 2 * outcome.cost
+    return squares - scales
+
+
 def _position_error(outcome, data, record):
     if "floor" in outcome.extra:
         return None
     if data.position_error is not None:
         return float(np.sqrt(np.mean(data.position_error**2)))
-    if "position_error" in outcome.extra:
-        return float(np.exp(outcome.u[-1] / 2)) * record.units.length
-    weight = np.max(np.asarray(outcome.windows.weight)[..., : record.d], (0, 1))  # one for each component
-    sizes = np.sqrt(outcome.evidence.variance) / weight * record.units.length
-    return float(sizes[0]) if record.d == 1 else sizes
+    at = _places(outcome, record, "position_error")
+    if at.size:
+        found = np.exp(outcome.u[at] / 2) * float(record.units.length)
+    else:
+        weight = np.max(np.asarray(outcome.windows.weight)[..., : record.d], (0, 1))  # one for each component
+        found = np.sqrt(outcome.evidence.variance) / weight * float(record.units.length)
+    return found if record.d > 1 else float(found[0])
+
+
+def _places(outcome, record, name):
+    """Where in u the method's own numbers of this name are."""
+    return record.parameters.size + np.flatnonzero([x.startswith(name) for x in outcome.extra])
 
 
 def _offset(outcome, covariance, record):
-    at = [i for i, name in enumerate(outcome.extra) if name.startswith("offset")]
-    if not at:
+    index = _places(outcome, record, "offset")
+    if not index.size:
         return None
-    index = record.parameters.size + np.array(at)
     return outcome.u[index] * record.units.length, np.sqrt(np.diag(covariance)[index]) * record.units.length
 
 

@@ -24,8 +24,10 @@ from .solve import Normal
 from .units import Units
 from .windows import Run
 
+JITTER = 0.01  # of a step: by how much times may be off an even grid for a periodogram to be that of the readings
 ALIASES = np.arange(-2, 3) * 2 * np.pi  # what a sampled motion folds into a frequency; beyond, S falls as w^-4
 
+SHORTEST = 8  # readings of a run that has a spectrum
 CACHED = 32  # resonances whose spectra stay in a core's cache
 
 
@@ -58,6 +60,19 @@ def periodogram(run: Run, component: int) -> tuple[np.ndarray, np.ndarray]:
     return omega[1:-1], power[1:-1] * step
 
 
+def spectra(runs: list[Run], component: int) -> tuple[np.ndarray, np.ndarray]:
+    """The periodograms, one after another, of the runs that are long enough for one."""
+    taken = [int(np.sum(run.weight[:, component] > 0)) for run in runs]
+    parts = [periodogram(run, component) for run, n in zip(runs, taken, strict=True) if n >= SHORTEST]
+    if not parts:
+        raise ValueError(
+            f"data have no run of {SHORTEST} readings of a component (the longest has {max(taken)}), too few for the "
+            "spectrum from which a noise-driven fit starts: record longer runs"
+        )
+    omega, power = (np.concatenate(x) for x in zip(*parts, strict=True))
+    return omega, power
+
+
 def model(omega: Any, stiffness: Any, gamma: Any, power: Any) -> Any:
     """The motion's spectrum with what sampling folds into it; `power` is sigma^2."""
     total = 0.0
@@ -69,7 +84,7 @@ def model(omega: Any, stiffness: Any, gamma: Any, power: Any) -> Any:
 
 def resonance(runs: list[Run], component: int, band: tuple[float, float] | None = None) -> Resonance:
     """The best (omega_0, gamma) of a grid, with the best power and floor for each, by Whittle's likelihood."""
-    omega, power, count = _binned([periodogram(run, component) for run in runs], band)
+    omega, power, count = _binned(*spectra(runs, component), band)
     peak = omega[np.argmax(power * np.minimum(count, 4))]
     grid = np.concatenate([np.geomspace(omega[0], omega[-1], 41), peak * np.array([0.97, 0.99, 1.0, 1.01, 1.03])])
     ratios = np.geomspace(1e-3, 30, 16)
@@ -79,6 +94,28 @@ def resonance(runs: list[Run], component: int, band: tuple[float, float] | None 
         grid = found.omega * np.exp(np.linspace(-width, width, 15))
         found = _best(omega, power, count, grid, found.gamma / found.omega * np.exp(np.linspace(-zoom, zoom, 15) * 0.4))
     return found._replace(floor=max(found.floor, 1e-6 * float(np.median(power))))
+
+
+def check_whole(runs: list[Run]) -> None:
+    """ValueError for missing readings and uneven times: their periodogram is that of the lines drawn between readings,
+    which has less power than the motion."""
+    off = max(unevenness(run) for run in runs)
+    if off > JITTER:
+        raise ValueError(
+            f"method = 'whittle' needs even times, and ts are off by up to {off:.2g} steps: use method='kalman'"
+        )
+    missing, rows = sum(int(np.sum(run.weight[:, 0] == 0)) for run in runs), sum(len(run.ts) for run in runs)
+    if missing:
+        raise ValueError(
+            f"method = 'whittle' needs every reading, and {missing} of {rows} are missing: use method='kalman', "
+            "or pass the stretches without gaps as segments"
+        )
+
+
+def unevenness(run: Run) -> float:
+    """How far times are off an even grid, at most, in steps."""
+    even = np.linspace(0, run.ts[-1], len(run.ts))
+    return float(np.max(np.abs(run.ts - even))) / max(float(run.ts[-1]) / max(len(run.ts) - 1, 1), 1e-300)
 
 
 def _best(omega, power, count, grid_omega, ratios) -> Resonance:
@@ -112,9 +149,8 @@ def _levels(omega, power, count, w0, gamma):
     return (np.log(s) + power / s) @ count, a / top, b
 
 
-def _binned(spectra, band):
+def _binned(omega, power, band):
     """Averages over bins of equal ratio, so that a peak at any frequency keeps its shape."""
-    omega, power = (np.concatenate(x) for x in zip(*spectra, strict=True))
     if band is not None:
         inside = (omega >= band[0]) & (omega <= band[1])
         _check_band(inside)
@@ -137,7 +173,7 @@ def is_flat(runs: list[Run], component: int, found: Resonance) -> tuple[bool, fl
 
     Tested in 24 bands of equal ratio: a band's mean over the model is 1 +- n^-1/2.
     """
-    omega, power = (np.concatenate(x) for x in zip(*(periodogram(run, component) for run in runs), strict=True))
+    omega, power = spectra(runs, component)
     expected = model(omega, found.omega**2, found.gamma, found.power) + found.floor
     which = np.digitize(omega, np.geomspace(omega.min(), omega.max() * (1 + 1e-9), 25))
     worst, flat = 1.0, True
@@ -160,7 +196,7 @@ def around(found: Resonance, limit: float) -> tuple[float, float]:
 
 def pose(system: System, parameters: Parameters, units: Units, runs: list[Run], band: tuple[float, float]) -> Band:
     """The periodogram inside the band (radians per step), of all runs."""
-    omega, power = (np.concatenate(x) for x in zip(*(periodogram(run, 0) for run in runs), strict=True))
+    omega, power = spectra(runs, 0)
     inside = (omega >= band[0]) & (omega <= band[1])
     _check_band(inside)
     return Band(system, parameters, units, omega[inside], power[inside])

@@ -33,7 +33,7 @@ def choose(record: Record, found: list[spectrum.Resonance]) -> Choice:
     """The likelihood of every reading, unless the spectrum holds more than this motion over a white floor."""
     if not linear.is_linear(record.system):
         return Choice(UNSCENTED, "the system is not linear: the filter moves points around its estimate")
-    whole = all(np.all(run.weight > 0) for run in record.runs)
+    whole = all(np.all(run.weight > 0) and spectrum.unevenness(run) <= spectrum.JITTER for run in record.runs)
     if record.d == 1 and whole and record.system.force is None and sum(len(r.ts) for r in record.runs) >= LONG:
         flat, worst = spectrum.is_flat(record.runs, 0, found[0])
         if not flat:
@@ -66,6 +66,7 @@ def fit(
 def _whittle(record, found, band, u, most, report):
     if record.d != 1 or not linear.is_linear(record.system) or record.system.force is not None:
         raise ValueError("method = 'whittle' needs one component, a quadratic potential and no input; use 'kalman'")
+    spectrum.check_whole(record.runs)
     band = spectrum.around(found, math.pi) if band is None else band
     problem = spectrum.pose(record.system, record.parameters, record.units, record.runs, band)
     search = solve.start(np.concatenate([u, [math.log(found.floor), 0.0]]), np.zeros((0, 1)))
@@ -85,7 +86,7 @@ def pose(
     windows, _ = cut(record.runs, record.longest)
     d = record.d
     omega = max(x.omega for x in found)
-    floor = float(np.mean([x.floor for x in found]))
+    floor = np.array([x.floor for x in found])
     scatter = np.mean([np.sqrt(x.power / max(2 * x.gamma, 1e-300)) for x in found])
     speed = np.asarray(max(float(scatter), omega * 1e-3))
     free_offset = record.offset is None
@@ -97,10 +98,10 @@ def pose(
         and windows.even
         and record.system.force is None
         and np.all(weight == weight[0, 0])
-        and weight[0, 0, 0] > 0
+        and np.all(weight[0, 0] > 0)
     ):
         here = record.parameters.write(record.system, u)
-        variance = floor if not error else 1 / float(weight[0, 0, 0]) ** 2
+        variance = floor if not error else 1 / weight[0, 0] ** 2
         # A search tries other values, where the gain may settle later.
         transient = 2 * kalman.settles_after(here, d, record.units, variance / 4, float(speed)) + 64
         # A power of two: records of one length share a program.
@@ -122,7 +123,7 @@ def pose(
         1 if exact else max(1, math.ceil(omega * steps / kalman.PHASE)),
         method == UNSCENTED and not exact,
     )
-    return problem, np.concatenate([u, middle if free_offset else [], [] if error else [math.log(floor)]])
+    return problem, np.concatenate([u, middle if free_offset else [], [] if error else np.log(floor)])
 
 
 def start(record: Record, found: list[spectrum.Resonance]) -> np.ndarray:

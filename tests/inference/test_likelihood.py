@@ -118,6 +118,84 @@ def test_many_noise_driven_records_are_each_fitted_as_alone():
         np.testing.assert_allclose(np.sqrt(np.diag(fits.covariance[i])), error, rtol=1e-3)
 
 
+@pytest.mark.slow
+def test_every_component_has_a_reading_error_of_its_own():
+    """Errors of 0.2 and 0.02 come back, and over 60 records the mean standard errors are the numbers' scatter, to
+    25 % (by chance 1 / sqrt(120) = 9 % each)."""
+    truth = np.array([0.5, 1.0]), np.ones(2), np.array([1.0, 1.2])
+    start = ji.System(P.Quadratic(np.ones(2)), np.array([0.3, 0.3]), np.ones(2))
+    fits = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        clean = [langevin(rng, 1000, 0.3, *each) for each in zip(truth[1], truth[0], truth[2], strict=True)]
+        y = np.stack(clean, axis=1) + rng.normal(size=(1000, 2)) * [0.2, 0.02]
+        fits.append(ji.fit(start, ji.Observations(np.arange(1000) * 0.3, y), three))
+    assert all(fit.diagnostics.converged for fit in fits)
+    np.testing.assert_allclose(np.median([fit.position_error for fit in fits], axis=0), [0.2, 0.02], rtol=0.1)
+    flat = np.array([fit.flat for fit in fits])
+    stderr = np.mean([np.sqrt(np.diag(fit.covariance)) for fit in fits], axis=0)
+    np.testing.assert_allclose(stderr / flat.std(0, ddof=1), 1.0, atol=0.25)
+    z = (flat.mean(0) - np.concatenate(truth)) / (stderr / np.sqrt(60))
+    assert np.abs(z).max() < 4
+
+
+@pytest.mark.slow
+def test_errors_of_components_are_shown_and_saved(tmp_path):
+    rng = np.random.default_rng(7)
+    y = np.stack([langevin(rng, 400, 0.3), langevin(rng, 400, 0.3)], axis=1) + rng.normal(size=(400, 2)) * [0.2, 0.05]
+    system = ji.System(P.Quadratic(), 0.3, 1.0)
+    result = ji.fit(system, ji.Observations(np.arange(400) * 0.3, y), three)
+    assert result.position_error.shape == (2,)
+    assert ", ".join(f"{x:.4g}" for x in result.position_error) in result.summary()
+    result.save(tmp_path / "fit.npz")
+    back = ji.inference.result.Fit.load(tmp_path / "fit.npz", system, three)
+    np.testing.assert_array_equal(back.position_error, result.position_error)
+
+
+def test_a_run_too_short_for_a_spectrum_is_still_read():
+    """A run of one row and one of five: the start comes from the other two, the likelihood from all, and the six
+    readings of 1206 move it by less than a standard error."""
+    rng = np.random.default_rng(8)
+    y, ts = langevin(rng, 1206, 0.2), np.arange(1206) * 0.2
+    segment = np.repeat([0, 1, 2, 3], [600, 1, 600, 5])
+    system = ji.System(P.Quadratic(), 0.2, 0.5)
+    with_short = ji.fit(system, ji.Observations(ts, y, segment=segment), three)
+    long = segment % 2 == 0
+    without = ji.fit(system, ji.Observations(ts[long], y[long], segment=segment[long]), three)
+    assert with_short.diagnostics.converged
+    assert with_short.readings == 1206
+    assert np.abs((with_short.flat - without.flat) / np.sqrt(np.diag(without.covariance))).max() < 1
+    with pytest.raises(ValueError, match=r"no run of 8 readings .*the longest has 7\)"):
+        ji.fit(system, ji.Observations(ts[:70], y[:70], segment=np.arange(70) // 7), three)
+
+
+@pytest.mark.parametrize("asked", [{"method": "whittle"}, {"band": (0.05, 0.5)}])
+def test_a_spectrum_of_missing_readings_is_refused(asked):
+    """Lines drawn across gaps have less power than the motion: its sigma would come out too low."""
+    rng = np.random.default_rng(9)
+    ts, y = np.arange(5000) * 0.2, langevin(rng, 5000, 0.2)
+    system = ji.System(P.Quadratic(), 0.2, 0.5)
+    gone = rng.random(5000) < 0.5
+    with pytest.raises(ValueError, match=rf"{gone.sum()} of 5000 are missing: use method='kalman'"):
+        ji.fit(system, ji.Observations(ts, np.where(gone, np.nan, y)), three, **asked)
+    with pytest.raises(ValueError, match=r"200 of 5000 are missing: use method='kalman'"):  # rows that are not there
+        ji.fit(system, ji.Observations(np.delete(ts, slice(300, 500)), np.delete(y, slice(300, 500))), three, **asked)
+    uneven = ts + 0.2 * rng.uniform(-0.3, 0.3, 5000)
+    with pytest.raises(ValueError, match=r"even times, and ts are off by up to \d\.\d+ steps: use method='kalman'"):
+        ji.fit(system, ji.Observations(uneven, y), three, **asked)
+
+
+def test_an_uneven_record_is_not_judged_by_its_spectrum():
+    """On lines drawn between readings a spectrum would not be flat where the motion's is."""
+    rng = np.random.default_rng(10)
+    ts = np.arange(stochastic.LONG) * 0.2 + 0.2 * rng.uniform(-0.4, 0.4, stochastic.LONG)
+    _, record = fitting.prepare(
+        ji.System(P.Quadratic(), 1.0, 1.0), ji.Observations(ts, rng.normal(size=len(ts))), three, None
+    )
+    found = [stochastic.spectrum.resonance(record.runs, 0)]
+    assert stochastic.choose(record, found).method == stochastic.KALMAN
+
+
 def test_a_band_of_the_spectrum_leaves_another_mode_out():
     """Two motions and a sloping floor: only the band of one is used, unasked, and gives it back."""
     rng = np.random.default_rng(4)
@@ -168,6 +246,65 @@ def test_with_a_reading_a_period_the_unscented_filter_is_less_biased():
         means[method] = np.mean((fits.flat[:, 1] + 1.0) / fits.stderr[1])
     assert abs(means["unscented kalman"]) < 1.0
     assert abs(means["extended kalman"]) > 2.0
+
+
+@pytest.mark.slow
+def test_a_nonlinear_record_may_begin_with_a_gap():
+    """Taking g of n readings away moves what is fitted by sqrt(g / n) standard errors; three times that is allowed."""
+    system = ji.System(P.Duffing(1.0, 0.3), 0.8, np.sqrt(1.6))
+    ts = np.arange(600) * 0.3
+    y = np.array(ji.simulate(system, ts, 0.0, dt=0.02, key=jax.random.key(5)).position)
+    y += 0.02 * np.random.default_rng(5).normal(size=600)
+    start = ji.System(P.Duffing(0.7, 0.1), 0.3, 1.0)
+    whole = ji.fit(start, ji.Observations(ts, y, position_error=0.02), four)
+    for gap in (1, 40):
+        y[:gap] = np.nan
+        found = ji.fit(start, ji.Observations(ts, y, position_error=0.02), four)
+        assert found.diagnostics.converged
+        moved = np.abs((found.flat - whole.flat) / np.sqrt(np.diag(whole.covariance))).max()
+        assert moved < 3 * np.sqrt(gap / 600)
+
+
+def overdamped(gamma, dt):
+    y = langevin(np.random.default_rng(0), 800, dt, 1.0, gamma, 3.0) + 0.05 * np.random.default_rng(1).normal(size=800)
+    return ji.Observations(dt * np.arange(800), y, position_error=0.05)
+
+
+@pytest.mark.parametrize(("gamma", "dt"), [(10.0, 0.5), (30.0, 1.0)])
+@pytest.mark.parametrize("method", ["unscented kalman", "extended kalman"])
+def test_an_overdamped_straight_force_is_filtered_as_by_the_exact_filter(gamma, dt, method):
+    """A Duffing force without its cubic part: errors of prediction and their variances are those of the exact filter,
+    once the state before the first reading is forgotten, but for the 1e-8 to which the linearised step's series goes
+    and the jitter of 1e-10 that keeps a root real, both of covariances up to 1e3 times the errors' variance."""
+    rows = {}
+    for potential, name in ((P.Quadratic(1.0), "kalman"), (P.Duffing(1.0, 0.0), method)):
+        system = ji.System(potential, gamma, 3.0)
+        system, record = fitting.prepare(
+            system, overdamped(gamma, dt), lambda s: (s.damping.gamma, s.noise.sigma), None
+        )
+        u = record.parameters.read(system)
+        found = [stochastic.spectrum.resonance(record.runs, 0)]
+        problem, _ = stochastic.pose(record._replace(offset=np.zeros(1)), found, u, True, name)
+        rows[name] = [np.asarray(x)[0, 100:] for x in kalman.innovations(jnp.asarray(u), problem)]
+    (e, log_s), (exact, exact_log) = rows[method], rows["kalman"]
+    np.testing.assert_allclose(e, exact, atol=1e-6 * np.exp(exact_log / 2).max())
+    np.testing.assert_allclose(log_s, exact_log, atol=1e-6)
+    costs = [np.sum(logs + x**2 * np.exp(-logs)) / 2 for x, logs in rows.values()]
+    assert costs[0] == pytest.approx(costs[1], abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["unscented kalman", "extended kalman"])
+def test_an_overdamped_fit_finds_its_way(method):
+    """Where the exact filter's does: the free momentum before its first reading, of variance S ~ 1 / gamma^2 at the
+    second, adds -log gamma to its cost, which moves gamma by stderr^2 / gamma = 0.2 standard errors."""
+    data = overdamped(10.0, 0.5)
+    exact = ji.fit(ji.System(P.Quadratic(), 0.3, 1.0), data, three)
+    result = ji.fit(ji.System(P.Duffing(1.0, 0.0), 0.3, 1.0), data, lambda s: (*four(s)[:2], four(s)[3]), method=method)
+    assert result.diagnostics.converged
+    error = np.sqrt(np.diag(exact.covariance))
+    assert np.abs((result.flat - exact.flat) / error).max() < 0.25
+    np.testing.assert_allclose(np.sqrt(np.diag(result.covariance)), error, rtol=0.1)
 
 
 def two_readings(h):
