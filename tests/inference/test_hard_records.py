@@ -29,7 +29,8 @@ def by_scipy(ts, y, gamma, stiffness):
     return least_squares(residual, start, x_scale=[0.01, 0.01, 1, 1, 1], xtol=1e-12, ftol=1e-12).x[:2]
 
 
-@pytest.mark.parametrize("level", [pytest.param(0.0, marks=pytest.mark.slow), 100.0])
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [0.0, 100.0])
 def test_a_hundred_and_fifty_noisy_cycles_about_any_level(level):
     """Noise as large as the motion's own scatter drowns windows of two cycles; the record's spectrum does not drown."""
     rng = np.random.default_rng(3)
@@ -60,9 +61,10 @@ def test_noise_without_a_motion_is_not_a_fit():
     fits = ji.fit_many(S, data, both)
     assert len(fits.failures) == 6
     assert np.isnan(fits.flat).all()
-    assert "no such motion" in ji.fit(S, data[0], both).summary()
+    assert all("no such motion" in why for why in fits.failures.values())
 
 
+@pytest.mark.slow
 def test_momenta_weigh_what_their_own_residuals_say():
     """Position to 1e-3, momentum to 0.3, both unknown: the momenta add nothing, and take nothing away."""
     ts = np.linspace(0, 20, 200)
@@ -76,6 +78,7 @@ def test_momenta_weigh_what_their_own_residuals_say():
     assert with_both.diagnostics.reduced_chi_square is None
 
 
+@pytest.mark.slow
 def test_components_have_errors_of_their_own():
     """Two oscillators read to 0.05 and to 0.001: over 40 records each standard error is its value's scatter."""
     ts = np.linspace(0, 20, 200)
@@ -127,6 +130,7 @@ def test_steps_are_as_short_as_the_data_need(error):
     assert np.abs((many.flat - result.flat) / result.stderr).max() < 0.1
 
 
+@pytest.mark.slow
 def test_a_short_record_fails_by_itself():
     """First of those on its times, with fewer readings than numbers to fit."""
     ts = np.linspace(0, 20, 200)

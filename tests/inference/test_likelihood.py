@@ -104,6 +104,7 @@ def test_langevin_parameters_come_back(dt, error):
     assert result.diagnostics.whiteness > 1e-4
 
 
+@pytest.mark.slow
 def test_many_noise_driven_records_are_each_fitted_as_alone():
     """To a thousandth of a standard error, in which searches end; one without a motion disturbs nobody."""
     rng = np.random.default_rng(6)
