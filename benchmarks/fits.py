@@ -285,7 +285,7 @@ def noise_driven() -> None:
             calls["StochasticForceInference, parametric"] = partial(force_inference, y, dt)
         seconds = interleaved(calls, repeats=1, budget=5.0)
         for name, run in calls.items():
-            shown = [f"{value:.3f}" + f" +- {e:.3f}" * np.isfinite(e) for value, e in np.asarray(run()).T]
+            shown = [f"{v:.3f} +- {e:.3f}" if np.isfinite(e) else f"{v:.3f}" for v, e in np.asarray(run()).T]
             rows.append([dt, error, name, seconds[name], seconds[name] / seconds[next(iter(calls))], *shown])
     text = (
         "100,000 positions, gamma = stiffness = 1, sigma = 1.414. Compiled, interleaved runs; neither is given a start."
