@@ -73,14 +73,15 @@ def _of_the_model(outcome, record, whiteness, halves) -> Iterator[str]:
         together = ": residuals are correlated," if correlated else ":"
         yield (
             f"viscous damping alone does not describe this record{together} "
-            f"{name} {verb} from {early:.4g} to {late:.4g}{_hint(record) or advice}"
+            f"{name} {verb} from {early:.4g} to {late:.4g}{_hint(record)}{advice}"
         )
     if correlated and not drifting:
         r = errors.autocorrelation(outcome.evidence, 1)[0]
         offset = "" if record.offset is None else ": the reading at rest? offset=None fits it"
+        advice = _hint(record) + offset or "; stderr allows for the correlation, not for a wrong model"
         yield (
             f"residuals are correlated ({r:+.2f} from one to the next{_peak(outcome, record)}): the model misses "
-            f"something{_hint(record) or offset or '; stderr allows for the correlation, not for a wrong model'}"
+            f"something{advice}"
         )
 
 

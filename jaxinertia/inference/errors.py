@@ -91,8 +91,9 @@ def propagated(jacobian: np.ndarray, covariance: np.ndarray) -> np.ndarray:
 def autocorrelation(evidence: Evidence, lags: int = LAGS) -> np.ndarray:
     """Of the residuals within each channel of each run, lags 1 to `lags`."""
     products, counts = np.zeros(lags + 1), np.zeros(lags + 1)
-    for run, channel in np.unique(np.stack([evidence.run, evidence.channel]), axis=1).T:
-        r = evidence.residuals[(evidence.run == run) & (evidence.channel == channel)]
+    series = evidence.run * (evidence.channel.max() + 1) + evidence.channel
+    for one in np.unique(series):
+        r = evidence.residuals[series == one]
         for lag in range(min(lags + 1, len(r))):
             products[lag] += np.sum(r[lag:] * r[: len(r) - lag])
             counts[lag] += len(r) - lag

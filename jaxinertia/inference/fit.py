@@ -17,7 +17,7 @@ from .result import Fit, conclude
 from .shooting import Record
 
 LEAST_SQUARES = "least squares"
-REWEIGHTINGS = 4  # by which weights have settled: each leaves a few percent of the last one's change
+REWEIGHTINGS = 4  # of channels by their residuals
 METHODS = (LEAST_SQUARES, stochastic.KALMAN, stochastic.UNSCENTED, stochastic.EXTENDED, stochastic.WHITTLE)
 
 
@@ -100,7 +100,6 @@ def prepare_system(
     system: System, data: Observations, free: Callable, bounds: Any
 ) -> tuple[System, parameters.Parameters]:
     """The system in double precision with the data's input as its force, and its free parameters."""
-    check_system(system)
     units.check(system)
     system = _with_input(_tree.cast(system, np.dtype(np.float64)), data)
     chosen = parameters.choose(system, free, bounds)

@@ -12,6 +12,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from . import solve
+from .errors import DOUBT
 from .predict import Problem, normal
 from .result import correlation_length
 from .solve import Normal
@@ -27,9 +28,9 @@ def profile(fit: Any, level: float) -> tuple[np.ndarray, np.ndarray]:
     if any(kind in ("gram", "factor") for kind in parameters.kinds):
         raise ValueError("method = 'profile' is for numbers and components, not for matrices; use 'bootstrap'")
     reach = float(stats.t.ppf((1 + level) / 2, fit.freedom))
-    errors = np.sqrt(np.diag(fit.covariance_curvature))
+    spread = np.sqrt(np.diag(fit.covariance_curvature))
     ends = np.empty((2, parameters.size))
-    for i, (value, error, limits) in enumerate(zip(fit.flat, errors, parameters.limits, strict=True)):
+    for i, (value, error, limits) in enumerate(zip(fit.flat, spread, parameters.limits, strict=True)):
         guess = error if np.isfinite(error) and error > 0 else 1e-3 * abs(value) + 1e-300
         for side, limit in enumerate(limits):
             rise = _Rise(outcome, parameters, i)
@@ -95,7 +96,7 @@ def bootstrap(fit: Any, level: float, *, key: Any, samples: int) -> tuple[np.nda
     scale = np.where(read, weight, 1.0)
     residual = np.where(read, (np.asarray(windows.y) - outcome.prediction) * scale, 0.0)
     n = int(read.sum())
-    block = 1 if fit.diagnostics.whiteness > 1e-3 else correlation_length(outcome.evidence)
+    block = 1 if fit.diagnostics.whiteness > DOUBT else correlation_length(outcome.evidence)
     rng = np.random.default_rng(np.asarray(jax.random.bits(key, (2,))))
     ys = np.repeat(np.asarray(windows.y)[None], samples, 0)
     for y in ys:
