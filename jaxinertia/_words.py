@@ -1,12 +1,39 @@
-"""The grammar of splittings: words in A (drift), B (kick), O (friction, noise) and D (drift and friction at once)."""
+"""The grammar of splittings: a word is a row of letters, each a sub-flow that does one or more of a step's three jobs.
+
+The table of letters is filled where the sub-flows are (`dynamics.letters`); the grammar asks for the jobs only.
+"""
 
 import math
-from collections.abc import Iterable
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeAlias
+
+
+class SubFlow(NamedTuple):
+    """What a letter stands for: one entry of the table."""
+
+    act: Callable[..., Any]
+    """(scene, stage, phase, gradient) -> phase after it, its accounts booked."""
+    drifts: bool = False
+    """Whether it moves the position, and with it time."""
+    kicks: bool = False
+    """Whether the potential and the force act on the momentum."""
+    relaxes: bool = False
+    """Whether friction acts."""
+    draws: bool = False
+    """Whether it takes a noise, one random number a component."""
+    at_rest: bool = False
+    """Whether it takes grad L at the place where it acts, and stays there."""
+    refuses: Callable[[Any, Any], str | None] = lambda system, position: None
+    """(system, position) -> why it cannot run that system, and the remedy; None if it can."""
+    frictionless: str | None = None
+    """The letter that does the same where there is no friction; "" for none at all; None for itself."""
+
+
+LETTERS: dict[str, SubFlow] = {}
 
 
 class Letter(NamedTuple):
-    """One exact sub-flow, over `weight` times the step."""
+    """One sub-flow, over `weight` times the step."""
 
     kind: str
     weight: float
@@ -14,15 +41,24 @@ class Letter(NamedTuple):
 
 Word: TypeAlias = "str | Iterable[tuple[str, float]]"
 
-DRIFTS, RELAXATIONS = "AD", "OD"
 _REMEDY = "write a word such as 'BAOAB', or (letter, weight) pairs such as [('B', 0.5), ('A', 1.0), ('B', 0.5)]"
+_JOBS = {
+    "drifts": "nothing would move the position",
+    "kicks": "nothing would feel the force",
+    "relaxes": "friction would act for another time than the step",
+}
+
+
+def kinds(job: str) -> str:
+    """The letters that do a job: "drifts", "kicks", "relaxes" or "draws"."""
+    return "".join(kind for kind, flow in LETTERS.items() if getattr(flow, job))
 
 
 def parse(word: Word) -> tuple[Letter, ...]:
     """Letters with their weights; each letter of a plain word takes dt divided by its count.
 
-    Raises ValueError for an unknown letter, a missing drift or kick, D beside A or O, or weights of a letter that do
-    not sum to 1.
+    Raises ValueError for an unknown letter, or if the weights of all that drifts, or of all that kicks, do not sum to
+    1; those of what relaxes may be none at all.
     """
     if isinstance(word, str):
         letters = tuple(Letter(kind, 1 / word.count(kind)) for kind in word)
@@ -31,23 +67,31 @@ def parse(word: Word) -> tuple[Letter, ...]:
             raise ValueError(f"word = {word!r} is not a word: {_REMEDY}")
         letters = tuple(_letter(pair) for pair in word)
     for letter in letters:
-        if letter.kind not in "ABDO" or len(letter.kind) != 1:
-            raise ValueError(f"word has the letter {letter.kind!r}; only A, B, D and O are known: {_REMEDY}")
-    kinds = {letter.kind for letter in letters}
-    if "D" in kinds and kinds & {"A", "O"}:
-        raise ValueError(f"word {word!r} has D beside A or O, and D is both at once; write 'BDB', or {_REMEDY}")
-    if not kinds & set(DRIFTS):
-        raise ValueError(f"word {word!r} has no A: nothing would move the position; {_REMEDY}")
-    if "B" not in kinds:
-        raise ValueError(f"word {word!r} has no B: nothing would feel the force; {_REMEDY}")
-    for kind in sorted(kinds):
-        weights = [letter.weight for letter in letters if letter.kind == kind]
+        if letter.kind not in LETTERS:
+            known = ", ".join(LETTERS)
+            raise ValueError(f"word has the letter {letter.kind!r}; only {known} are known: {_REMEDY}")
+    shown = word if isinstance(word, str) else "".join(letter.kind for letter in letters)
+    for job, consequence in _JOBS.items():
+        who = kinds(job)
+        weights = [letter.weight for letter in letters if letter.kind in who]
+        if not weights and job == "relaxes":
+            continue
+        if not weights:
+            raise ValueError(f"word {shown!r} has no {_either(who)}: {consequence}; {_REMEDY}")
         if not math.isclose(math.fsum(weights), 1.0, abs_tol=1e-12):
             raise ValueError(
-                f"word: the weights of {kind} sum to {math.fsum(weights)!r}, not 1; "
-                "scale them so that one step covers dt"
+                f"word {shown!r}: the weights of {_either(who)} sum to {math.fsum(weights)!r}, not 1: {_meaning(job)}; "
+                "scale them so that one step covers dt, and let no letter do again what another does"
             )
     return letters
+
+
+def _either(kinds: str) -> str:
+    return " or ".join(kinds)
+
+
+def _meaning(job: str) -> str:
+    return {"drifts": "they drift", "kicks": "they kick", "relaxes": "they apply friction"}[job]
 
 
 def _letter(pair) -> Letter:
@@ -69,11 +113,11 @@ def compose(step: Word, weights: Iterable[float]) -> tuple[Letter, ...]:
     return merge(scaled)
 
 
-def merge(letters: Iterable[Letter], kinds: str = "ABDO") -> tuple[Letter, ...]:
+def merge(letters: Iterable[Letter]) -> tuple[Letter, ...]:
     """Join neighbours of one kind: exact flows over a and b make the flow over a + b."""
     joined: list[Letter] = []
     for letter in letters:
-        if joined and joined[-1].kind == letter.kind and letter.kind in kinds:
+        if joined and joined[-1].kind == letter.kind:
             letter = Letter(letter.kind, joined.pop().weight + letter.weight)
         joined.append(letter)
     return tuple(joined)

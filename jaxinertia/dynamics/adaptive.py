@@ -13,13 +13,13 @@ from .._checks import bad_values_are_nan, check_step
 from .._types import Key
 from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
-from ..physics.noise import Colored, White
 from ..physics.system import System
 from . import langevin
 from .grid import check_times, count_steps
 from .phase import Phase, start
 from .splitting import Splitting
 from .terms import terms
+from .trajectory import Trajectory
 
 
 class Options(eqx.Module):
@@ -53,8 +53,8 @@ def check(options: Options, solver: Any) -> None:
         raise ValueError(f"max_steps = {max_steps!r} must be a whole number of at least 1")
 
 
-def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Key | None, path: Any, options: Options):
-    """Integrate; returns (position, momentum, kinetic, potential, balance, event_time)."""
+def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Key | None, path: Any, options: Options) -> Trajectory:
+    """Integrate a prepared system and state."""
     if substeps is not None:
         raise ValueError(f"substeps = {substeps!r} is for a Splitting at fixed steps; pass dt= with this solver")
     if system.is_quiet:
@@ -105,11 +105,14 @@ def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, o
     event_time = None if options.event is None else solution.ts[1][0]
     if options.event is not None or not throw:  # diffrax marks rows that it did not reach with inf
         phase = jax.tree.map(lambda y: jnp.where(jnp.isinf(y), jnp.nan, y), phase)
-    kinetic, potential = jax.lax.map(lambda y: kinetic_and_potential(system, y.position, y.momentum), phase)
-    by_remainder = isinstance(system.noise, White) and not isinstance(solver, Splitting)
+    times = jnp.asarray(ts, _tree.dtype(first.position))
+    kinetic, potential = jax.lax.map(
+        lambda x: kinetic_and_potential(system, x[0].position, x[0].momentum, x[1]), (phase, times)
+    )
+    by_remainder = system.noise is not None and not system.noise.remembers and not isinstance(solver, Splitting)
     noise = None if by_remainder else phase.noise
     balance = close(kinetic + potential, phase.friction, noise, phase.work, noise_is_remainder=by_remainder)
-    return phase.position, phase.momentum, kinetic, potential, balance, event_time
+    return Trajectory(ts, phase.position, phase.momentum, kinetic, potential, balance, event_time)
 
 
 def _all_times(host: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -138,7 +141,7 @@ _LEVY_AREAS = (diffrax.BrownianIncrement, diffrax.SpaceTimeLevyArea, diffrax.Spa
 def _area(solver, noise):
     """What a path has to know for this solver."""
     if isinstance(solver, Splitting):
-        return diffrax.SpaceTimeLevyArea if isinstance(noise, Colored) else diffrax.BrownianIncrement
+        return diffrax.SpaceTimeLevyArea if noise.remembers else diffrax.BrownianIncrement
     return next(kind for kind in _LEVY_AREAS if issubclass(kind, _needed(solver)))
 
 

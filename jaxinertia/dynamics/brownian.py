@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from .. import _tree
 from .._types import Index, Position, Scalar
-from ..physics.colored import Pushed
+from .._words import kinds
+from ..physics.relaxation import Pushed
 from .random_numbers import RandomNumbers
 from .stages import Stage
 
@@ -19,10 +20,11 @@ Numbers = dict[tuple[int, int], Any]  # (step, draw) of a relaxation -> its numb
 
 def numbers(source: RandomNumbers, stages: Sequence[Stage], first: Index, count: int, like: Any) -> Numbers:
     """The numbers of all relaxations among the stages, for `count` steps from `first` on."""
+    drawing = kinds("draws")
     return {
         (stage.step, stage.draw): source.steps(first + stage.step, count, stage.draw, like)
         for stage in stages
-        if stage.kind == "O"
+        if stage.kind in drawing
     }
 
 

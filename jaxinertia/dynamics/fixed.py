@@ -9,110 +9,135 @@ import jax.numpy as jnp
 
 from .. import _tree
 from .._types import Key
+from .._words import LETTERS, Letter
 from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
-from ..physics.noise import Colored, White
 from ..physics.system import System
-from . import brownian
-from .advance import Clock, advance, open_account, relaxations, settle
+from . import brownian, fusion
+from .advance import advance, relaxations, relaxing_flows
 from .grid import Grid
-from .phase import Phase, start
+from .letters import Scene
+from .phase import Phase, added, emptied, start
 from .random_numbers import RandomNumbers
 from .scan import PLAIN, checkpointed_scan, longest_block
 from .splitting import Splitting
 from .stages import Run, cut_before_drift, without_relaxation
+from .trajectory import Trajectory
 
 
-def run(system: System, grid: Grid, position, momentum, solver: Splitting, key: Key | None, path: Any):
-    """Integrate; returns (position, momentum, kinetic, potential, balance) with leading axis of times."""
+def run(system: System, grid: Grid, position, momentum, solver: Splitting, key: Key | None, path: Any) -> Trajectory:
+    """Integrate a prepared system and state."""
     letters = solver.letters
     if system.is_frictionless and system.is_quiet:
         letters = without_relaxation(letters)
     if system.is_quiet:
         system = system.without_noise()
         key = path = None
-    schedule = cut_before_drift(letters, noisy=system.noise is not None)
-    return _integrate(system, grid._replace(ends=None), position, momentum, schedule, key, path, grid.ends)
+    return _integrate(system, grid._replace(ends=None), position, momentum, letters, key, path, grid.ends)
 
 
 @eqx.filter_jit
-def _integrate(system, grid, position, momentum, schedule: Run, key, path, ends):
+def _integrate(system, grid, position, momentum, letters: tuple[Letter, ...], key, path, ends) -> Trajectory:
     first = start(system, position, momentum, key)
-    row = _row(system, grid, schedule, first, key, path)
+    plan = _Plan(system, letters, jnp.asarray(grid.h, _tree.dtype(position)).reshape(-1)[0], momentum)
+    row = _row(system, grid, plan, first, key, path)
     if grid.steps > PLAIN:  # else reverse mode would remember a block for every row
         row = jax.checkpoint(row, prevent_cse=False)
-    gradient = system.gradient(position) if schedule.hands_gradient_on else None
+    begin = jnp.asarray(grid.starts[0], _tree.dtype(position))
+    gradient = system.gradient(position, begin) if plan.run.hands_gradient_on else None
     xs = (jnp.arange(grid.rows), grid.starts, None if grid.h.ndim == 0 else grid.h)
     _, rows = checkpointed_scan(row, (first, gradient), xs, grid.rows)
     if ends is not None:
         rows = jax.tree.map(lambda y: y[jnp.asarray(ends)], rows)
-    phase, energies = jax.tree.map(
-        lambda a, b: jnp.concatenate([a[None], b]), (first, kinetic_and_potential(system, position, momentum)), rows
+    energies = kinetic_and_potential(system, position, momentum, begin)
+    phase, (kinetic, potential) = jax.tree.map(
+        lambda a, b: jnp.concatenate([a[None], b]), (first, energies), rows
     )
-    kinetic, potential = energies
     balance = close(kinetic + potential, phase.friction, phase.noise, phase.work)
-    return phase.position, phase.momentum, kinetic, potential, balance
+    return Trajectory(grid.ts, phase.position, phase.momentum, kinetic, potential, balance)
 
 
-def _row(system: System, grid: Grid, schedule: Run, first: Phase, key, path):
+class _Plan:
+    """A word laid out for a run: fused where its relaxations are the same everywhere, else letter by letter."""
+
+    def __init__(self, system, letters, h, momentum):
+        probe = system.damping.prepared(system.kinetic, system.noise, h, momentum)  # looked at, and not computed
+        self.system, self.fused = system, fusion.applies(letters, probe)
+        if self.fused:
+            self.run: Run = fusion.fused(letters, system, probe)
+        else:
+            self.run = cut_before_drift(letters, "AB" if system.kinetic.is_separable else "B")
+
+    def maps(self, h, momentum):
+        """The O maps for steps of h."""
+        if self.fused:
+            return fusion.maps_of(self.system, self.run, h, momentum)
+        return relaxations(self.system, relaxing_flows(self.run.all), h, momentum)
+
+    def table(self, stages):
+        """What the stages stand for."""
+        return fusion.table(stages) if self.fused else LETTERS
+
+    def settle(self, before, phase, maps, stages, times=1):
+        """The phase, with what `times` runs of the stages did on top of the accounts before."""
+        return fusion.settle(before, phase, maps, stages, times) if self.fused else added(before, phase)
+
+
+def _row(system: System, grid: Grid, plan: _Plan, first: Phase, key, path):
     """The scan's body: one row of steps, from one saved state to the next."""
     momentum, dtype = first.momentum, _tree.dtype(first.momentum)
-    stages = schedule.opening + schedule.turn + schedule.closing
-    turns = grid.steps - 1
-    noise = _Noise(system, schedule, open_account(first).relaxing, key, path, grid.ts[-1], longest_block(turns))
+    schedule, turns = plan.run, grid.steps - 1
+    noise = _Noise(system, schedule, first.relaxing, key, path, grid.ts[-1], longest_block(turns))
     # K reads the momentum before it, which XLA then copies: once for two turns.
     unroll = 2 if any(stage.kind == "K" for stage in schedule.turn) else 1
-    numbered = system.noise is not None or system.force is not None
+    numbered = system.noise is not None or system.takes_work or not plan.fused
     # Traced once, for all kicks. (A bound method would be hashed, with the arrays of the system.)
-    gradient_of = jax.jit(lambda position: system.gradient(position), inline=True)  # noqa: PLW0108
-
-    def maps_for(h):
-        return relaxations(system, stages, h, momentum)
-
+    gradient_of = jax.jit(lambda position, t: system.gradient(position, t), inline=True)  # noqa: PLW0108
     # One step size for all rows: its maps are computed once, outside the scans.
-    shared = maps_for(jnp.asarray(grid.h, dtype)) if grid.h.ndim == 0 else None
+    shared = plan.maps(jnp.asarray(grid.h, dtype), momentum) if grid.h.ndim == 0 else None
 
     def row(carry, x):
         phase, gradient = carry
         number, t, h = x
         h = grid.h if h is None else h
-        maps = maps_for(jnp.asarray(h, dtype)) if shared is None else shared
+        maps = plan.maps(jnp.asarray(h, dtype), momentum) if shared is None else shared
 
-        def section(stages, point, gradient, i, drawn=None):
+        def section(stages, phase, gradient, i, drawn=None):
             begin, step = t + i * h, jnp.asarray(h, dtype)
-            clock = Clock(jnp.asarray(begin, dtype), step, maps, gradient_of)
             increment = noise.increment(stages, number * grid.steps + i, begin, h, step, drawn)
-            return advance(system, stages, clock, point, gradient, increment)
+            scene = Scene(system, jnp.asarray(begin, dtype), step, maps, gradient_of, increment)
+            return advance(scene, stages, phase, gradient, plan.table(stages))
 
-        def turn(point, x):
+        def turn(phase, x):
             i, drawn = x
-            return section(schedule.turn, point, None, i, drawn)[0], None
+            return section(schedule.turn, phase, None, i, drawn)[0], None
 
         def prepare(index):
             return index, noise.ahead(number * grid.steps + index[0], len(index))
 
-        point, _ = section(schedule.opening, open_account(phase), gradient, 0)
-        phase = settle(phase, point, maps, schedule.opening)
+        run, _ = section(schedule.opening, emptied(phase), gradient, 0)
+        phase = plan.settle(phase, run, maps, schedule.opening)
         if turns:
-            point, _ = checkpointed_scan(
+            run, _ = checkpointed_scan(
                 turn if numbered else partial(_ignore_index, turn),
-                open_account(phase),
+                emptied(phase),
                 jnp.arange(turns) if numbered else None,
                 turns,
                 unroll,
                 prepare if numbered else None,
             )
-            phase = settle(phase, point, maps, schedule.turn, turns)
-        point, gradient = section(schedule.closing, open_account(phase), None, turns)
-        phase = settle(phase, point, maps, schedule.closing)
+            phase = plan.settle(phase, run, maps, schedule.turn, turns)
+        run, gradient = section(schedule.closing, emptied(phase), None, turns)
+        phase = plan.settle(phase, run, maps, schedule.closing)
         gradient = gradient if schedule.hands_gradient_on else None
-        return (phase, gradient), (phase, kinetic_and_potential(system, phase.position, phase.momentum))
+        end = jnp.asarray(t + grid.steps * h, dtype)
+        return (phase, gradient), (phase, kinetic_and_potential(system, phase.position, phase.momentum, end))
 
     return row
 
 
-def _ignore_index(turn, point, _):
-    return turn(point, (0, None))
+def _ignore_index(turn, phase, _):
+    return turn(phase, (0, None))
 
 
 AHEAD = 2**16  # random numbers of one run that are drawn together: more would not stay in the cache
@@ -122,11 +147,10 @@ class _Noise:
     """Where a row's Brownian increments come from."""
 
     def __init__(self, system, schedule, like, key, path, last, block):
-        stages = schedule.opening + schedule.turn + schedule.closing
-        draws = 1 + max(stage.draw for stage in stages)
+        draws = 1 + max(stage.draw for stage in schedule.all)
         self.path, self.last, self.like, self.turn = path, last, like, schedule.turn
-        self.remembered = isinstance(system.noise, Colored)
-        law = system.noise.law if isinstance(system.noise, White) else "gaussian"
+        self.remembered = system.noise is not None and system.noise.remembers
+        law = "gaussian" if system.noise is None else system.noise.law
         self.source = None if key is None or path is not None else RandomNumbers(key, draws, law)
         self.early = self.source is not None and block * draws * _tree.size(like) <= AHEAD
 

@@ -13,10 +13,6 @@ import numpy as np
 
 from .._checks import is_traced
 from .._types import Position
-from ..physics.damping import Linear
-from ..physics.kinetic import Euclidean
-from ..physics.noise import White
-from ..physics.shapes import match
 from ..physics.system import System
 
 SOLVERS = (diffrax.ALIGN, diffrax.ShOULD, diffrax.QUICSORT)
@@ -25,16 +21,16 @@ SOLVERS = (diffrax.ALIGN, diffrax.ShOULD, diffrax.QUICSORT)
 def check(system: System, position: Position, event: Any) -> None:
     """ValueError where these solvers cannot represent the system; call it before anything is traced."""
     name, remedy = "ALIGN, ShOULD and QUICSORT", "use a ji.solvers.Splitting, or diffrax.ShARK or SEA"
-    if not isinstance(system.noise, White):
+    sigma = None if system.noise is None or system.noise.remembers else system.noise.amplitude(position)
+    if sigma is None:
         raise ValueError(f"solver: {name} need white noise, got noise = {system.noise!r}; {remedy}")
-    if system.force is not None or not isinstance(system.kinetic, Euclidean):
+    if system.takes_work or not system.kinetic.is_euclidean:
         raise ValueError(f"solver: {name} know no force and no kinetic energy but the Euclidean; {remedy}")
-    if not isinstance(system.damping, Linear):
+    gamma = system.damping.constant_gamma(position)
+    if gamma is None:
         raise ValueError(f"solver: {name} know linear damping only, got damping = {system.damping!r}; {remedy}")
     if event is not None:
         raise ValueError(f"event: {name} carry no balance that it could read; {remedy}")
-    gamma = match("damping gamma", system.damping.gamma, position)
-    sigma = match("noise sigma", system.noise.sigma, position)
     if gamma.matrix or sigma.matrix:
         raise ValueError(f"solver: {name} know no matrix for gamma or sigma; {remedy}")
     for what, value in (("damping gamma", gamma.value), ("noise sigma", sigma.value)):
@@ -45,8 +41,8 @@ def check(system: System, position: Position, event: Any) -> None:
 def langevin_terms(system: System, position: Position, path: Any) -> diffrax.MultiTerm:
     """diffrax's Langevin terms of a checked system."""
     assert system.noise is not None
-    gamma = match("damping gamma", system.damping.gamma, position).value
-    sigma = match("noise sigma", system.noise.sigma, position).value
+    gamma = system.damping.constant_gamma(position).value
+    sigma = system.noise.amplitude(position).value
     friction = jax.tree.map(lambda g, q: jnp.broadcast_to(g, q.shape), gamma, position)
     u = jax.tree.map(lambda s, g: s**2 / (2 * g), sigma, friction)
 

@@ -3,21 +3,19 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from .. import _tree
 from .._types import Key, Position, Scalar
-from ..physics.colored import stationary_force
-from ..physics.noise import Colored
-from ..physics.shapes import match
+from ..physics.relaxation import Pushed
 from ..physics.system import System, prepare
 
 
 class Phase(eqx.Module):
     """A point in phase space with its cumulative energy accounts: diffrax's y.
 
-    noise and work are None where the system has no noise or no force; push, the random force, where it has no memory.
+    noise and work are None where the system has no noise or nothing that does work; push, the random force, where the
+    noise has no memory.
     """
 
     position: Position
@@ -26,6 +24,17 @@ class Phase(eqx.Module):
     noise: Scalar | None
     work: Scalar | None
     push: Position | None = None
+
+    @property
+    def relaxing(self) -> Any:
+        """What O acts on: the momentum, and a random force that has a memory."""
+        return self.momentum if self.push is None else Pushed(self.momentum, self.push)
+
+    def but(self, **fields: Any) -> "Phase":
+        """The same phase with these fields in place of its own."""
+        old = dict(position=self.position, momentum=self.momentum, friction=self.friction)
+        old |= dict(noise=self.noise, work=self.work, push=self.push)
+        return Phase(**(old | fields))
 
 
 def initial(system: System, position: Any, momentum: Any = None, *, key: Key | None = None) -> tuple[System, Phase]:
@@ -50,26 +59,26 @@ def initial(system: System, position: Any, momentum: Any = None, *, key: Key | N
 
 
 def start(system: System, position: Position, momentum: Position, key: Key | None = None) -> Phase:
-    """A prepared state with all accounts at zero, and a coloured noise at its start."""
+    """A prepared state with all accounts at zero, and a noise that remembers at its start."""
     zero = jnp.zeros((), _tree.dtype(position))
     noise = None if system.noise is None else zero
-    work = None if system.force is None else zero
-    push = _push(system.noise, momentum, key) if isinstance(system.noise, Colored) else None
+    work = zero if system.takes_work else None
+    push = None if system.noise is None else system.noise.begin(momentum, key)
     return Phase(position, momentum, zero, noise, work, push)
 
 
-def _push(noise: Colored, momentum: Position, key: Key | None) -> Position:
-    if noise.initial is not None:
-        value = match("noise initial", noise.initial, momentum)
-        if value.matrix:
-            raise ValueError("noise initial is a matrix; pass a scalar, or a force shaped like the position")
-        return jax.tree.map(lambda x, p: jnp.broadcast_to(x, p.shape), value.value, momentum)
-    if key is None:
-        raise ValueError(
-            "noise initial is None, and there is no key to draw it: pass Colored(sigma, tau, initial=0.0), "
-            "or key= and no path"
-        )
-    leaves, structure = jax.tree.flatten(momentum)
-    keys = jax.random.split(jax.random.fold_in(key, 1), len(leaves))
-    normals = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
-    return stationary_force(noise, jax.tree.unflatten(structure, normals))
+def emptied(phase: Phase) -> Phase:
+    """The same point with all accounts at zero."""
+    zero = jnp.zeros_like(phase.friction)
+    noise, work = (None if account is None else zero for account in (phase.noise, phase.work))
+    return phase.but(friction=zero, noise=noise, work=work)
+
+
+def added(before: Phase, run: Phase) -> Phase:
+    """The point of `run`, its accounts on top of those before."""
+
+    def total(a, b):
+        return None if a is None or b is None else a + b
+
+    noise, work = total(before.noise, run.noise), total(before.work, run.work)
+    return run.but(friction=before.friction + run.friction, noise=noise, work=work)

@@ -83,14 +83,11 @@ def simulate(
     options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
     adaptive.check(options, solver)
     if isinstance(solver, Splitting) and not options.any_given:
-        plan = grid.plan(ts, dt, substeps)
-        ts = plan.ts
-        result = (*fixed.run(system, plan, position, momentum, solver, key, path), None)
+        trajectory = fixed.run(system, grid.plan(ts, dt, substeps), position, momentum, solver, key, path)
     else:
         settings = dict(dt=dt, substeps=substeps, solver=solver, key=key, path=path, options=options)
-        result = adaptive.run(system, ts, position, momentum, **settings)
-    position, momentum, kinetic, potential, balance, event_time = result
-    return Trajectory(jnp.asarray(ts), eqx.combine(position, rest), momentum, kinetic, potential, balance, event_time)
+        trajectory = adaptive.run(system, ts, position, momentum, **settings)
+    return eqx.tree_at(lambda x: x.position, trajectory, eqx.combine(trajectory.position, rest))
 
 
 def _check_arguments(system, solver):

@@ -5,6 +5,8 @@ from .compositions import blanes_moan6 as blanes_moan6
 from .compositions import kahan_li6 as kahan_li6
 from .compositions import suzuki4 as suzuki4
 from .compositions import yoshida4 as yoshida4
+from .._words import SubFlow as SubFlow
+from .letters import add_letter as add_letter
 from .phase import Phase as Phase
 from .phase import initial as initial
 from .splitting import Splitting as Splitting

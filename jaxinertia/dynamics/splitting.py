@@ -1,23 +1,23 @@
 """Splittings: words of exact sub-flows, as diffrax solvers."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .. import _words
 from .._checks import is_traced, require
 from .._types import Position
-from ..physics.damping import Linear
-from ..physics.kinetic import Euclidean
 from ..physics.system import System
-from .advance import Clock, advance, open_account, relaxations, settle
+from .advance import advance, relaxations, relaxing_flows
 from .brownian import from_path
+from .letters import Scene
 from .phase import Phase
-from .stages import lay_out, with_losses
+from .stages import lay_out
 
 
 class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
@@ -58,13 +58,13 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
 
     @property
     def has_relaxation(self) -> bool:
-        """Whether the word has an O or a D, and so can damp."""
-        return any(letter.kind in _words.RELAXATIONS for letter in self.letters)
+        """Whether the word has an O, a D or an F, and so can damp."""
+        return self._has("relaxes")
 
     @property
-    def has_flight(self) -> bool:
-        """Whether the word has a D, and so cannot take noise."""
-        return any(letter.kind == "D" for letter in self.letters)
+    def takes_noise(self) -> bool:
+        """Whether the word has an O, and so can take noise."""
+        return self._has("draws")
 
     def order(self, terms=None) -> int:
         if self.known_order is not None:
@@ -76,43 +76,42 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
 
     def check(self, system: System, position: Position) -> Position:
         """The position, if this word can run the system; ValueError (or a run-time error where traced) if not."""
-        if not self.has_relaxation:
-            return self._refuse_dropping(system, position)
-        if not isinstance(system.kinetic, Euclidean) and (self.has_flight or not system.is_frictionless):
-            letter, other = ("D", "a word of A, B and O") if self.has_flight else ("O", "damping=0")
-            raise ValueError(
-                f"kinetic = {system.kinetic!r}: {letter} is exact for kinetic.Euclidean() only; "
-                f"use a diffrax solver such as diffrax.Tsit5(), or {other}"
-            )
-        if self.has_flight and not system.is_quiet:
-            raise ValueError("solver has the letter D, which has no noise; use 'BAOAB' or 'OBABO' with noise")
-        if not system.is_quiet and any(w < 0 for kind, w in self.letters if kind == "O"):
+        for kind in dict.fromkeys(letter.kind for letter in self.letters):
+            reason = _words.LETTERS[kind].refuses(system, position)
+            if reason is not None:
+                raise ValueError(f"solver = {self._word!r}: {reason}")
+        if not self._has("relaxes"):
+            position = self._refuse_dropping("damping", system.damping, system.is_frictionless, position)
+        if not self._has("draws") and system.noise is not None:
+            position = self._refuse_dropping("noise", system.noise, system.is_quiet, position)
+        if not system.is_quiet and any(w < 0 for kind, w in self.letters if _words.LETTERS[kind].draws):
             raise ValueError(
                 "solver has a negative O weight, and noise cannot run backwards in time; "
                 "use 'BAOAB' or 'OBABO' for a system with noise"
             )
         return position
 
-    def _refuse_dropping(self, system: System, position: Position) -> Position:
-        word = "".join(letter.kind for letter in self.letters)
-        remedy = f"the word {word!r} has no O to apply it; use 'BAOAB', 'OBABO', or a composition of one of them"
-        gamma = system.damping.gamma if isinstance(system.damping, Linear) else system.damping
-        sigma = None if system.noise is None else system.noise.sigma
-        for name, value, zero in (
-            ("damping gamma", gamma, system.is_frictionless),
-            ("noise sigma", sigma, system.is_quiet),
-        ):
-            if zero:
-                continue
-            shown = "" if is_traced(value) else f" = {value}"
-            all_zero = jnp.all(jnp.stack([jnp.all(x == 0) for x in jax.tree.leaves(value)]))
-            position = require(position, all_zero, f"{name}{shown} would be dropped: {remedy}")
-        return position
+    @property
+    def _word(self) -> str:
+        return "".join(letter.kind for letter in self.letters)
+
+    def _has(self, job: str) -> bool:
+        return any(getattr(_words.LETTERS[letter.kind], job) for letter in self.letters)
+
+    def _refuse_dropping(self, name: str, law: Any, zero: bool, position: Position) -> Position:
+        if zero:
+            return position
+        remedy = f"the word {self._word!r} has no O to apply it; use 'BAOAB', 'OBABO', or a composition of one of them"
+        shown = "" if is_traced(law) else f" = {type(law).__name__}({_numbers(law.strength)})"
+        none = jnp.asarray(False)
+        if law.strength is not None:
+            none = jnp.all(jnp.stack([jnp.all(x == 0) for x in jax.tree.leaves(law.strength)]))
+        return require(position, none, f"{name}{shown} would be dropped: {remedy}")
 
     # diffrax's interface. The gradient is carried, so that a word that ends with a kick takes one gradient a step.
 
     def init(self, terms, t0, t1, y0: Phase, args: System):
-        return args.gradient(self.check(args, y0.position))
+        return args.gradient(self.check(args, y0.position), jnp.asarray(t0, y0.friction.dtype))
 
     def func(self, terms, t0, y0: Phase, args: System):
         return terms.vf(t0, y0, args)
@@ -120,16 +119,20 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
     def step(self, terms, t0, t1, y0: Phase, args: System, solver_state, made_jump):
         del made_jump
         h = jnp.asarray(t1 - t0, y0.friction.dtype)
-        stages = with_losses(lay_out(self.letters))
-        clock = Clock(t0, h, relaxations(args, stages, h, y0.momentum), args.gradient)
+        stages = lay_out(self.letters)
         increment = None
         if args.noise is not None:
             increment = from_path(_increments_of(terms, y0.push is not None), t0, t1 - t0, t1, h.dtype)
-        point, gradient = advance(args, stages, clock, open_account(y0), solver_state, increment)
-        y1 = settle(y0, point, clock.relaxations, stages)
+        maps = relaxations(args, relaxing_flows(stages), h, y0.momentum)
+        scene = Scene(args, jnp.asarray(t0, h.dtype), h, maps, args.gradient, increment)
+        y1, gradient = advance(scene, stages, y0, solver_state)
         if gradient is None:
-            gradient = args.gradient(y1.position)
+            gradient = args.gradient(y1.position, jnp.asarray(t1, h.dtype))
         return y1, None, {"y0": y0, "y1": y1}, gradient, diffrax.RESULTS.successful
+
+
+def _numbers(strength: Any) -> str:
+    return ", ".join(str(np.asarray(x).tolist())[:60] for x in jax.tree.leaves(strength))
 
 
 def _increments_of(terms, remembered):

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 
 from .. import _tree
 from .._types import Position
-from ..physics.noise import Colored
-from ..physics.shapes import Coefficient, match
+from ..physics.shapes import Coefficient
 from ..physics.system import System
 from .brownian import increments
 from .phase import Phase
@@ -41,21 +40,25 @@ def terms(system: System, path: Any = None) -> diffrax.AbstractTerm:
 
 
 def _drift(t: Any, y: Phase, system: System) -> Phase:
-    velocity = system.kinetic.velocity(y.momentum)
-    drag = system.damping.force(velocity)
-    gradient = system.gradient(y.position)
+    t, kinetic = jnp.asarray(t, y.friction.dtype), system.kinetic
+    velocity = kinetic.velocity_at(y.position, y.momentum)
+    drag = system.damping.force_at(t, y.position, y.momentum, velocity)
+    gradient = system.gradient(y.position, t)
+    if not kinetic.is_separable:
+        gradient = jax.tree.map(jnp.add, gradient, jax.grad(kinetic.energy_at)(y.position, y.momentum))
     momentum = jax.tree.map(lambda g, d: -g - d, gradient, drag)
-    work = None
+    work = jnp.zeros_like(y.friction) if system.takes_work else None
     if system.force is not None:
         force = system.drive(t, y.position)
         momentum = jax.tree.map(jnp.add, momentum, force)
         work = _tree.dot(force, velocity)
+    if system.moves_with_time:
+        work = work + jax.grad(system.level, argnums=1)(y.position, t)
     noise, push = None if y.noise is None else jnp.zeros_like(y.noise), None
-    if isinstance(system.noise, Colored):  # a force like any other: its power can be integrated
+    if system.noise is not None and system.noise.remembers:  # a force like any other: its power can be integrated
         momentum = jax.tree.map(jnp.add, momentum, y.push)
         noise = _tree.dot(y.push, velocity)
-        tau = system.noise.tau
-        push = jax.tree.map(lambda x: -x / tau, y.push)
+        push = system.noise.forgotten(y.push)
     return Phase(velocity, momentum, -_tree.dot(velocity, drag), noise, work, push)
 
 
@@ -70,13 +73,15 @@ class Kick(diffrax.AbstractTerm):
 
     def vf(self, t: Any, y: Phase, args: System) -> "Amplitude":
         assert args.noise is not None  # `terms` gives this term to noisy systems only
-        sigma = match("noise sigma", args.noise.sigma, y.momentum)
-        value, driven = sigma.value, "momentum"
-        if isinstance(args.noise, Colored):
-            scale = jnp.sqrt(2 / args.noise.tau)
-            value, driven = jax.tree.map(lambda s: s * scale, value), "push"
+        sigma = args.noise.amplitude(y.momentum)
+        if sigma is None:
+            raise ValueError(
+                f"noise = {type(args.noise).__name__} has no amplitude(like), which diffrax's solvers need: define it, "
+                "or use a Splitting such as 'BAOAB'"
+            )
+        driven = "push" if args.noise.remembers else "momentum"
         still = eqx.tree_at(lambda y: getattr(y, driven), jax.tree.map(jnp.zeros_like, y), None)
-        return Amplitude(value, sigma.matrix, driven, still)
+        return Amplitude(sigma.value, sigma.matrix, driven, still)
 
     def contr(self, t0: Any, t1: Any, remembered: bool = False, **kwargs: Any) -> Any:
         if remembered:  # asked for by a Splitting, for its exact map of coloured noise

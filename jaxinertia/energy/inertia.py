@@ -9,30 +9,35 @@ from .._types import Position, Scalar
 from ..physics.system import System, prepare
 
 
-def kinetic_and_potential(system: System, position: Position, momentum: Position) -> tuple[Scalar, Scalar]:
+def kinetic_and_potential(
+    system: System, position: Position, momentum: Position, t: Scalar | None = None
+) -> tuple[Scalar, Scalar]:
     """(K, L) of a prepared state, in the dtype of the position."""
     dtype = _tree.dtype(position)
-    kinetic = system.kinetic.energy(momentum)
-    return jnp.asarray(kinetic, dtype), jnp.asarray(system.potential(position), dtype)
+    kinetic = system.kinetic.energy_at(position, momentum)
+    return jnp.asarray(kinetic, dtype), jnp.asarray(system.level(position, t), dtype)
 
 
-def inertia(system: System, position: Any, momentum: Any = None) -> Scalar:
+def inertia(system: System, position: Any, momentum: Any = None, *, t: Any = None) -> Scalar:
     """I = K(p) + L(q): with the Euclidean kinetic energy, |v|^2 / 2 + L (the paper's Eq. 2).
 
     Arguments:
         system: gives K and L.
         position: a pytree of float arrays, one state (use `jax.vmap` for many).
         momentum: like the position; None means at rest.
+        t: the time, where the potential depends on it.
 
     Returns:
         A scalar, in units of energy (of the loss).
 
     Raises:
-        ValueError: if the momentum does not match the position, or the potential is not a scalar.
+        ValueError: if the momentum does not match the position, the potential is not a scalar, or depends on
+            time and t is None.
 
     Example:
         >>> ji.inertia(ji.System(ji.potentials.Quadratic()), 1.0, 0.5)   # 0.5 + 0.125
     """
     system, position, momentum, _ = prepare(system, position, momentum)
-    kinetic, potential = kinetic_and_potential(system, position, momentum)
+    t = None if t is None else jnp.asarray(t, _tree.dtype(position))
+    kinetic, potential = kinetic_and_potential(system, position, momentum, t)
     return kinetic + potential

@@ -19,8 +19,7 @@ import jax.numpy as jnp
 from .. import _tree
 from .._checks import check_step, is_traced
 from .._types import ArrayLike, Scalar
-from .._words import DRIFTS, Letter, Word, parse
-from ..physics.kinetic import Euclidean
+from .._words import LETTERS, Letter, Word, parse
 from ..physics.system import System, check_system, prepare
 from .inertia import kinetic_and_potential
 
@@ -28,7 +27,14 @@ HIGHEST_ORDER = 2
 
 
 def modified_inertia(
-    system: System, position: Any, momentum: Any, dt: ArrayLike, *, solver: Any, order: int = HIGHEST_ORDER
+    system: System,
+    position: Any,
+    momentum: Any,
+    dt: ArrayLike,
+    *,
+    solver: Any,
+    order: int = HIGHEST_ORDER,
+    t: Any = None,
 ) -> Scalar:
     r"""The modified inertia of one state, with powers of h up to h^order kept; friction and noise are left out.
 
@@ -41,6 +47,7 @@ def modified_inertia(
         dt: the step h.
         solver: a `ji.solvers.Splitting`, or a word such as "BAB".
         order: the highest power of h kept: 0 (the inertia itself), 1 or 2.
+        t: the time, where the potential depends on it.
 
     Returns:
         A scalar, in units of energy.
@@ -56,16 +63,17 @@ def modified_inertia(
         raise ValueError(f"order = {order!r} must be 0, 1 or 2, the highest power of dt to keep")
     if not is_traced(dt):
         check_step(dt)
-    if not isinstance(system.kinetic, Euclidean):
+    if not system.kinetic.is_euclidean:
         raise ValueError(f"kinetic = {system.kinetic!r}: the modified inertia is known for kinetic.Euclidean() only")
     cross, curvature, slope = brackets(_letters(solver))
     system, position, momentum, _ = prepare(system, position, momentum)
-    kinetic, potential = kinetic_and_potential(system, position, momentum)
+    t = None if t is None else jnp.asarray(t, _tree.dtype(position))
+    kinetic, potential = kinetic_and_potential(system, position, momentum, t)
     result = kinetic + potential
     dt = jnp.asarray(dt, result.dtype)
     if order == 0 or (order == 1 and cross == 0):
         return result
-    gradient, turned = jax.jvp(system.gradient, (position,), (momentum,))
+    gradient, turned = jax.jvp(lambda q: system.gradient(q, t), (position,), (momentum,))
     result = result + dt * cross * _tree.dot(momentum, gradient)
     if order == HIGHEST_ORDER:
         second = curvature * _tree.dot(momentum, turned) + slope * _tree.dot(gradient, gradient)
@@ -81,12 +89,12 @@ def brackets(letters: tuple[Letter, ...]) -> tuple[float, float, float]:
     """
     drift = kick = commutator = drifts = kicks = 0.0
     for kind, w in letters:
-        if kind in DRIFTS:
+        if LETTERS[kind].drifts:
             drifts += -w * commutator / 2 + (w * w * kick - w * drift * kick) / 12
             kicks += w * kick * kick / 12
             commutator += -w * kick / 2
             drift += w
-        elif kind == "B":
+        elif LETTERS[kind].kicks:
             kicks += w * commutator / 2 + (w * w * drift - w * kick * drift) / 12
             drifts += w * drift * drift / 12
             commutator += w * drift / 2

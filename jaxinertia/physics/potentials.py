@@ -262,11 +262,55 @@ def as_module(fn: Callable) -> Callable:
     return fn if isinstance(fn, eqx.Module) else Function(fn)
 
 
+class TimeDependent(eqx.Module):
+    r"""L(q, t): moving traps, ramps, parametric drive. Its explicit change int dL/dt dt is booked as work.
+
+    Time moves with the drift: a kick takes grad L at its own time, and a drift books L(q, t + h) - L(q, t) at its end.
+
+    Arguments:
+        fn: a callable (position, t) to a scalar.
+
+    Raises:
+        ValueError: if fn is not callable.
+
+    Example:
+        >>> trap = ji.potentials.TimeDependent(lambda q, t: (q - jnp.sin(t)) ** 2 / 2)
+        >>> ji.System(trap, damping=0.3)
+
+    Source: C. Jarzynski, Phys. Rev. Lett. 78, 2690 (1997) (work as the explicit change of the energy).
+    """
+
+    fn: Callable
+
+    def __init__(self, fn: Callable):
+        if not callable(fn):
+            raise ValueError(f"fn must be a function of (position, t), got {fn!r}")
+        self.fn = as_module(fn)
+
+    @property
+    def depends_on_time(self) -> bool:
+        """True: the potential is called with the time too."""
+        return True
+
+    def __call__(self, position: Position, t: Scalar) -> Scalar:
+        """L(q, t), a scalar."""
+        return self.fn(position, t)
+
+
+def depends_on_time(potential: Callable) -> bool:
+    """Whether a potential is called with (position, t): it says so itself."""
+    return bool(getattr(potential, "depends_on_time", False))
+
+
 class Rejoined(eqx.Module):
     """A potential of the leaves that move: the static rest of an Equinox model is put back before the call."""
 
     potential: Callable
     rest: Any
 
-    def __call__(self, position: Position) -> Scalar:
-        return self.potential(eqx.combine(position, self.rest))
+    @property
+    def depends_on_time(self) -> bool:
+        return depends_on_time(self.potential)
+
+    def __call__(self, position: Position, *t: Scalar) -> Scalar:
+        return self.potential(eqx.combine(position, self.rest), *t)

@@ -14,21 +14,22 @@ from .._types import ArrayLike, Position, Scalar
 from .damping import AbstractDamping, Linear
 from .kinetic import AbstractKinetic, Euclidean
 from .noise import AbstractNoise, White
-from .potentials import Rejoined, as_module
-from .shapes import check_damping, fits, match
+from .potentials import Rejoined, as_module, depends_on_time
+from .shapes import fits
 
 
 class System(eqx.Module):
     r"""A mechanical system on a potential (the paper's Eq. 1 and 5), always a pytree.
 
-    dq/dt = grad K(p),   dp = (-grad L(q) - Gamma grad K(p) + F(t)) dt + sigma dW.
+    dq/dt = dK/dp,   dp = (-grad L - dK/dq - friction + F(t)) dt + sigma dW,   friction = gamma dK/dp or another law.
 
     Arguments:
-        potential: L, any callable from a position (a pytree of float arrays) to a scalar.
+        potential: L, any callable from a position (a pytree of float arrays) to a scalar, or a
+            `potentials.TimeDependent`.
         damping: gamma >= 0 in units of one over time, as a number, an array or a pytree (see `damping.Linear`),
-            or a `damping.Drag`.
-        noise: sigma, as a number or an array (see `noise.White`), a `noise.Colored`, or None.
-        kinetic: K; None means `kinetic.Euclidean()`, with which momentum is velocity.
+            or any law of `ji.damping` or your own (`damping.AbstractDamping`).
+        noise: sigma, as a number or an array (see `noise.White`), any noise of `ji.noise` or your own, or None.
+        kinetic: K, of `ji.kinetic` or your own; None means `kinetic.Euclidean()`, with which momentum is velocity.
         force: F, a callable from the time to a pytree like the position, or None.
 
     Raises:
@@ -61,15 +62,25 @@ class System(eqx.Module):
             raise ValueError(f"force must be a function of time, got {force!r}; for a constant F pass lambda t: F")
         if kinetic is not None and not isinstance(kinetic, AbstractKinetic):
             raise ValueError(f"kinetic must be a ji.kinetic energy, got {kinetic!r}; pass ji.kinetic.Euclidean()")
+        _check_law("damping", damping, AbstractDamping, "force")
+        _check_law("noise", noise, AbstractNoise, "push")
         self.potential = as_module(potential)
         self.damping = damping if isinstance(damping, AbstractDamping) else Linear(damping)
         self.noise = noise if isinstance(noise, AbstractNoise) or noise is None else White(noise)
         self.kinetic = Euclidean() if kinetic is None else kinetic
         self.force = None if force is None else as_module(force)
 
-    def gradient(self, position: Position) -> Position:
+    def level(self, position: Position, t: Scalar | None = None) -> Scalar:
+        """L(q), or L(q, t) where the potential depends on time."""
+        if not self.moves_with_time:
+            return self.potential(position)
+        if t is None:
+            raise ValueError("t is None, but the potential depends on time; pass the time t=")
+        return self.potential(position, t)
+
+    def gradient(self, position: Position, t: Scalar | None = None) -> Position:
         """grad L, like the position."""
-        return jax.grad(self.potential)(position)
+        return jax.grad(self.level)(position, t)
 
     def drive(self, t: Scalar, position: Position) -> Position:
         """F(t), cast and broadcast to the position."""
@@ -80,13 +91,23 @@ class System(eqx.Module):
         return eqx.tree_at(lambda s: s.noise, self, None, is_leaf=lambda x: x is None)
 
     @property
+    def moves_with_time(self) -> bool:
+        """Whether the potential depends on time."""
+        return depends_on_time(self.potential)
+
+    @property
+    def takes_work(self) -> bool:
+        """Whether something outside can do work: a force, or a potential that depends on time."""
+        return self.force is not None or self.moves_with_time
+
+    @property
     def is_frictionless(self) -> bool:
-        """Whether gamma is known, now, to be zero."""
+        """Whether friction is known, now, to be zero."""
         return self.damping.is_zero
 
     @property
     def is_quiet(self) -> bool:
-        """Whether there is no noise, or sigma is known, now, to be zero."""
+        """Whether there is no noise, or it is known, now, to be zero."""
         return self.noise is None or self.noise.is_zero
 
 
@@ -117,10 +138,17 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
     system = _tree.cast(system, dtype)
     if jax.tree.leaves(rest):
         system = eqx.tree_at(lambda s: s.potential, system, Rejoined(system.potential, rest))
-    _check_scalar(system.potential, moving)
+    _check_scalar(system, moving)
     _check_force(system, moving)
-    moving = check_damping(match("damping gamma", system.damping.gamma, moving), moving)
-    return system, moving, momentum, rest
+    for part in (system.damping, system.kinetic, system.noise):
+        moving = moving if part is None else part.check(moving)
+    return _bind(system, moving), moving, momentum, rest
+
+
+def _bind(system: System, position: Position) -> System:
+    """The system with a kinetic energy ready for the run, and a damping that knows the system."""
+    system = eqx.tree_at(lambda s: s.kinetic, system, system.kinetic.bound(position))
+    return eqx.tree_at(lambda s: s.damping, system, system.damping.bound(system))
 
 
 def as_arrays(name: str, tree: Any) -> Any:
@@ -171,8 +199,16 @@ def _check_finite(name: str, state: Position) -> None:
             raise ValueError(f"{name} has a NaN or inf: {leaf}; start from finite numbers")
 
 
-def _check_scalar(potential: Callable, position: Position) -> None:
-    out = eqx.filter_eval_shape(potential, position)
+def _check_law(name: str, value: Any, kind: type, method: str) -> None:
+    """ValueError for an object with a law's method that is none: as a pytree of numbers it would run as another."""
+    if callable(getattr(value, method, None)) and not isinstance(value, kind):
+        raise ValueError(
+            f"{name} = {type(value).__name__} has a {method}, but is no law: let it subclass ji.{name}.{kind.__name__}"
+        )
+
+
+def _check_scalar(system: System, position: Position) -> None:
+    out = eqx.filter_eval_shape(system.level, position, jnp.zeros((), _tree.dtype(position)))
     if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
         raise ValueError(
             f"potential must return one float, got {out}; sum it over components, e.g. lambda x: jnp.sum(x**2) / 2"

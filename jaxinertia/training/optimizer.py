@@ -9,14 +9,13 @@ import optax
 from .. import _tree
 from .._checks import check_step, is_zero
 from .._types import ArrayLike, Index, Key, Position, Scalar
-from .._words import DRIFTS
 from ..dynamics import brownian
 from ..dynamics.random_numbers import RandomNumbers
 from ..dynamics.splitting import Splitting
 from ..dynamics.stages import Stage, lay_out
 from ..physics.damping import Linear
+from ..physics.kinetic import Euclidean
 from ..physics.noise import White
-from ..physics.relaxation import relaxation
 
 
 class SplittingState(NamedTuple):
@@ -60,8 +59,10 @@ def as_optimizer(
     damping, noise = Linear(gamma), None if is_zero(sigma) else White(sigma)
     if not splitting.has_relaxation and not (noise is None and is_zero(damping.gamma)):
         raise ValueError(f"splitting = {splitting.letters!r} has no O to apply gamma and sigma; use 'OBA' or 'BAOAB'")
-    if noise is not None and splitting.has_flight:
+    if noise is not None and not splitting.takes_noise:
         raise ValueError(f"splitting = {splitting.letters!r} has D, which has no noise; use 'BAOAB', or sigma=0")
+    if any(letter.kind not in "ABOD" for letter in splitting.letters):
+        raise ValueError(f"splitting = {splitting.letters!r}: an optimizer has the letters A, B, O and D only")
     if noise is not None and key is None:
         raise ValueError("key is None, but sigma is not zero: pass key=jax.random.key(0)")
     turn, skipped = _from_kick_to_kick(splitting)
@@ -86,10 +87,10 @@ def as_optimizer(
                 elif stage.kind == "A":
                     moved = _tree.add_scaled(moved, stage.weight * length, velocity)
                 else:
-                    map_ = relaxation(law, amplitude, stage.weight * length, velocity)
+                    map_ = law.prepared(Euclidean(), amplitude, stage.weight * length, velocity)
                     if stage.kind == "D":
                         moved = jax.tree.map(jnp.add, moved, map_.flight(velocity, stage.weight * length))
-                    velocity = map_(velocity, None if increment is None else increment(stage))
+                    velocity = map_.move(velocity, None if increment is None else increment(stage))
             return velocity, moved
 
         # What belongs to the step before the first one does not act.
@@ -113,8 +114,8 @@ def _from_kick_to_kick(splitting: Splitting) -> tuple[tuple[Stage, ...], int]:
     Also how many of its stages belong to the step before. Their `step` is -1, so that they draw its noise.
     """
     stages = lay_out(splitting.letters)
-    kinds = [stage.kind for stage in stages]
-    after_drift = [i for i, kind in enumerate(kinds) if kinds[i - 1] in DRIFTS and kind not in DRIFTS]
+    kinds, drifts = [stage.kind for stage in stages], "AD"
+    after_drift = [i for i, kind in enumerate(kinds) if kinds[i - 1] in drifts and kind not in drifts]
     starts = [i for i in after_drift if _kicks_before_drift(kinds, i)]
     if len(starts) != 1:
         raise ValueError(
@@ -122,7 +123,7 @@ def _from_kick_to_kick(splitting: Splitting) -> tuple[tuple[Stage, ...], int]:
             "gradient; use a word such as 'OBA', 'BAB', 'OBABO' or 'BAOAB'"
         )
     (cut,) = starts
-    if "B" not in kinds[:cut] and any(kind in DRIFTS for kind in kinds[:cut]):
+    if "B" not in kinds[:cut] and any(kind in drifts for kind in kinds[:cut]):
         # Kicks lie inside the word: what precedes them acts on a velocity of zero, and closes the turn instead.
         return (*stages[cut:], *(stage._replace(step=1) for stage in stages[:cut])), 0
     before = tuple(stage._replace(step=-1) for stage in stages[cut:]) if cut else ()
@@ -131,7 +132,7 @@ def _from_kick_to_kick(splitting: Splitting) -> tuple[tuple[Stage, ...], int]:
 
 def _kicks_before_drift(kinds: list[str], start: int) -> bool:
     for kind in kinds[start:] + kinds[:start]:
-        if kind in DRIFTS:
+        if kind in "AD":
             return False
         if kind == "B":
             return True

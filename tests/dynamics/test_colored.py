@@ -8,7 +8,7 @@ import pytest
 from scipy.linalg import expm
 
 import jaxinertia as ji
-from jaxinertia.physics.colored import Pushed, colored_relaxation
+from jaxinertia.physics.relaxation import Pushed
 
 from ..oracles import EPS, slope
 
@@ -26,13 +26,17 @@ def as_matrix(x):
     return np.diag(np.broadcast_to(x, 2)) if np.ndim(x) < 2 else x
 
 
+def prepared(damping, noise, h, momentum):
+    return damping.prepared(ji.kinetic.Euclidean(), noise, h, momentum)
+
+
 def linear(flow):
     """The map's matrices on (p, xi) and on its numbers (dZ, dW)."""
     zero, columns, pushes = jnp.zeros(2), [], []
     for unit in np.eye(4):
         pair = Pushed(jnp.asarray(unit[:2]), jnp.asarray(unit[2:]))
-        columns.append(np.concatenate(flow(pair, Pushed(zero, zero))))
-        pushes.append(np.concatenate(flow(Pushed(zero, zero), pair)))
+        columns.append(np.concatenate(flow.move(pair, Pushed(zero, zero))))
+        pushes.append(np.concatenate(flow.move(Pushed(zero, zero), pair)))
     return np.array(columns).T, np.array(pushes).T
 
 
@@ -42,7 +46,7 @@ def linear(flow):
 def test_the_map_is_exact_in_mean_covariance_and_friction(gamma, sigma, h):
     gamma, sigma = GAMMAS[gamma], SIGMAS[sigma]
     noise = ji.noise.Colored(sigma, TAU)
-    flow = jax.jit(colored_relaxation)(ji.damping.Linear(gamma), noise, jnp.asarray(h), jnp.zeros(2))
+    flow = jax.jit(prepared)(ji.damping.Linear(gamma), noise, jnp.asarray(h), jnp.zeros(2))
     mean, push = linear(flow)
     friction, amplitude = as_matrix(gamma), as_matrix(sigma)
     zero, one = np.zeros((2, 2)), np.eye(2)
@@ -140,8 +144,8 @@ def test_along_a_path_that_knows_its_area_the_law_is_exact(h, by):
 
     drift, push = np.array([[-gamma, 1.0], [0.0, -1 / TAU]]), np.array([[0.0], [sigma * np.sqrt(2 / TAU)]])
     exact = float(ji.analytic.linear_sde(h, np.zeros(2), drift, push).covariance[0, 0])
-    flow = colored_relaxation(system.damping, system.noise, jnp.asarray(h), jnp.zeros(()))
-    shared = float(flow(Pushed(0.0, 0.0), Pushed(0.0, 1.0)).momentum) ** 2 * h
+    flow = prepared(system.damping, system.noise, jnp.asarray(h), jnp.zeros(()))
+    shared = float(flow.move(Pushed(0.0, 0.0), Pushed(0.0, 1.0)).momentum) ** 2 * h
     assert shared < 0.6 * exact
     chance = 4 * np.sqrt(2 / n)
     assert variance(diffrax.SpaceTimeLevyArea) == pytest.approx(exact, rel=chance)

@@ -173,9 +173,9 @@ def test_a_word_without_relaxation_takes_a_traced_zero_damping(name):
 @pytest.mark.parametrize("name", SILENT)
 def test_a_word_without_relaxation_refuses_to_drop_damping_or_noise(name):
     for system in (ji.System(ji.potentials.Duffing(), 0.1), ji.System(ji.potentials.Duffing(), [0.0, 0.1])):
-        with pytest.raises(ValueError, match=r"damping gamma = .* would be dropped: .* has no O.*BAOAB"):
+        with pytest.raises(ValueError, match=r"damping = Linear.* would be dropped: .* has no O.*BAOAB"):
             ji.simulate(system, TS, [1.0, 2.0], dt=DT, solver=word(name))
-    with pytest.raises(ValueError, match=r"noise sigma = .* would be dropped"):
+    with pytest.raises(ValueError, match=r"noise = White.* would be dropped"):
         ji.simulate(
             ji.System(ji.potentials.Duffing(), noise=0.1), TS, 1.0, dt=DT, solver=word(name), key=jax.random.key(0)
         )
@@ -185,7 +185,7 @@ def test_a_traced_damping_that_would_be_dropped_stops_the_run():
     run_at = jax.jit(
         lambda g: ji.simulate(ji.System(ji.potentials.Duffing(), g), TS, 1.0, dt=DT, solver=word("BAB")).inertia
     )
-    with pytest.raises(Exception, match="damping gamma would be dropped"):
+    with pytest.raises(Exception, match="damping would be dropped"):
         jax.block_until_ready(run_at(0.1))
 
 
@@ -194,7 +194,7 @@ def test_a_traced_noise_that_would_be_dropped_stops_the_run():
         system = ji.System(ji.potentials.Duffing(), noise=sigma)
         return ji.simulate(system, TS, 1.0, dt=DT, solver=word("BAB"), key=jax.random.key(0)).inertia
 
-    with pytest.raises(Exception, match="noise sigma would be dropped"):
+    with pytest.raises(Exception, match="noise would be dropped"):
         jax.block_until_ready(jax.jit(late)(0.1))
 
 

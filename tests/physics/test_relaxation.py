@@ -11,7 +11,7 @@ from scipy.integrate import quad_vec
 from scipy.linalg import expm
 
 import jaxinertia as ji
-from jaxinertia.physics.relaxation import phi, phi_deficit, relaxation
+from jaxinertia.physics.series import phi, phi_deficit
 
 from ..oracles import EPS
 
@@ -33,20 +33,24 @@ def as_matrix(value, d=3):
     return value if value.ndim == 2 else np.diag(np.broadcast_to(value, (d,)))
 
 
+def prepared(damping, noise, h, momentum):
+    return damping.prepared(ji.kinetic.Euclidean(), noise, h, momentum)
+
+
 def build(gamma, sigma, h, momentum=None):
     noise = None if sigma is None else ji.noise.White(sigma)
     momentum = jnp.zeros(np.shape(gamma)[-1] if np.ndim(gamma) == 2 else 3) if momentum is None else momentum
-    return jax.jit(relaxation)(ji.damping.Linear(gamma), noise, jnp.asarray(h), momentum)
+    return jax.jit(prepared)(ji.damping.Linear(gamma), noise, jnp.asarray(h), momentum)
 
 
 def mean_map(flow, d=3):
     """E, by what the map does to each unit momentum without noise."""
-    return np.array([flow(jnp.asarray(e), jnp.zeros(d)) for e in np.eye(d)]).T
+    return np.array([flow.move(jnp.asarray(e), jnp.zeros(d)) for e in np.eye(d)]).T
 
 
 def noise_map(flow, d=3):
     """S, by what the map does to each unit increment."""
-    return np.array([flow(jnp.zeros(d), jnp.asarray(e)) for e in np.eye(d)]).T
+    return np.array([flow.move(jnp.zeros(d), jnp.asarray(e)) for e in np.eye(d)]).T
 
 
 def exact_covariance(gamma, sigma, h):
@@ -101,7 +105,7 @@ def test_matrix_component_and_scalar_agree():
     moved, friction = [], []
     for gamma, sigma in written:
         flow = build(gamma, sigma, 0.5, momentum)
-        moved.append(flow(momentum, increment))
+        moved.append(flow.move(momentum, increment))
         friction.append(flow.friction(flow.loss(momentum), 1))
     assert np.allclose(moved[1:], moved[0], rtol=64 * EPS)
     assert np.allclose(friction[1:], friction[0], rtol=64 * EPS)
@@ -163,7 +167,7 @@ def test_one_rate_keeps_the_directions_of_the_noise(sigma):
     scale = np.sqrt(-np.expm1(-2 * 0.8 * 0.5) / (2 * 0.8 * 0.5))
 
     def pushed(sigma):
-        return build(0.8, sigma, 0.5)(jnp.zeros(3), jnp.array([0.3, -0.2, 0.5]))
+        return build(0.8, sigma, 0.5).move(jnp.zeros(3), jnp.array([0.3, -0.2, 0.5]))
 
     assert np.allclose(pushed(sigma), scale * sigma @ [0.3, -0.2, 0.5], rtol=8 * EPS)
     slopes = jax.jacfwd(pushed)(jnp.asarray(sigma))
@@ -181,8 +185,8 @@ def test_friction_on_a_pytree_of_components():
     momentum = {"a": jnp.array([1.0, 2.0]), "b": jnp.array([[0.5]])}
     increment = {"a": jnp.array([0.3, -0.2]), "b": jnp.array([[0.1]])}
     gamma, sigma = {"a": np.array([0.1, 2.0]), "b": 0.7}, {"a": 0.3, "b": np.array([[0.9]])}
-    flow = relaxation(ji.damping.Linear(gamma), ji.noise.White(sigma), jnp.asarray(0.5), momentum)
-    moved = flow(momentum, increment)
+    flow = prepared(ji.damping.Linear(gamma), ji.noise.White(sigma), jnp.asarray(0.5), momentum)
+    moved = flow.move(momentum, increment)
     for name, rates in gamma.items():
         scale = np.sqrt(-np.expm1(-2 * rates * 0.5) / (2 * rates * 0.5))
         exact = np.exp(-rates * 0.5) * np.asarray(momentum[name]) + sigma[name] * scale * np.asarray(increment[name])

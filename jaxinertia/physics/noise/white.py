@@ -1,4 +1,4 @@
-"""Random forces on the momentum: white noise sigma dW, and noise with a memory."""
+"""White noise sigma dW, also the one that holds a temperature."""
 
 from typing import Any
 
@@ -7,24 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import as_float, is_symmetric_psd, is_traced, is_zero, require
-from .._types import ArrayLike, Position, Scalar
-from .damping import AbstractDamping, Linear
-from .linear_flow import cholesky
-from .shapes import leaves_of
+from ..._checks import as_float, is_symmetric_psd, is_traced, require
+from ..._types import ArrayLike, Position
+from ..damping import AbstractDamping, Linear
+from ..linear_flow import cholesky
+from ..shapes import Coefficient, leaves_of, match
+from .abstract import AbstractNoise
 
 LAWS = ("gaussian", "three-point")
-
-
-class AbstractNoise(eqx.Module):
-    """A random force. `sigma` is laid out like the position: a scalar, per component, or a matrix."""
-
-    sigma: eqx.AbstractVar[Position]
-
-    @property
-    def is_zero(self) -> bool:
-        """Whether the force is known, now, to vanish."""
-        return is_zero(self.sigma)
 
 
 class White(AbstractNoise):
@@ -54,55 +44,26 @@ class White(AbstractNoise):
     def __init__(self, sigma: ArrayLike, law: str = "gaussian"):
         if law not in LAWS:
             raise ValueError(f"noise law = {law!r} is unknown; use one of {LAWS}")
-        self.sigma = jax.tree.map(_amplitude, leaves_of("noise sigma", sigma))
+        self.sigma = jax.tree.map(amplitude_of, leaves_of("noise sigma", sigma))
         self.law = law
 
+    def push(self, increment: Position) -> Position:
+        """sigma dW."""
+        return self.amplitude(increment).times(increment)
 
-class Colored(AbstractNoise):
-    r"""Coloured noise: dp = ... + xi dt with the Ornstein-Uhlenbeck force dxi = -xi/tau dt + sigma sqrt(2/tau) dW.
-
-    Stationary with covariance sigma sigma^T, E[xi(t) xi(s)^T] = sigma sigma^T e^{-|t - s|/tau}. For small tau it acts
-    as White(sigma sqrt(2 tau)). On an oscillator it gives the power sigma^2 tau / (1 + gamma tau + stiffness tau^2) a
-    component in the long run: `ji.analytic.colored_power`.
-
-    Arguments:
-        sigma: standard deviation of the force, in units of force; shaped as in `White`.
-        tau: correlation time, a positive number.
-        initial: the force at the start, like the position; None draws it from its stationary law, which takes a key.
-
-    Raises:
-        ValueError: if a scalar or per-component sigma is negative or not finite, or tau is not positive.
-
-    Example:
-        >>> ji.System(ji.potentials.Quadratic(1.5), damping=0.4, noise=ji.noise.Colored(0.8, tau=0.5))
-
-    Source: G. E. Uhlenbeck and L. S. Ornstein, Phys. Rev. 36, 823 (1930).
-    """
-
-    sigma: Position
-    tau: Scalar
-    initial: Position | None
-
-    def __init__(self, sigma: ArrayLike, tau: ArrayLike, initial: Any = None):
-        self.sigma = jax.tree.map(_amplitude, leaves_of("noise sigma", sigma))
-        tau = as_float("noise tau", tau)
-        if tau.ndim:
-            raise ValueError(f"noise tau must be one number, got shape {tau.shape}; all components share it")
-        shown = "" if is_traced(tau) else f", got {tau}"
-        holds = (tau > 0) & jnp.isfinite(tau)
-        self.tau = require(tau, holds, f"noise tau must be positive and finite{shown}; it is the correlation time")
-        self.initial = None if initial is None else leaves_of("noise initial", initial)
+    def amplitude(self, like: Position) -> Coefficient:
+        """sigma laid out for a momentum."""
+        return match("noise sigma", self.sigma, like)
 
     @property
-    def is_zero(self) -> bool:
-        return is_zero(self.sigma) and (self.initial is None or is_zero(self.initial))
+    def strength(self) -> Any:
+        return self.sigma
 
 
 def thermal(temperature: ArrayLike, damping: ArrayLike, law: str = "gaussian") -> White:
     r"""The white noise that holds a temperature against a damping: sigma sigma^T = 2 T Gamma.
 
-    With it and the Euclidean kinetic energy the stationary law is e^{-I/T}, whatever the potential
-    (fluctuation-dissipation). Its derivative with respect to gamma is infinite at gamma = 0, as that of sqrt(gamma) is.
+    With it the stationary law is e^{-I/T}, whatever the potential and the kinetic energy (fluctuation-dissipation). Its derivative with respect to gamma is infinite at gamma = 0, as that of sqrt(gamma) is.
 
     Arguments:
         temperature: T >= 0, in units of energy.
@@ -128,9 +89,9 @@ def thermal(temperature: ArrayLike, damping: ArrayLike, law: str = "gaussian") -
     temperature = require(temperature, holds, f"temperature must be finite and not negative{shown}")
     if isinstance(damping, AbstractDamping) and not isinstance(damping, Linear):
         raise ValueError(f"damping = {damping!r} has no white noise that balances it; pass gamma, or a damping.Linear")
-    damping = damping if isinstance(damping, Linear) else Linear(damping)
-    bare = hasattr(damping.gamma, "dtype")
-    return White(jax.tree.map(lambda gamma: _thermal_amplitude(temperature, gamma, bare), damping.gamma), law)
+    gamma = damping.gamma if isinstance(damping, Linear) else Linear(damping).gamma
+    bare = hasattr(gamma, "dtype")
+    return White(jax.tree.map(lambda gamma: _thermal_amplitude(temperature, gamma, bare), gamma), law)
 
 
 def _thermal_amplitude(temperature, gamma, bare):
@@ -140,7 +101,7 @@ def _thermal_amplitude(temperature, gamma, bare):
     return jnp.sqrt(2 * temperature * gamma)
 
 
-def _amplitude(x):
+def amplitude_of(x):
     if not is_traced(x) and not np.all(np.isfinite(np.asarray(x))):
         raise ValueError(f"noise sigma must be finite, got {x}; replace the NaN or inf")
     if x.ndim == 2 and x.shape[0] == x.shape[1]:

@@ -1,0 +1,160 @@
+"""The letters: what each sub-flow does to a phase, and what it books. One entry of the table is a letter.
+
+Accounts: `friction` is what damping took, `noise` what the random force gave, `work` what came from outside. What is
+left of the change of I is discretization.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from .. import _tree
+from .._types import Position, Scalar
+from .._words import LETTERS, SubFlow
+from ..physics.relaxation import AbstractMemoryless, AbstractRelaxation, Pushed, under_push
+from ..physics.system import System
+from .phase import Phase
+from .stages import Stage
+
+Increment: TypeAlias = Callable[[Stage], Any]  # shaped like what O acts on
+Maps: TypeAlias = dict[tuple[str, float], AbstractRelaxation]
+
+
+class Scene(NamedTuple):
+    """A step of length h that starts at t: the system, its O maps by `Stage.flow`, grad L(q, t), and the noise."""
+
+    system: System
+    t: Scalar
+    h: Scalar
+    maps: Maps
+    gradient: Callable[[Position, Scalar], Position]
+    increment: Increment | None
+
+
+def add_letter(kind: str, flow: SubFlow) -> None:
+    """Make a letter known: words may use it from then on.
+
+    Arguments:
+        kind: one character.
+        flow: a `SubFlow`: `act(scene, stage, phase, gradient) -> phase`, over stage.weight * scene.h, with the jobs that
+            it does. See `dynamics/letters.py` for those that the package has.
+
+    Raises:
+        ValueError: if the letter is not one character, or is taken.
+
+    Example:
+        >>> ji.solvers.add_letter("W", ji.solvers.SubFlow(act=wait, drifts=True))
+    """
+    if not isinstance(kind, str) or len(kind) != 1 or kind in LETTERS:
+        raise ValueError(f"kind = {kind!r} must be one character that is no letter yet; taken are {', '.join(LETTERS)}")
+    LETTERS[kind] = flow
+
+
+def drift(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
+    """A: the flow of K alone. For most K, q += h v."""
+    del gradient
+    position, momentum = scene.system.kinetic.drift(phase.position, phase.momentum, stage.weight * scene.h)
+    return in_time(scene, stage, phase.but(position=position, momentum=momentum))
+
+
+def in_time(scene: Scene, stage: Stage, phase: Phase) -> Phase:
+    """A potential that depends on time moves on, too, with the drift: L(q, t + h) - L(q, t) is work."""
+    if not scene.system.moves_with_time:
+        return phase
+    before, after = (scene.system.level(phase.position, time(scene, stage, part)) for part in (0.0, 1.0))
+    return phase.but(work=phase.work + after - before)
+
+
+def time(scene: Scene, stage: Stage, part: float = 0.0) -> Scalar:
+    """When the stage is, as the drift goes."""
+    return scene.t + (stage.drifted + part * stage.weight) * scene.h
+
+
+def kick(scene: Scene, stage: Stage, phase: Phase, gradient: Position) -> Phase:
+    """B: p -= h grad L, and p += h F. What F gave, h F.v with v a mean of the velocity, is work."""
+    h, kinetic = stage.weight * scene.h, scene.system.kinetic
+    momentum = _tree.add_scaled(phase.momentum, -h, gradient)
+    if scene.system.force is None:
+        return phase.but(momentum=momentum)
+    force = scene.system.drive(time(scene, stage), phase.position)
+    momentum = _tree.add_scaled(momentum, h, force)
+    velocity = kinetic.mean_velocity(phase.position, phase.momentum, momentum)
+    return phase.but(momentum=momentum, work=phase.work + h * _tree.dot(force, velocity))
+
+
+def relax(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
+    """O: friction and noise, exactly or as the law says."""
+    del gradient
+    increment = None if scene.increment is None else scene.increment(stage)
+    begin = scene.t + stage.relaxed * scene.h
+    relaxed, friction = scene.maps[stage.flow](phase.relaxing, increment, begin, phase.position)
+    momentum, push = relaxed if isinstance(relaxed, Pushed) else (relaxed, None)
+    noise = phase.noise
+    if noise is not None:
+        noise = noise + exchange(scene, phase, momentum) - friction
+    return phase.but(momentum=momentum, push=push, friction=phase.friction + friction, noise=noise)
+
+
+def exchange(scene: Scene, phase: Phase, momentum: Position) -> Scalar:
+    """The change of K at rest."""
+    energy = scene.system.kinetic.energy_at
+    return energy(phase.position, momentum) - energy(phase.position, phase.momentum)
+
+
+def fly(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
+    """D: drift and linear friction at once, q += int v ds."""
+    del gradient
+    flow = scene.maps[stage.flow]
+    momentum, friction = flow(phase.momentum, None, scene.t, phase.position)
+    position = flown(scene, stage, phase, flow)
+    return in_time(scene, stage, phase.but(position=position, momentum=momentum, friction=phase.friction + friction))
+
+
+def flown(scene: Scene, stage: Stage, phase: Phase, flow: Any) -> Position:
+    """Where a flight ends."""
+    way = flow.flight(phase.momentum, stage.weight * scene.h)
+    return jax.tree.map(jnp.add, phase.position, scene.system.kinetic.velocity_at(phase.position, way))
+
+
+def rub(scene: Scene, stage: Stage, phase: Phase, gradient: Position) -> Phase:
+    """F: kick and friction at once, q at rest: dp/dt = -grad L + F - friction."""
+    system, h, begin = scene.system, stage.weight * scene.h, scene.t + stage.relaxed * scene.h
+    push, force = jax.tree.map(jnp.negative, gradient), None
+    if system.force is not None:
+        force = system.drive(time(scene, stage), phase.position)
+        push = jax.tree.map(jnp.add, push, force)
+    momentum, friction, way = under_push(
+        system.damping, system.kinetic, h, begin, phase.position, phase.momentum, push
+    )
+    work = phase.work if force is None else phase.work + _tree.dot(force, way)
+    return phase.but(momentum=momentum, friction=phase.friction + friction, work=work)
+
+
+def _no_flight(system: System, position: Position) -> str | None:
+    if not system.is_quiet:
+        return "the letter D has no noise; use 'BAOAB' or 'OBABO' with noise"
+    one = jax.ShapeDtypeStruct((), _tree.dtype(position))
+    if system.kinetic.is_quadratic:
+        found: list[Any] = []
+        jax.eval_shape(lambda h, q: found.append(system.damping.prepared(system.kinetic, None, h, q)), one, position)
+        if isinstance(found[0], AbstractMemoryless):
+            return None
+    return (
+        f"the letter D is exact for linear friction and a quadratic kinetic energy only, not for "
+        f"damping.{type(system.damping).__name__} and kinetic.{type(system.kinetic).__name__}; "
+        "use a word of A, B and O, or a diffrax solver such as diffrax.Tsit5()"
+    )
+
+
+def _no_noise(system: System, position: Position) -> str | None:
+    del position
+    return None if system.is_quiet else "the letter F has no noise; use 'BAOAB' or 'OBABO' with noise"
+
+
+add_letter("A", SubFlow(drift, drifts=True))
+add_letter("B", SubFlow(kick, kicks=True, at_rest=True))
+add_letter("O", SubFlow(relax, relaxes=True, draws=True, frictionless=""))
+add_letter("D", SubFlow(fly, drifts=True, relaxes=True, refuses=_no_flight, frictionless="A"))
+add_letter("F", SubFlow(rub, kicks=True, relaxes=True, at_rest=True, refuses=_no_noise, frictionless="B"))

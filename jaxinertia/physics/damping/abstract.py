@@ -1,0 +1,86 @@
+"""What a damping law is: a friction force, and all that the O sub-step needs to know of it."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from ..._checks import is_zero
+from ..._types import Position, Scalar
+from ..relaxation import AbstractRelaxation, Split, one_step
+from ..shapes import Coefficient
+
+
+class AbstractDamping(eqx.Module):
+    r"""Friction: dp/dt = -force. A subclass that defines `force(velocity)` alone works in every word and solver.
+
+    One that asks for more defines `force_at(t, position, momentum, velocity)`. Its O sub-step then is a fourth-order
+    one-step method on dp/dt = -force, position at rest, and friction books what K changed by; words of order four
+    keep their order, those of order six need the law's own map. With noise the sub-step is half the friction, the
+    noise, half the friction, of weak order 2. A step too long for the one-step method gives NaN.
+
+    A law that knows its own map overrides `relaxation(kinetic, h, t, position, momentum, push=None)`: the momentum
+    after the time h from t of dp/dt = push - force, with the position at rest, and with `super().relaxation(...)`
+    for any kinetic energy (or push) that it has no closed form for. All else is optional.
+
+    Example:
+        >>> class Cubic(ji.damping.AbstractDamping):
+        ...     gamma: float
+        ...     c: float
+        ...     def force(self, velocity):
+        ...         return (self.gamma + self.c * velocity**2) * velocity
+        >>> ji.System(ji.potentials.Quadratic(), damping=Cubic(0.1, 0.5))
+    """
+
+    def force(self, velocity: Position) -> Position:
+        """The friction force is the negative of this. Shaped like the velocity."""
+        raise ValueError(
+            f"damping = {type(self).__name__} has no force(velocity) of its own: define it, or use "
+            "force_at(t, position, momentum, velocity)"
+        )
+
+    def force_at(self, t: Scalar, position: Position, momentum: Position, velocity: Position) -> Position:
+        """The same where the force asks for the time, the place or the momentum."""
+        del t, position, momentum
+        return self.force(velocity)
+
+    def relaxation(
+        self, kinetic: Any, h: Scalar, t: Scalar, position: Position, momentum: Position, push: Position | None = None
+    ) -> Position:
+        """The momentum after the time h from t of dp/dt = push - force, the position at rest; no push is zero."""
+
+        def rate(t, p):
+            force = self.force_at(t, position, p, kinetic.velocity_at(position, p))
+            if push is None:
+                return jax.tree.map(lambda f, p: (-f).astype(p.dtype), force, p)
+            return jax.tree.map(lambda a, f: (a - f).astype(a.dtype), push, force)
+
+        return one_step(rate, h, t, momentum)
+
+    def prepared(self, kinetic: Any, noise: Any, h: Scalar, momentum: Position) -> AbstractRelaxation:
+        """The O map over the time h, noise included: what can be computed once for a run is."""
+        return Split(self, kinetic, noise, h, momentum)
+
+    def constant_gamma(self, like: Position) -> Coefficient | None:
+        """Gamma laid out, where the force is Gamma v with a constant symmetric Gamma; else None."""
+        del like
+        return None
+
+    @property
+    def strength(self) -> Any:
+        """Numbers that are all zero where there is no friction, or None where a law has none such."""
+        return None
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether there is known, now, to be no friction."""
+        return self.strength is not None and is_zero(self.strength)
+
+    def check(self, position: Position) -> Position:
+        """The position, if the law can act there; ValueError, or a run-time error where traced, if not."""
+        return position
+
+    def bound(self, system: Any) -> "AbstractDamping":
+        """The same law, with what it needs of its system."""
+        del system
+        return self

@@ -1,0 +1,73 @@
+"""Friction that grows as a power of the speed."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ... import _tree
+from ..._checks import as_float, is_traced, require
+from ..._types import ArrayLike, Position, Scalar
+from ..power_flow import power_flow
+from .abstract import AbstractDamping
+
+
+class PowerLaw(AbstractDamping):
+    r"""dp/dt = -(linear + coefficient |v|^{n-1}) v, with |v| over the whole position: it only shortens the momentum.
+
+    n = 0 is dry friction, 1 linear, 2 quadratic drag. Below 1 the motion stops after a finite time. dI/dt =
+    -(linear |v|^2 + coefficient |v|^{n+1}). The O sub-step is exact for the Euclidean kinetic energy.
+
+    Arguments:
+        coefficient: >= 0. exponent: n >= 0. linear: >= 0, one over time. Numbers.
+
+    Raises:
+        ValueError: if one is negative, not finite, or not a number.
+
+    Example:
+        >>> ji.System(ji.potentials.Quadratic(), damping=ji.damping.PowerLaw(0.3, exponent=1.5))
+
+    Source: Bernoulli's equation.
+    """
+
+    coefficient: Scalar
+    exponent: Scalar
+    linear: Scalar
+
+    def __init__(self, coefficient: ArrayLike, exponent: ArrayLike, linear: ArrayLike = 0.0):
+        self.coefficient = _number("coefficient", coefficient)
+        self.exponent = _number("exponent", exponent)
+        self.linear = _number("linear", linear)
+
+    def force(self, velocity: Position) -> Position:
+        """(linear + coefficient |v|^{n-1}) v: the friction force is its negative. Shaped like the velocity."""
+        size, moves = _size(velocity)
+        factor = jnp.where(moves, self.linear + self.coefficient * size ** (self.exponent - 1), 0.0)
+        return jax.tree.map(lambda v: factor * v, velocity)
+
+    def relaxation(self, kinetic, h, t, position, momentum, push=None):
+        if not kinetic.is_euclidean or push is not None:
+            return super().relaxation(kinetic, h, t, position, momentum, push)
+        size, moves = _size(momentum)
+        slowed = power_flow(size, self.linear * h, self.coefficient * h, self.exponent)
+        factor = jnp.where(moves, slowed / size, 1.0)
+        return jax.tree.map(lambda p: factor * p, momentum)
+
+    @property
+    def strength(self) -> Any:
+        return self.coefficient, self.linear
+
+
+def _size(vector):
+    """(|v|, whether it is not zero); 1 in its place where it is, for the sake of derivatives."""
+    square = _tree.dot(vector, vector)
+    return jnp.sqrt(jnp.where(square > 0, square, 1.0)), square > 0
+
+
+def _number(name, x):
+    x = as_float(f"damping {name}", x)
+    if x.ndim:
+        raise ValueError(f"damping {name} must be one number, got shape {x.shape}")
+    shown = "" if is_traced(x) else f", got {np.asarray(x)}"
+    return require(x, (x >= 0) & jnp.isfinite(x), f"damping {name} must not be negative, and finite{shown}")

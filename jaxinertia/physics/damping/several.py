@@ -1,0 +1,61 @@
+"""Several laws of friction at once."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .abstract import AbstractDamping
+
+
+class Sum(AbstractDamping):
+    r"""All of these laws at once: dp/dt = -force_1 - force_2 - ...
+
+    Its O sub-step is the laws' own in turn and back, each over half the time: of order 2, never giving energy, and
+    symmetric, so that compositions of symmetric words still raise the order.
+
+    Arguments:
+        laws: two or more of `ji.damping`, or your own.
+
+    Raises:
+        ValueError: for fewer than two, or what is no damping law.
+
+    Example:
+        >>> ji.damping.Sum(ji.damping.Drag(dry=0.1), ji.damping.PositionDependent(lambda q: q**2))
+    """
+
+    laws: tuple[AbstractDamping, ...]
+
+    def __init__(self, *laws: AbstractDamping):
+        if len(laws) < 2 or not all(isinstance(law, AbstractDamping) for law in laws):
+            raise ValueError(f"laws = {laws!r}: pass two or more damping laws, such as Sum(Drag(dry=0.1), Linear(0.2))")
+        self.laws = laws
+
+    def force_at(self, t, position, momentum, velocity):
+        """The sum of the laws' forces. Shaped like the velocity."""
+        first, *rest = (law.force_at(t, position, momentum, velocity) for law in self.laws)
+        for force in rest:
+            first = jax.tree.map(jnp.add, first, force)
+        return first
+
+    def relaxation(self, kinetic, h, t, position, momentum, push=None):
+        *outer, middle = self.laws
+        for law in outer:
+            momentum = law.relaxation(kinetic, h / 2, t, position, momentum)
+        momentum = middle.relaxation(kinetic, h, t, position, momentum, push)
+        for law in reversed(outer):
+            momentum = law.relaxation(kinetic, h / 2, t + h / 2, position, momentum)
+        return momentum
+
+    @property
+    def strength(self) -> Any:
+        each = [law.strength for law in self.laws]
+        return None if any(x is None for x in each) else each
+
+    def check(self, position):
+        for law in self.laws:
+            position = law.check(position)
+        return position
+
+    def bound(self, system):
+        return Sum(*(law.bound(system) for law in self.laws))

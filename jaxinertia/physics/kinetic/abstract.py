@@ -1,0 +1,85 @@
+"""What a kinetic energy is: K, and all that drifts, kicks and friction need to know of it."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ... import _tree
+from ..._types import Position, Scalar
+
+
+class AbstractKinetic(eqx.Module):
+    r"""K(p), or K(q, p). A subclass that defines `energy(momentum)` alone works in every word and solver.
+
+    One that needs the place defines `energy_at(position, momentum)` and its own `drift`. The rest can be overridden
+    where a closed form is better than what follows from K: the velocity is its gradient, a drift q + h grad K(p).
+
+    Example:
+        >>> class Quartic(ji.kinetic.AbstractKinetic):
+        ...     def energy(self, momentum):
+        ...         return momentum**2 / 2 + momentum**4 / 4
+        >>> ji.System(ji.potentials.Quadratic(), damping=0.1, kinetic=Quartic())
+    """
+
+    def energy(self, momentum: Position) -> Scalar:
+        """K(p), a scalar."""
+        raise ValueError(f"kinetic = {type(self).__name__} defines neither energy(momentum) nor energy_at(q, p)")
+
+    def energy_at(self, position: Position, momentum: Position) -> Scalar:
+        """K(q, p), a scalar."""
+        del position
+        return self.energy(momentum)
+
+    def velocity_at(self, position: Position, momentum: Position) -> Position:
+        """v = dK/dp, like the momentum."""
+        return jax.grad(lambda p: self.energy_at(position, p))(momentum)
+
+    def mean_velocity(self, position: Position, before: Position, after: Position) -> Position:
+        """A mean of the velocity with which K changes by exactly mean . (after - before) (Gonzalez)."""
+        middle = jax.tree.map(lambda a, b: (a + b) / 2, before, after)
+        change = jax.tree.map(jnp.subtract, after, before)
+        velocity = self.velocity_at(position, middle)
+        rest = self.energy_at(position, after) - self.energy_at(position, before) - _tree.dot(velocity, change)
+        size = _tree.dot(change, change)
+        share = jnp.where(size > 0, rest / jnp.where(size > 0, size, 1.0), 0.0)
+        return _tree.add_scaled(velocity, share, change)
+
+    def drift(self, position: Position, momentum: Position, h: Scalar) -> tuple[Position, Position]:
+        """The flow of K alone over h: (position, momentum)."""
+        return _tree.add_scaled(position, h, self.velocity_at(position, momentum)), momentum
+
+    def slowed(self, friction: Scalar, momentum: Position) -> Position | None:
+        """p(1) of dp/ds = -friction grad K(p), for a number, where that has a closed form: else None."""
+        del friction, momentum
+        return None
+
+    def inverse_mass(self, momentum: Position) -> Any:
+        """M^-1, a `shapes.Coefficient`, where K is quadratic; None where it is not, and where M is 1."""
+        del momentum
+        return None
+
+    @property
+    def is_euclidean(self) -> bool:
+        """Whether the momentum is the velocity."""
+        return False
+
+    @property
+    def is_quadratic(self) -> bool:
+        """Whether the velocity is linear in the momentum, and the same everywhere."""
+        return False
+
+    @property
+    def is_separable(self) -> bool:
+        """Whether K does not ask for the place, so that two drifts in turn are one."""
+        return type(self).energy_at is AbstractKinetic.energy_at
+
+    def check(self, position: Position) -> Position:
+        """The position, if K can be taken there; ValueError, or a run-time error where traced, if not."""
+        return position
+
+    def bound(self, position: Position) -> "AbstractKinetic":
+        """The same K made ready for a run with positions like this one."""
+        del position
+        return self

@@ -1,0 +1,77 @@
+"""A kinetic energy whose metric changes from place to place."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optimistix
+
+from ... import _tree
+from ..._types import Position, Scalar
+from ..potentials import as_module
+from ..shapes import match
+from .abstract import AbstractKinetic
+
+_MOST_ITERATIONS = 64
+
+
+class Riemannian(AbstractKinetic):
+    r"""K(q, p) = p^T G(q)^{-1} p / 2: a metric G(q) on the positions, so v = G(q)^{-1} p.
+
+    Its drift is the geodesic flow, dq/dt = G^{-1} p and dp/dt = -dK/dq, by the implicit midpoint rule: symplectic,
+    symmetric, of order 2. Where its iteration does not contract, the step is too long and the result NaN.
+
+    Arguments:
+        metric: G, a callable from the position to a number, to what is shaped like the position (a diagonal), or to a
+            symmetric positive definite (d, d) matrix where the position is one 1-D array.
+
+    Raises:
+        ValueError: if the metric is not callable, or what it returns does not fit the position.
+
+    Example:
+        >>> metric = lambda q: 1.0 + jnp.sum(q**2)
+        >>> ji.System(ji.potentials.Quadratic(), kinetic=ji.kinetic.Riemannian(metric))
+
+    Source: M. Girolami and B. Calderhead, J. R. Stat. Soc. B 73, 123 (2011); E. Hairer, C. Lubich, G. Wanner,
+    Geometric Numerical Integration, 2006, ch. VI (the midpoint rule).
+    """
+
+    metric: Callable
+
+    def __init__(self, metric: Callable):
+        if not callable(metric):
+            raise ValueError(f"metric = {metric!r} must be a function of the position, such as lambda q: 1 + q @ q")
+        self.metric = as_module(metric)
+
+    def energy_at(self, position: Position, momentum: Position) -> Scalar:
+        """p^T G(q)^-1 p / 2."""
+        return _tree.dot(momentum, self.velocity_at(position, momentum)) / 2
+
+    def velocity_at(self, position, momentum):
+        metric = self._metric(position)
+        if metric.matrix:
+            return jax.tree.map(lambda p: jnp.linalg.solve(metric.value, p), momentum)
+        return jax.tree.map(jnp.divide, momentum, metric.value)
+
+    def drift(self, position, momentum, h):
+        start = position, momentum
+
+        def step(end, _):
+            q, p = jax.tree.map(lambda a, b: (a + b) / 2, start, end)
+            push = jax.grad(self.energy_at)(q, p)
+            return _tree.add_scaled(position, h, self.velocity_at(q, p)), _tree.add_scaled(momentum, -h, push)
+
+        eps = float(jnp.finfo(_tree.dtype(momentum)).eps)
+        solver = optimistix.FixedPointIteration(rtol=8 * eps, atol=8 * eps)
+        solved = optimistix.fixed_point(step, solver, start, max_steps=_MOST_ITERATIONS, throw=False)
+        found = solved.result == optimistix.RESULTS.successful
+        return jax.tree.map(lambda x: jnp.where(found, x, jnp.nan), solved.value)
+
+    def check(self, position):
+        self._metric(position)  # shapes that do not fit are found before anything runs
+        return position
+
+    def _metric(self, position: Position) -> Any:
+        value = jax.tree.map(jnp.asarray, self.metric(position))
+        return match("metric", value, position)

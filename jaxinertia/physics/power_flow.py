@@ -1,0 +1,20 @@
+"""A number that decays by a power law."""
+
+import jax.numpy as jnp
+
+from .._types import Scalar
+from .series import log1p_ratio, phi
+
+
+def power_flow(r: Scalar, viscous: Scalar, strength: Scalar, exponent: Scalar) -> Scalar:
+    r"""r(1) of dr/ds = -viscous r - strength r^exponent, for r > 0 and any exponent n >= 0; 0 from where it stops.
+
+    Bernoulli's equation: with m = 1 - n and X = strength r^{n-1} (e^{m viscous} - 1) / (m viscous),
+    r(1) = r e^{-viscous} [1 - m X]_+^{1/m}, written as r exp(-viscous - X log(1 + y) / y) with y = -m X, which is
+    smooth through n = 1 and viscous = 0; it stops (n < 1) where y <= -1.
+    """
+    m = 1 - exponent
+    x = strength * r ** (-m) * phi(-m * viscous)
+    y = -m * x
+    alive = y > -1
+    return jnp.where(alive, r * jnp.exp(-viscous - x * log1p_ratio(jnp.where(alive, y, 0.0))), 0.0)
