@@ -53,7 +53,9 @@ def check(options: Options, solver: Any) -> None:
         raise ValueError(f"max_steps = {max_steps!r} must be a whole number of at least 1")
 
 
-def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Key | None, path: Any, options: Options) -> Trajectory:
+def run(
+    system: System, ts, position, momentum, *, dt, substeps, solver, key: Key | None, path: Any, options: Options
+) -> Trajectory:
     """Integrate a prepared system and state."""
     if substeps is not None:
         raise ValueError(f"substeps = {substeps!r} is for a Splitting at fixed steps; pass dt= with this solver")

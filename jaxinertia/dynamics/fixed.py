@@ -50,9 +50,7 @@ def _integrate(system, grid, position, momentum, letters: tuple[Letter, ...], ke
     if ends is not None:
         rows = jax.tree.map(lambda y: y[jnp.asarray(ends)], rows)
     energies = kinetic_and_potential(system, position, momentum, begin)
-    phase, (kinetic, potential) = jax.tree.map(
-        lambda a, b: jnp.concatenate([a[None], b]), (first, energies), rows
-    )
+    phase, (kinetic, potential) = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), (first, energies), rows)
     balance = close(kinetic + potential, phase.friction, phase.noise, phase.work)
     return Trajectory(grid.ts, phase.position, phase.momentum, kinetic, potential, balance)
 

@@ -56,8 +56,8 @@ def fused(letters: tuple[Letter, ...], system: System, probe: AbstractRelaxation
 def maps_of(system: System, run: Run, h: Scalar, momentum: Position) -> Maps:
     """The O map of each distinct flow of a fused run."""
     flows = [stage.flow for stage in run.all if stage.kind in "ODGK"]
-    maps = relaxations(system, flows, h, momentum)
-    return {flow: only.between_kicks() if flow[0] == "K" else only for flow, only in maps.items()}  # type: ignore[attr-defined]
+    maps: dict[Any, Any] = relaxations(system, flows, h, momentum)
+    return {flow: only.between_kicks() if flow[0] == "K" else only for flow, only in maps.items()}
 
 
 def table(stages: Sequence[Stage]) -> Mapping[str, SubFlow]:
@@ -82,8 +82,7 @@ def settle(before: Phase, run: Phase, maps: Maps, stages: Sequence[Stage], times
     if len(set(flows)) == 1:
         count = times * (len(flows) - 2 * sum(stage.kind == "U" for stage in stages))
         friction = maps[flows[0]].friction(run.friction, count)  # type: ignore[attr-defined]
-    noise = None if run.noise is None else run.noise - friction
-    return added(before, run.but(friction=friction, noise=noise))
+    return added(before, run.but(friction=friction).book(noise=-friction))
 
 
 def _booked(stages: Sequence[Stage]) -> list[tuple[str, float]]:
@@ -126,11 +125,11 @@ def _absorb(stages: tuple[Stage, ...], around: bool) -> tuple[Stage, ...]:
 
 
 def _relax(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
-    flow = scene.maps[stage.flow]
-    relaxed = flow.move(phase.relaxing, None if scene.increment is None else scene.increment(stage))  # type: ignore[attr-defined]
+    flow: Any = scene.maps[stage.flow]
+    relaxed = flow.move(phase.relaxing, None if scene.increment is None else scene.increment(stage))
     momentum, push = relaxed if isinstance(relaxed, Pushed) else (relaxed, None)
-    noise = None if phase.noise is None else phase.noise + exchange(scene, phase, momentum)
-    return phase.but(momentum=momentum, push=push, noise=noise)
+    noise = 0.0 if phase.noise is None else exchange(scene, phase, momentum)
+    return phase.but(momentum=momentum, push=push).book(noise=noise)
 
 
 def _fly(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
@@ -165,4 +164,4 @@ def _book(bare: bool, scene: Scene, stage: Stage, phase: Phase, momentum: Any) -
     loss = flow.loss(momentum)
     if not bare:
         loss = flow.friction(loss, 1)
-    return phase.but(friction=phase.friction - loss if stage.kind == "U" else phase.friction + loss)
+    return phase.book(friction=-loss if stage.kind == "U" else loss)

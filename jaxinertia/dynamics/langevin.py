@@ -40,9 +40,9 @@ def check(system: System, position: Position, event: Any) -> None:
 
 def langevin_terms(system: System, position: Position, path: Any) -> diffrax.MultiTerm:
     """diffrax's Langevin terms of a checked system."""
-    assert system.noise is not None
-    gamma = system.damping.constant_gamma(position).value
-    sigma = system.noise.amplitude(position).value
+    # `check` has seen to it that there are both.
+    both: Any = system.damping.constant_gamma(position), system.noise.amplitude(position)  # type: ignore[union-attr]
+    gamma, sigma = (coefficient.value for coefficient in both)
     friction = jax.tree.map(lambda g, q: jnp.broadcast_to(g, q.shape), gamma, position)
     u = jax.tree.map(lambda s, g: s**2 / (2 * g), sigma, friction)
 

@@ -38,8 +38,8 @@ def add_letter(kind: str, flow: SubFlow) -> None:
 
     Arguments:
         kind: one character.
-        flow: a `SubFlow`: `act(scene, stage, phase, gradient) -> phase`, over stage.weight * scene.h, with the jobs that
-            it does. See `dynamics/letters.py` for those that the package has.
+        flow: a `SubFlow`: `act(scene, stage, phase, gradient) -> phase`, over stage.weight * scene.h, with the jobs
+            that it does. See `dynamics/letters.py` for those that the package has.
 
     Raises:
         ValueError: if the letter is not one character, or is taken.
@@ -64,7 +64,7 @@ def in_time(scene: Scene, stage: Stage, phase: Phase) -> Phase:
     if not scene.system.moves_with_time:
         return phase
     before, after = (scene.system.level(phase.position, time(scene, stage, part)) for part in (0.0, 1.0))
-    return phase.but(work=phase.work + after - before)
+    return phase.book(work=after - before)
 
 
 def time(scene: Scene, stage: Stage, part: float = 0.0) -> Scalar:
@@ -81,7 +81,7 @@ def kick(scene: Scene, stage: Stage, phase: Phase, gradient: Position) -> Phase:
     force = scene.system.drive(time(scene, stage), phase.position)
     momentum = _tree.add_scaled(momentum, h, force)
     velocity = kinetic.mean_velocity(phase.position, phase.momentum, momentum)
-    return phase.but(momentum=momentum, work=phase.work + h * _tree.dot(force, velocity))
+    return phase.but(momentum=momentum).book(work=h * _tree.dot(force, velocity))
 
 
 def relax(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
@@ -91,10 +91,8 @@ def relax(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
     begin = scene.t + stage.relaxed * scene.h
     relaxed, friction = scene.maps[stage.flow](phase.relaxing, increment, begin, phase.position)
     momentum, push = relaxed if isinstance(relaxed, Pushed) else (relaxed, None)
-    noise = phase.noise
-    if noise is not None:
-        noise = noise + exchange(scene, phase, momentum) - friction
-    return phase.but(momentum=momentum, push=push, friction=phase.friction + friction, noise=noise)
+    noise = 0.0 if phase.noise is None else exchange(scene, phase, momentum) - friction
+    return phase.but(momentum=momentum, push=push).book(friction=friction, noise=noise)
 
 
 def exchange(scene: Scene, phase: Phase, momentum: Position) -> Scalar:
@@ -109,7 +107,7 @@ def fly(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
     flow = scene.maps[stage.flow]
     momentum, friction = flow(phase.momentum, None, scene.t, phase.position)
     position = flown(scene, stage, phase, flow)
-    return in_time(scene, stage, phase.but(position=position, momentum=momentum, friction=phase.friction + friction))
+    return in_time(scene, stage, phase.but(position=position, momentum=momentum).book(friction=friction))
 
 
 def flown(scene: Scene, stage: Stage, phase: Phase, flow: Any) -> Position:
@@ -125,11 +123,9 @@ def rub(scene: Scene, stage: Stage, phase: Phase, gradient: Position) -> Phase:
     if system.force is not None:
         force = system.drive(time(scene, stage), phase.position)
         push = jax.tree.map(jnp.add, push, force)
-    momentum, friction, way = under_push(
-        system.damping, system.kinetic, h, begin, phase.position, phase.momentum, push
-    )
-    work = phase.work if force is None else phase.work + _tree.dot(force, way)
-    return phase.but(momentum=momentum, friction=phase.friction + friction, work=work)
+    momentum, friction, way = under_push(system.damping, system.kinetic, h, begin, phase.position, phase.momentum, push)
+    work = 0.0 if force is None else _tree.dot(force, way)
+    return phase.but(momentum=momentum).book(friction=friction, work=work)
 
 
 def _no_flight(system: System, position: Position) -> str | None:

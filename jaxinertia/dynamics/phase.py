@@ -30,6 +30,12 @@ class Phase(eqx.Module):
         """What O acts on: the momentum, and a random force that has a memory."""
         return self.momentum if self.push is None else Pushed(self.momentum, self.push)
 
+    def book(self, friction: Any = 0.0, noise: Any = 0.0, work: Any = 0.0) -> "Phase":
+        """The same point with these amounts added to the accounts that there are."""
+        kept = None if self.noise is None else self.noise + noise
+        done = None if self.work is None else self.work + work
+        return self.but(friction=self.friction + friction, noise=kept, work=done)
+
     def but(self, **fields: Any) -> "Phase":
         """The same phase with these fields in place of its own."""
         old = dict(position=self.position, momentum=self.momentum, friction=self.friction)
@@ -77,8 +83,5 @@ def emptied(phase: Phase) -> Phase:
 def added(before: Phase, run: Phase) -> Phase:
     """The point of `run`, its accounts on top of those before."""
 
-    def total(a, b):
-        return None if a is None or b is None else a + b
-
-    noise, work = total(before.noise, run.noise), total(before.work, run.work)
-    return run.but(friction=before.friction + run.friction, noise=noise, work=work)
+    accounts = {"friction": before.friction, "noise": before.noise, "work": before.work}
+    return run.book(**{name: amount for name, amount in accounts.items() if amount is not None})

@@ -4,7 +4,6 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
-import jax.numpy as jnp
 
 from .._checks import is_key
 from .._types import Key

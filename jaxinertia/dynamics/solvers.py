@@ -1,11 +1,11 @@
 """`ji.solvers`: splittings, their compositions, and what `diffrax.diffeqsolve` needs to run them."""
 
+from .._words import SubFlow as SubFlow
 from .compositions import blanes_moan4 as blanes_moan4
 from .compositions import blanes_moan6 as blanes_moan6
 from .compositions import kahan_li6 as kahan_li6
 from .compositions import suzuki4 as suzuki4
 from .compositions import yoshida4 as yoshida4
-from .._words import SubFlow as SubFlow
 from .letters import add_letter as add_letter
 from .phase import Phase as Phase
 from .phase import initial as initial

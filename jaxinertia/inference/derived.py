@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..physics.noise import White
 from ..physics.potentials import Duffing, Pendulum
 from ..physics.system import System
 from . import errors
@@ -42,19 +41,19 @@ def put(system: System, parameters: Parameters, flat: Any) -> System:
 
 def _formulas(system: System) -> dict[str, Callable[[Any], Any]]:
     """Those that make sense for this system: functions of a system like it."""
-    k, gamma = stiffness(system), system.damping.gamma
+    k, gamma = stiffness(system), system.damping.linear_part
     damped, bound = _positive(gamma), _positive(k)
     out: dict[str, Callable[[Any], Any]] = {}
     if bound:
         out["natural_frequency"] = lambda s: jnp.sqrt(stiffness(s)) / (2 * math.pi)
-    if bound and np.shape(gamma) == ():
-        out["damping_ratio"] = lambda s: s.damping.gamma / (2 * jnp.sqrt(stiffness(s)))
+    if bound and gamma is not None and np.shape(gamma) == ():
+        out["damping_ratio"] = lambda s: s.damping.linear_part / (2 * jnp.sqrt(stiffness(s)))
     if bound and damped:
-        out["quality_factor"] = lambda s: jnp.sqrt(stiffness(s)) / s.damping.gamma
-    if bound and damped and float(gamma) ** 2 < 4 * float(k):
-        out["decay_time"] = lambda s: 2 / s.damping.gamma
-    if damped and isinstance(system.noise, White) and np.shape(system.noise.sigma) == ():
-        out["temperature"] = lambda s: s.noise.sigma**2 / (2 * s.damping.gamma)
+        out["quality_factor"] = lambda s: jnp.sqrt(stiffness(s)) / s.damping.linear_part
+    if bound and damped and np.asarray(gamma) ** 2 < 4 * np.asarray(k):
+        out["decay_time"] = lambda s: 2 / s.damping.linear_part
+    if damped and np.shape(getattr(system.noise, "sigma", [])) == ():
+        out["temperature"] = lambda s: s.noise.sigma**2 / (2 * s.damping.linear_part)
     return out
 
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from .. import _tree
+from ..physics import system as systems
 from ..physics.force import Sampled
 from ..physics.system import System, check_system
 from . import linear, parameters, shooting, stochastic, units, windows
@@ -113,8 +114,7 @@ def check_position(system: System, data: Observations) -> None:
     """ValueError unless the system takes positions of as many components as the data have."""
     position = np.zeros(data.position.shape[1:])
     try:
-        jax.eval_shape(system.gradient, position)
-        jax.eval_shape(system.damping.force, position)
+        jax.eval_shape(lambda q: systems.prepare(system, q), position)
     except (TypeError, ValueError) as error:
         raise ValueError(f"position of {data.components} components does not fit the system: {error}") from error
 

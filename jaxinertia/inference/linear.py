@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..physics.damping import Linear
 from ..physics.force import Sampled
 from ..physics.potentials import Quadratic
 from ..physics.shapes import Coefficient, match
@@ -36,14 +35,16 @@ class Step(NamedTuple):
 def is_linear(system: System) -> bool:
     """Whether the motion obeys a linear equation that is known as such."""
     force = system.force is None or isinstance(system.force, Sampled)
-    return isinstance(system.potential, Quadratic) and isinstance(system.damping, Linear) and force
+    return (
+        isinstance(system.potential, Quadratic) and system.damping.is_linear and system.kinetic.is_euclidean and force
+    )
 
 
 def rate(system: System, d: int, units: Units) -> Float[Array, "n n"]:
     """F, in the fit's units."""
     like = jnp.zeros(d)
     potential: Any = system.potential
-    gamma = _full(match("damping gamma", _as_vector(system.damping.gamma), like), d) * units.time
+    gamma = _full(match("damping gamma", _as_vector(system.damping.linear_part), like), d) * units.time
     stiffness = _full(match("stiffness", _as_vector(potential.stiffness), like), d) * units.time**2
     return jnp.block([[jnp.zeros((d, d)), jnp.eye(d)], [-stiffness, -gamma]])
 
@@ -57,9 +58,14 @@ def rest(system: System, d: int, units: Units) -> Float[Array, " d"]:
 
 def noise_rate(system: System, d: int, units: Units) -> Float[Array, "n n"]:
     """R, the covariance that white noise adds to (x, x') per time, in the fit's units."""
-    sigma = _full(match("noise sigma", _as_vector(system.noise.sigma), jnp.zeros(d)), d)  # type: ignore[union-attr]
+    sigma = _columns(system.noise, jnp.zeros(()) if d == 1 else jnp.zeros(d), d)
     sigma = sigma * (units.time**1.5 / units.length)
     return jnp.zeros((2 * d, 2 * d)).at[d:, d:].set(sigma @ sigma.T)
+
+
+def _columns(noise: Any, like: Any, d: int) -> Float[Array, "d d"]:
+    """sigma as a matrix: what each unit increment adds."""
+    return jax.vmap(lambda unit: jnp.reshape(noise.push(jnp.reshape(unit, like.shape)), (d,)))(jnp.eye(d)).T
 
 
 def step(

@@ -97,8 +97,9 @@ def _flow(system, window, problem):
         return x[0] if problem.scalar else x
 
     def acceleration(z, t):
-        force = 0.0 if here.force is None else here.drive(t, shaped(z[:d]))
-        return flat(force - here.gradient(shaped(z[:d])) - here.damping.force(shaped(z[d:])))
+        q, v = shaped(z[:d]), shaped(z[d:])
+        force = 0.0 if here.force is None else here.drive(t, q)
+        return flat(force - here.gradient(q, t) - here.damping.force_at(t, q, v, v))
 
     def flow(z, t, h):
         slope = jax.jacfwd(acceleration)(z, t)

@@ -146,7 +146,7 @@ class Parameters(eqx.Module):
 
 
 def choose(system: System, free: Callable, bounds: Any = None) -> Parameters:
-    """The leaves that `free` picks, checked; friction and noise positive, all else of any sign, unless bounded."""
+    """The leaves that `free` picks, checked; friction, masses and noise positive, else of any sign, unless bounded."""
     paths, structure = jax.tree_util.tree_flatten_with_path(system)
     places = jax.tree.unflatten(structure, [_Place(i) for i in range(len(paths))])
     try:
@@ -167,8 +167,21 @@ def choose(system: System, free: Callable, bounds: Any = None) -> Parameters:
         if not eqx.is_inexact_array(leaf):
             raise ValueError(f"free returns {name} = {leaf!r}, which is not an array of floats")
     limits = _bounds(bounds, picked_structure, names)
-    kinds, low, high = zip(*(_kind(*each) for each in zip(names, leaves, limits, strict=True)), strict=True)
+    positive = [_is_positive(system, paths[i][0]) for i in where]
+    each = zip(names, leaves, limits, positive, strict=True)
+    kinds, low, high = zip(*(_kind(*one) for one in each), strict=True)
     return Parameters(low, high, where, kinds, tuple(x.shape for x in leaves), names, picked_structure)
+
+
+def _is_positive(system: System, path: tuple) -> bool:
+    """Whether the leaf is, or lies in, a field that its owner wants positive."""
+    node: Any = system
+    for key in path:
+        name = getattr(key, "name", None)
+        if name is not None and name in getattr(node, "nonnegative", ()):
+            return True
+        node = getattr(node, name) if name is not None else node[key.idx if hasattr(key, "idx") else key.key]
+    return False
 
 
 def _bounds(bounds, structure, names):
@@ -187,13 +200,12 @@ def _bounds(bounds, structure, names):
     return given
 
 
-def _kind(name, leaf, limits):
+def _kind(name, leaf, limits, positive):
     matrix = leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1]
-    positive = name.startswith(("damping", "noise"))
     if positive and matrix:
         if limits is not None:
             raise ValueError(f"bounds of {name}, a matrix, cannot be kept; pass None for it")
-        return GRAM if name.startswith("damping") else FACTOR, np.zeros(()), np.zeros(())
+        return FACTOR if name.startswith("noise") else GRAM, np.zeros(()), np.zeros(())
     low, high = limits if limits is not None else (None, None)
     if positive and (low is None or np.any(np.asarray(low) < 0)):
         low = 0.0

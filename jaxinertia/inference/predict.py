@@ -161,13 +161,14 @@ def _by_integrals(system, state, window, problem):
     offset = problem.offset
     x = window.y[:, :d] - offset
     shaped = x[:, 0] if problem.scalar else x
-    slope = jax.vmap(here.gradient)(shaped).reshape(x.shape)
+    slope = jax.vmap(here.gradient)(shaped, window.ts).reshape(x.shape)
     if here.force is not None:
         slope = slope - jax.vmap(here.drive)(window.ts, shaped).reshape(x.shape)
     t = window.ts[:, None]
     impulse = _cumulative(x, window.ts) - t * x[0]
     like = jnp.zeros(()) if problem.scalar else jnp.zeros(d)
-    gamma = match("damping gamma", here.damping.gamma, like)
+    part = here.damping.linear_part
+    gamma = match("damping gamma", jnp.zeros(()) if part is None else part, like)
     drag = jax.vmap(gamma.times)(impulse[:, 0] if problem.scalar else impulse).reshape(x.shape)
     position = state[:d] + t * state[d:] - drag - _cumulative(_cumulative(slope, window.ts), window.ts)
     return jnp.concatenate([position, jnp.zeros_like(position)], axis=-1)

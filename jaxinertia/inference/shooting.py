@@ -203,10 +203,8 @@ def sensible(
     u = parameters.read(system)
     u = np.broadcast_to(u, (*omega.shape[:-1], len(u))).copy()
     rate = omega / time
-    likely = {
-        "damping.gamma": 0.1 * rate,
-        "damping.linear": 0.1 * rate,
-        "damping.quadratic": 0.1 * omega / length,
+    friction = system.damping.likely(0.1 * rate, length / time)
+    likely = {f"damping.{field}": value for field, value in friction.items()} | {
         "potential.stiffness": rate**2,
         "potential.linear": rate**2,
         "potential.frequency": rate,

@@ -130,15 +130,14 @@ def start(record: Record, found: list[spectrum.Resonance]) -> np.ndarray:
     """The coordinates of the system as given, but for what the spectrum knows."""
     units, parameters = record.units, record.parameters
     omega, gamma, power = (np.array([getattr(x, name) for x in found]) for name in ("omega", "gamma", "power"))
-    known = {
-        "damping.gamma": gamma / units.time,
-        "damping.linear": gamma / units.time,
+    system = record.system
+    friction = system.damping.likely(gamma / units.time)
+    known = {f"damping.{field}": value for field, value in friction.items()} | {
         "potential.stiffness": (omega / units.time) ** 2,
         "potential.linear": (omega / units.time) ** 2,
         "potential.frequency": omega / units.time,
         "noise.sigma": np.sqrt(power) * units.length / units.time**1.5,
     }
-    system = record.system
     u = parameters.read(system)
     for name, kind, part, shape, low, high in zip(
         parameters.names,

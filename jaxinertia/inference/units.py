@@ -8,9 +8,7 @@ import jax
 import numpy as np
 
 from .._types import Position, Scalar
-from ..physics.damping import Drag, Linear
-from ..physics.kinetic import Euclidean
-from ..physics.noise import White
+from ..physics.potentials import depends_on_time
 from ..physics.system import System
 
 
@@ -31,9 +29,14 @@ class _Potential(eqx.Module):
     potential: Callable
     units: Units
 
-    def __call__(self, position: Position) -> Scalar:
+    @property
+    def depends_on_time(self) -> bool:
+        return depends_on_time(self.potential)
+
+    def __call__(self, position: Position, *s: Scalar) -> Scalar:
         back = jax.tree.map(lambda x: self.units.length * x, position)
-        return self.potential(back) * (self.units.time / self.units.length) ** 2
+        t = [self.units.origin + self.units.time * x for x in s]
+        return self.potential(back, *t) * (self.units.time / self.units.length) ** 2
 
 
 class _Force(eqx.Module):
@@ -46,27 +49,21 @@ class _Force(eqx.Module):
 
 
 def check(system: System) -> None:
-    """ValueError for what cannot be brought to other units."""
-    if not isinstance(system.kinetic, Euclidean):
-        raise ValueError(f"kinetic = {system.kinetic!r}: a fit needs kinetic.Euclidean()")
-    if not isinstance(system.damping, Linear | Drag):
-        raise ValueError(f"damping = {system.damping!r}: a fit needs damping.Linear or damping.Drag")
-    if not (system.noise is None or isinstance(system.noise, White)):
+    """ValueError for what a fit cannot do."""
+    if system.noise is not None and system.noise.remembers:
         raise ValueError(f"noise = {system.noise!r}: a fit needs noise.White, or None for deterministic data")
 
 
 def rescale(system: System, units: Units) -> System:
     """The same motion in the fit's units: x'' + gamma T x' + (T^2 / L^2) grad V(L x) = (T^2 / L) F."""
     time, length = units.time, units.length
-    damping = jax.tree.map(lambda x: x * time, system.damping)
-    if isinstance(damping, Drag):
-        quadratic = jax.tree.map(lambda x: x * length, system.damping.quadratic)  # type: ignore[attr-defined]
-        damping = eqx.tree_at(lambda d: d.quadratic, damping, quadratic)
-    noise = jax.tree.map(lambda x: x * time**1.5 / length, system.noise)
+    damping = system.damping.in_units(units.origin, time, length)
+    kinetic = system.kinetic.in_units(time, length)
+    noise = None if system.noise is None else system.noise.in_units(time, length)
     force = None if system.force is None else _Force(system.force, units)
-    parts = (_Potential(system.potential, units), damping, noise, force)
+    parts = (_Potential(system.potential, units), damping, noise, kinetic, force)
     return eqx.tree_at(_parts, system, parts, is_leaf=lambda x: x is None)
 
 
 def _parts(system: System) -> tuple:
-    return system.potential, system.damping, system.noise, system.force
+    return system.potential, system.damping, system.noise, system.kinetic, system.force

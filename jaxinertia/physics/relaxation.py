@@ -4,7 +4,7 @@ Every damping law makes its own map (`AbstractDamping.prepared`). Any law has a 
 noise, half its friction, which books what friction changed K by; a law that is linear in the momentum has an exact one
 (`damping.Linear`), which books the expected dissipation given the start.
 
-A map that asks for neither the time nor the place, an `AbstractConstantRelaxation`, is what the loop's tricks work with.
+A map that asks for neither the time nor the place is an `AbstractConstantRelaxation`: the loop's tricks work with it.
 """
 
 import abc

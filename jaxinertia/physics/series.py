@@ -1,4 +1,4 @@
-"""Ratios of elementary functions that are smooth at 0, value and derivatives alike: by their series for small arguments.
+"""Ratios of elementary functions, smooth at 0, value and derivatives alike: by their series for small arguments.
 
 The `where` inside keeps the unused branch finite: a NaN there would reach the gradient.
 """

@@ -91,7 +91,7 @@ def test_a_flight_is_a_drift_where_nothing_rubs():
 
 @pytest.mark.parametrize("word", ["BDA", "OBD", "BAODB"])
 def test_a_flight_stands_beside_no_drift_and_no_friction(word):
-    with pytest.raises(ValueError, match="sum to 2.0, not 1"):
+    with pytest.raises(ValueError, match="not 1"):
         ji.solvers.Splitting(word)
 
 

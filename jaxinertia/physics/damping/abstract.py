@@ -1,9 +1,10 @@
 """What a damping law is: a friction force, and all that the O sub-step needs to know of it."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from ..._checks import is_zero
 from ..._types import Position, Scalar
@@ -67,6 +68,16 @@ class AbstractDamping(eqx.Module):
         return None
 
     @property
+    def is_linear(self) -> bool:
+        """Whether the force is Gamma v with a constant symmetric Gamma."""
+        return False
+
+    @property
+    def linear_part(self) -> Position | None:
+        """gamma of small motions: what a damping ratio or a quality factor means; None where there is none such."""
+        return None
+
+    @property
     def strength(self) -> Any:
         """Numbers that are all zero where there is no friction, or None where a law has none such."""
         return None
@@ -76,6 +87,18 @@ class AbstractDamping(eqx.Module):
         """Whether there is known, now, to be no friction."""
         return self.strength is not None and is_zero(self.strength)
 
+    nonnegative: ClassVar[tuple[str, ...]] = ()
+    """The fields that a fit keeps positive; all others may change sign, unless bounded."""
+
+    def likely(self, gamma: Any, speed: Any = None) -> dict[str, Any]:
+        """Values of fields that would damp about as gamma does (at this speed, if given): where a fit may start."""
+        del gamma, speed
+        return {}
+
+    def in_units(self, origin: Any, time: Any, length: Any) -> "AbstractDamping":
+        """The same law where t = origin + time s and q = length x."""
+        return InUnits(self, origin, time, length)
+
     def check(self, position: Position) -> Position:
         """The position, if the law can act there; ValueError, or a run-time error where traced, if not."""
         return position
@@ -84,3 +107,43 @@ class AbstractDamping(eqx.Module):
         """The same law, with what it needs of its system."""
         del system
         return self
+
+
+class InUnits(AbstractDamping):
+    """A law in other units: t = origin + time s, q = length x, p = (length / time) y."""
+
+    law: AbstractDamping
+    origin: Any
+    time: Any
+    length: Any
+
+    def force_at(self, t, position, momentum, velocity):
+        speed = self.length / self.time
+        place, p, v = (_scaled(x, by) for x, by in ((position, self.length), (momentum, speed), (velocity, speed)))
+        return _scaled(self.law.force_at(self._at(t), place, p, v), self.time / speed)
+
+    def relaxation(self, kinetic, h, t, position, momentum, push=None):
+        speed = self.length / self.time
+        place, p = _scaled(position, self.length), _scaled(momentum, speed)
+        push = None if push is None else _scaled(push, speed / self.time)
+        relaxed = self.law.relaxation(kinetic.original, h * self.time, self._at(t), place, p, push)
+        return _scaled(relaxed, 1 / speed)
+
+    @property
+    def linear_part(self):
+        part = self.law.linear_part
+        return None if part is None else _scaled(part, self.time)
+
+    @property
+    def strength(self) -> Any:
+        return self.law.strength
+
+    def bound(self, system):
+        return self
+
+    def _at(self, t):
+        return self.origin + self.time * t
+
+
+def _scaled(tree, by):
+    return jax.tree.map(lambda x: jnp.asarray(x * by, x.dtype), tree)

@@ -1,6 +1,6 @@
 """Friction that follows the curvature of the loss along the motion."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,8 @@ class CurvatureAware(AbstractDamping):
     r"""dp/dt = -gamma v with gamma = 2 ratio sqrt(max(v^T H v, 0) / |v|^2), H the Hessian of L: critical along v.
 
     One Hessian-vector product for each relaxation. Friction keeps the direction, on which alone gamma depends, so the O
-    sub-step is exact for the Euclidean kinetic energy. At rest the direction is that of -grad L; along a crest (negative
-    curvature) there is no friction.
+    sub-step is exact for the Euclidean kinetic energy. At rest the direction is that of -grad L; along a crest
+    (negative curvature) there is no friction.
 
     On ill-conditioned quadratics it reaches a small inertia no sooner than the best single gamma does; what it spares
     is knowing that gamma.
@@ -41,6 +41,11 @@ class CurvatureAware(AbstractDamping):
             raise ValueError(f"damping ratio must be one number{shown}")
         holds = (ratio >= 0) & jnp.isfinite(ratio)
         self.ratio = require(ratio, holds, f"damping ratio must not be negative, and finite{shown}; 1 is critical")
+
+    nonnegative: ClassVar[tuple[str, ...]] = ("ratio",)
+
+    def in_units(self, origin, time, length):
+        return self
 
     @property
     def strength(self) -> Any:

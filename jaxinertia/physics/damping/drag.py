@@ -8,7 +8,7 @@ until it vanishes. Then dry friction holds it, if the push is no larger than b, 
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -56,9 +56,20 @@ class Drag(AbstractDamping):
         self.dry = None if dry is None else _coefficient("dry", dry)
 
     @property
-    def gamma(self) -> Position:
-        """The linear part."""
+    def linear_part(self) -> Position:
         return self.linear
+
+    nonnegative: ClassVar[tuple[str, ...]] = ("linear", "quadratic", "dry")
+
+    def likely(self, gamma, speed=None):
+        if speed is None:
+            return {"linear": gamma}
+        return {"linear": gamma, "quadratic": gamma / speed, "dry": gamma * speed}
+
+    def in_units(self, origin, time, length):
+        scales = {"linear": time, "quadratic": length, "dry": time**2 / length}
+        scaled = [jax.tree.map(lambda x, by=by: x * by, getattr(self, name)) for name, by in scales.items()]
+        return eqx.tree_at(lambda d: [getattr(d, name) for name in scales], self, scaled, is_leaf=lambda x: x is None)
 
     def force(self, velocity: Position) -> Position:
         """(linear + quadratic |v|) v + dry sign(v): the friction force is its negative. Shaped like the velocity."""
@@ -141,7 +152,10 @@ def _stopping_time(square, r, force, a):
     near = jnp.abs(x) < 1e-3
     k = jnp.sqrt(jnp.where(near, 1.0, jnp.abs(x)))
     real = (x > 0) & ~near
-    arc = jnp.where(real, jnp.arctanh(jnp.where(real, jnp.minimum(k, 1 - jnp.finfo(k.dtype).eps), 0.5)), jnp.arctan(k)) / k
+    arc = (
+        jnp.where(real, jnp.arctanh(jnp.where(real, jnp.minimum(k, 1 - jnp.finfo(k.dtype).eps), 0.5)), jnp.arctan(k))
+        / k
+    )
     series = 1 + x / 3 * (1 + 3 * x / 5 * (1 + 5 * x / 7 * (1 + 7 * x / 9)))
     return jnp.where(stops, ratio * jnp.where(near, series, arc), jnp.inf)
 

@@ -11,7 +11,7 @@ with loss(p) = K(p) - K(E p) and heat = tr(M^{-1} sigma sigma^T) h / 2 - tr(M^{-
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -101,6 +101,22 @@ class Linear(AbstractDamping):
 
     def constant_gamma(self, like: Position) -> Coefficient | None:
         return match("damping gamma", self.gamma, like) if self.gyroscopic is None else None
+
+    @property
+    def is_linear(self) -> bool:
+        return self.gyroscopic is None
+
+    @property
+    def linear_part(self) -> Position:
+        return self.gamma
+
+    nonnegative: ClassVar[tuple[str, ...]] = ("gamma",)
+
+    def likely(self, gamma, speed=None):
+        return {"gamma": gamma}
+
+    def in_units(self, origin, time, length):
+        return jax.tree.map(lambda x: x * time, self)
 
     @property
     def strength(self) -> Any:

@@ -1,6 +1,6 @@
 """Friction on the momentum itself."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,18 @@ class Momentum(AbstractDamping):
         if kinetic.is_euclidean:
             return Linear(self.gamma).prepared(kinetic, noise, h, momentum)
         return super().prepared(kinetic, noise, h, momentum)
+
+    @property
+    def linear_part(self) -> Position:
+        return self.gamma
+
+    nonnegative: ClassVar[tuple[str, ...]] = ("gamma",)
+
+    def likely(self, gamma, speed=None):
+        return {"gamma": gamma}
+
+    def in_units(self, origin, time, length):
+        return jax.tree.map(lambda x: x * time, self)
 
     @property
     def strength(self) -> Any:

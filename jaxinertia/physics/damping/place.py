@@ -5,7 +5,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ..._types import Position
 from ..potentials import as_module
 from ..series import phi
 from ..shapes import match

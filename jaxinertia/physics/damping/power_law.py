@@ -1,7 +1,8 @@
 """Friction that grows as a power of the speed."""
 
-from typing import Any
+from typing import Any, ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,6 +54,22 @@ class PowerLaw(AbstractDamping):
         slowed = power_flow(size, self.linear * h, self.coefficient * h, self.exponent)
         factor = jnp.where(moves, slowed / size, 1.0)
         return jax.tree.map(lambda p: factor * p, momentum)
+
+    @property
+    def linear_part(self) -> Scalar:
+        return self.linear
+
+    nonnegative: ClassVar[tuple[str, ...]] = ("coefficient", "exponent", "linear")
+
+    def likely(self, gamma, speed=None):
+        if speed is None:
+            return {"linear": gamma}
+        return {"coefficient": gamma * speed ** (1 - np.asarray(self.exponent)), "linear": gamma}
+
+    def in_units(self, origin, time, length):
+        by = time * (length / time) ** (self.exponent - 1)
+        scaled = self.coefficient * by, self.linear * time
+        return eqx.tree_at(lambda law: (law.coefficient, law.linear), self, scaled)
 
     @property
     def strength(self) -> Any:

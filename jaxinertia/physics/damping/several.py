@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ... import _tree
 from .abstract import AbstractDamping
 
 
@@ -46,6 +47,17 @@ class Sum(AbstractDamping):
         for law in reversed(outer):
             momentum = law.relaxation(kinetic, h / 2, t + h / 2, position, momentum)
         return momentum
+
+    def in_units(self, origin, time, length):
+        return Sum(*(law.in_units(origin, time, length) for law in self.laws))
+
+    @property
+    def linear_part(self) -> Any:
+        """The sum of the laws' linear parts, where they are alike."""
+        parts = [law.linear_part for law in self.laws if law.linear_part is not None]
+        if not parts or not all(_tree.same_structure(part, parts[0]) for part in parts):
+            return None
+        return jax.tree.map(lambda *x: sum(x), *parts)
 
     @property
     def strength(self) -> Any:

@@ -1,6 +1,7 @@
 """Friction that changes with time."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -88,6 +89,8 @@ class Nesterov(AbstractTimeVarying):
     """gamma(t) = r / t: see `nesterov`."""
 
     r: Scalar
+
+    nonnegative: ClassVar[tuple[str, ...]] = ("r",)
 
     def rate(self, t):
         """r / t; 0 at t = 0, where the momentum is zero."""

@@ -1,6 +1,6 @@
 """What a kinetic energy is: K, and all that drifts, kicks and friction need to know of it."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -75,6 +75,18 @@ class AbstractKinetic(eqx.Module):
         """Whether K does not ask for the place, so that two drifts in turn are one."""
         return type(self).energy_at is AbstractKinetic.energy_at
 
+    nonnegative: ClassVar[tuple[str, ...]] = ()
+    """The fields that a fit keeps positive; all others may change sign, unless bounded."""
+
+    @property
+    def original(self) -> "AbstractKinetic":
+        """The same energy in the units that it was given in."""
+        return self
+
+    def in_units(self, time: Any, length: Any) -> "AbstractKinetic":
+        """The same energy where times are in units of `time` and positions in units of `length`."""
+        return InUnits(self, time, length)
+
     def check(self, position: Position) -> Position:
         """The position, if K can be taken there; ValueError, or a run-time error where traced, if not."""
         return position
@@ -83,3 +95,37 @@ class AbstractKinetic(eqx.Module):
         """The same K made ready for a run with positions like this one."""
         del position
         return self
+
+
+class InUnits(AbstractKinetic):
+    """An energy in other units: q = length x, p = (length / time) y, K' = (time / length)^2 K."""
+
+    original_: AbstractKinetic
+    time: Any
+    length: Any
+
+    @property
+    def original(self) -> AbstractKinetic:
+        return self.original_
+
+    @property
+    def is_separable(self) -> bool:
+        return self.original_.is_separable
+
+    def energy_at(self, position, momentum):
+        return self.original_.energy_at(*self._back(position, momentum)) * (self.time / self.length) ** 2
+
+    def velocity_at(self, position, momentum):
+        velocity = self.original_.velocity_at(*self._back(position, momentum))
+        return jax.tree.map(lambda v: v * (self.time / self.length), velocity)
+
+    def drift(self, position, momentum, h):
+        position, momentum = self.original_.drift(*self._back(position, momentum), h * self.time)
+        return (
+            jax.tree.map(lambda q: q / self.length, position),
+            jax.tree.map(lambda p: p * (self.time / self.length), momentum),
+        )
+
+    def _back(self, position, momentum):
+        speed = self.length / self.time
+        return jax.tree.map(lambda q: q * self.length, position), jax.tree.map(lambda p: p * speed, momentum)

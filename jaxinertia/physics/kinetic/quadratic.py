@@ -1,5 +1,7 @@
 """Kinetic energies that are quadratic in the momentum: a unit mass, and a mass matrix."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,9 @@ class Euclidean(AbstractKinetic):
     Example:
         >>> ji.System(lambda x: x**2 / 2, kinetic=ji.kinetic.Euclidean())
     """
+
+    def in_units(self, time, length):
+        return self
 
     def energy(self, momentum: Position) -> Scalar:
         """|p|^2 / 2."""
@@ -44,6 +49,9 @@ class Euclidean(AbstractKinetic):
 
 class AbstractQuadratic(AbstractKinetic):
     """K(p) = p^T M^-1 p / 2, by its `inverse_mass`."""
+
+    def in_units(self, time, length):
+        return self
 
     def energy(self, momentum: Position) -> Scalar:
         """p^T M^-1 p / 2."""
@@ -87,6 +95,8 @@ class Mass(AbstractQuadratic):
     """
 
     mass: Position
+
+    nonnegative: ClassVar[tuple[str, ...]] = ("mass",)
 
     def __init__(self, mass: ArrayLike):
         mass = leaves_of("mass", mass)

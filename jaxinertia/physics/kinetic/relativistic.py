@@ -1,5 +1,8 @@
 """A kinetic energy with a speed limit."""
 
+from typing import ClassVar
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +36,11 @@ class Relativistic(AbstractKinetic):
 
     speed_limit: Scalar
     mass: Scalar
+
+    nonnegative: ClassVar[tuple[str, ...]] = ("speed_limit", "mass")
+
+    def in_units(self, time, length):
+        return eqx.tree_at(lambda k: k.speed_limit, self, self.speed_limit * time / length)
 
     def __init__(self, speed_limit: ArrayLike, mass: ArrayLike = 1.0):
         self.speed_limit, self.mass = _number("speed_limit", speed_limit), _number("mass", mass)

@@ -44,6 +44,13 @@ class AbstractNoise(eqx.Module):
         del h, momentum
         return lambda state, increment: jax.tree.map(jnp.add, state, self.push(increment))
 
+    nonnegative: ClassVar[tuple[str, ...]] = ()
+    """The fields that a fit keeps positive; all others may change sign, unless bounded."""
+
+    def in_units(self, time: Any, length: Any) -> "AbstractNoise":
+        """The same noise where times are in units of `time` and positions in units of `length`."""
+        return InUnits(self, time, length)
+
     def joint(self, gamma: Coefficient, h: Scalar, momentum: Position) -> Any:
         """The exact map of linear friction and a noise that remembers."""
         raise ValueError(f"noise = {type(self).__name__} has no exact map with friction")
@@ -76,3 +83,24 @@ class AbstractNoise(eqx.Module):
                 f"{_tree.shapes(position)}; it must be like the position"
             )
         return position
+
+
+class InUnits(AbstractNoise):
+    """A white noise in other units: sigma' = sigma time^1.5 / length."""
+
+    noise: AbstractNoise
+    time: Any
+    length: Any
+
+    def push(self, increment):
+        return jax.tree.map(lambda x: x * (self.time**1.5 / self.length), self.noise.push(increment))
+
+    def amplitude(self, like):
+        sigma = self.noise.amplitude(like)
+        if sigma is None:
+            return None
+        return sigma._replace(value=jax.tree.map(lambda x: x * (self.time**1.5 / self.length), sigma.value))
+
+    @property
+    def strength(self) -> Any:
+        return self.noise.strength

@@ -64,11 +64,8 @@ class Colored(AbstractNoise):
         self.tau = require(tau, holds, f"noise tau must be positive and finite{shown}; it is the correlation time")
         self.initial = None if initial is None else leaves_of("noise initial", initial)
 
-    @property
-    def is_zero(self) -> bool:
-        return is_zero(self.sigma) and (self.initial is None or is_zero(self.initial))
-
     remembers: ClassVar[bool] = True
+    nonnegative: ClassVar[tuple[str, ...]] = ("sigma", "tau")
 
     def amplitude(self, like: Position) -> Coefficient:
         """sigma sqrt(2 / tau), what drives the force."""
@@ -113,10 +110,7 @@ class Colored(AbstractNoise):
         return self.sigma, self.initial
 
 
-
-def colored_relaxation(
-    gamma: Coefficient, noise: Colored, h: Scalar, momentum: Position
-) -> AbstractConstantRelaxation:
+def colored_relaxation(gamma: Coefficient, noise: Colored, h: Scalar, momentum: Position) -> AbstractConstantRelaxation:
     """The exact map for this damping and noise over the time h, laid out for this momentum."""
     sigma = match("noise sigma", noise.sigma, momentum)
     if gamma.matrix or sigma.matrix:

@@ -1,6 +1,6 @@
 """White noise sigma dW, also the one that holds a temperature."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -47,6 +47,11 @@ class White(AbstractNoise):
         self.sigma = jax.tree.map(amplitude_of, leaves_of("noise sigma", sigma))
         self.law = law
 
+    nonnegative: ClassVar[tuple[str, ...]] = ("sigma",)
+
+    def in_units(self, time, length):
+        return jax.tree.map(lambda x: x * time**1.5 / length, self)
+
     def push(self, increment: Position) -> Position:
         """sigma dW."""
         return self.amplitude(increment).times(increment)
@@ -63,7 +68,8 @@ class White(AbstractNoise):
 def thermal(temperature: ArrayLike, damping: ArrayLike, law: str = "gaussian") -> White:
     r"""The white noise that holds a temperature against a damping: sigma sigma^T = 2 T Gamma.
 
-    With it the stationary law is e^{-I/T}, whatever the potential and the kinetic energy (fluctuation-dissipation). Its derivative with respect to gamma is infinite at gamma = 0, as that of sqrt(gamma) is.
+    With it the stationary law is e^{-I/T}, whatever the potential and the kinetic energy (fluctuation-dissipation).
+    Its derivative with respect to gamma is infinite at gamma = 0, as that of sqrt(gamma) is.
 
     Arguments:
         temperature: T >= 0, in units of energy.
