@@ -41,9 +41,13 @@ def terms(system: System, path: Any = None) -> diffrax.AbstractTerm:
 
 
 def _drift(t: Any, y: Phase, system: System) -> Phase:
+    return rates(t, y, system, system.gradient(y.position))
+
+
+def rates(t: Any, y: Phase, system: System, gradient: Position) -> Phase:
+    """dy/dt without white noise, from grad L at the position."""
     velocity = system.kinetic.velocity(y.momentum)
     drag = system.damping.force(velocity)
-    gradient = system.gradient(y.position)
     momentum = jax.tree.map(lambda g, d: -g - d, gradient, drag)
     work = None
     if system.force is not None:
