@@ -19,6 +19,7 @@ from ..physics.system import System
 from .phase import Phase
 from .splitting import Splitting
 
+
 class EventState(NamedTuple):
     """Where an event stopped a run: the time, and the position and the momentum there, without an axis of times."""
 
