@@ -59,6 +59,7 @@ def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Ke
     if system.is_quiet:
         system = system.without_noise()
     given = options.stepsize_controller
+    finest: Any  # step: a path's nodes must be finer
     if substeps is not None:
         if given is not None:
             raise ValueError(f"substeps = {substeps!r} fixes the steps, and stepsize_controller chooses them; pass one")

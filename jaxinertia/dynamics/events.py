@@ -131,7 +131,7 @@ def by_steps(event: diffrax.Event | None) -> diffrax.Event | None:
     return None if event is None else diffrax.Event(event.cond_fn, None, event.direction)
 
 
-def stop(event: diffrax.Event, run: dict, solution: diffrax.Solution, throw: bool) -> EventState:
+def stop(event: diffrax.Event, run: dict, solution: Any, throw: bool) -> EventState:
     """Where the event stopped a run: inf and NaN where it did not happen, NaN where the run failed before it.
 
     Arguments:
@@ -208,7 +208,7 @@ def _root(finder, condition, state, last: Step, values, crossed, throw) -> Scala
         value = condition(kept, state(kept)) + slope * (t - kept)
         return jnp.where(inside, value, t - t1)
 
-    found = optx.root_find(zero, finder, t1, options={"lower": t0, "upper": t1}, throw=False)
+    found: Any = optx.root_find(zero, finder, t1, options={"lower": t0, "upper": t1}, throw=False)
     # Tolerances that rounding cannot meet are met by a zero within rounding.
     eps = jnp.finfo(jnp.result_type(slope)).eps
     rounding = 16 * eps * (jnp.abs(slope * found.value) + 4 * (jnp.abs(before) + jnp.abs(after)))
