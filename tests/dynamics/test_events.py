@@ -184,7 +184,7 @@ def test_a_start_on_the_zero_has_crossed_unless_the_direction_says_otherwise(dir
     """q = 0.3 cos t - sin t leaves downwards, and comes back upwards at 2 pi - 2 arctan(1 / 0.3)."""
     time = run(LEVEL, -1.0, end=4.0, event=diffrax.Event(FALLS.cond_fn, NEWTON, direction=direction)).event_time
     exact = {None: 0.0, True: 2 * np.pi - 2 * np.arctan(1 / LEVEL), False: np.inf}[direction]
-    assert time == pytest.approx(exact, abs=0.2**2 / 24 * 4)  # Verlet's phase error
+    assert time == pytest.approx(exact, abs=0.2**2 * (4 / 24 + 1 / 8))  # Verlet's phase, and its ellipse
 
 
 def test_an_event_just_after_the_start_is_found():
@@ -265,8 +265,3 @@ def test_diffrax_solvers_stop_on_their_dense_output():
     np.testing.assert_allclose(position["a"], [LEVEL, np.sin(EXACT)], atol=1e-8)
     np.testing.assert_allclose(momentum["a"], [-np.sin(EXACT), LEVEL], atol=1e-8)
     assert position["b"] == momentum["b"] == 0
-
-
-def test_substeps_fix_the_steps_and_a_controller_chooses_them():
-    with pytest.raises(ValueError, match="substeps = 20 fixes the steps"):
-        run(solver=diffrax.Tsit5(), stepsize_controller=diffrax.PIDController(1e-6, 1e-6))
