@@ -245,7 +245,13 @@ CASES = {
     "substeps zero": (lambda: simulate(dt=None, substeps=0), "substeps", "0"),
     "substeps a fraction": (lambda: simulate(dt=None, substeps=2.5), "substeps", "2.5"),
     "substeps True": (lambda: simulate(dt=None, substeps=True), "substeps", "True"),
-    "substeps with Tsit5": (lambda: simulate(dt=None, substeps=3, solver=diffrax.Tsit5()), "substeps", "3"),
+    "substeps with a controller": (
+        lambda: simulate(
+            dt=None, substeps=3, solver=diffrax.Tsit5(), stepsize_controller=diffrax.PIDController(1e-6, 1e-6)
+        ),
+        "substeps",
+        "3",
+    ),
     "dt negative with a controller": (
         lambda: simulate(dt=-0.1, solver=diffrax.Tsit5(), stepsize_controller=diffrax.PIDController(1e-3, 1e-3)),
         "dt",

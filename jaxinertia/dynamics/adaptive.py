@@ -14,8 +14,8 @@ from .._types import Key
 from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
 from ..physics.system import System
-from . import langevin
-from .grid import check_times, count_steps
+from . import events, langevin
+from .grid import Grid, check_times, count_steps, plan
 from .phase import Phase, start
 from .splitting import Splitting
 from .terms import terms
@@ -57,55 +57,70 @@ def run(
     system: System, ts, position, momentum, *, dt, substeps, solver, key: Key | None, path: Any, options: Options
 ) -> Trajectory:
     """Integrate a prepared system and state."""
-    if substeps is not None:
-        raise ValueError(f"substeps = {substeps!r} is for a Splitting at fixed steps; pass dt= with this solver")
+    events.check(options.event, system)
     if system.is_quiet:
         system = system.without_noise()
-    if options.stepsize_controller is None:
-        counts, host = count_steps(ts, dt)
-        controller, dt0 = diffrax.StepTo(jnp.asarray(_all_times(host, counts))), None
-        max_steps = options.max_steps or int(counts.sum())
+    given = options.stepsize_controller
+    finest: Any  # step: a path's nodes must be finer
+    if substeps is not None:
+        if given is not None:
+            raise ValueError(f"substeps = {substeps!r} fixes the steps, and stepsize_controller chooses them; pass one")
+        even = plan(ts, dt, substeps)
+        ts, finest = even.ts, jnp.min(even.h)
+        controller, dt0, most = diffrax.StepTo(_even_times(even)), None, even.rows * even.steps
+    elif given is None:
+        counts, ts = count_steps(ts, dt)
+        finest = check_step(dt)
+        controller, dt0, most = diffrax.StepTo(jnp.asarray(_all_times(ts, counts))), None, int(counts.sum())
     else:
-        host = check_times(ts)
-        controller, dt0 = _land_on(options.stepsize_controller, host), None if dt is None else check_step(dt)
-        max_steps = options.max_steps or DEFAULT_MAX_STEPS
+        ts = check_times(ts)
+        dt0 = None if dt is None else check_step(dt)
+        finest = (ts[-1] - ts[0]) / 1024 if dt0 is None else dt0
+        controller, most = _land_on(given, ts), DEFAULT_MAX_STEPS
     if system.noise is not None and path is not None:
         _check_area(solver, system.noise, path)
     elif system.noise is not None:
-        path = _tree_path(_area(solver, system.noise), host, dt, momentum, key)
+        path = _tree_path(_area(solver, system.noise), ts, finest, momentum, key)
     if isinstance(solver, langevin.SOLVERS):
         langevin.check(system, position, options.event)
     first = start(system, position, momentum, key)
     throw = not bad_values_are_nan()  # in a sweep, a point that diffrax gives up on is NaN
-    return _solve(system, jnp.asarray(host), first, solver, path, controller, dt0, max_steps, options, throw)
+    most = options.max_steps or most
+    return _solve(system, jnp.asarray(ts), first, solver, path, controller, dt0, most, options, throw)
 
 
 @eqx.filter_jit
 def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, options: Options, throw: bool):
     adjoint = {} if options.adjoint is None else {"adjoint": options.adjoint}
     bare = isinstance(solver, langevin.SOLVERS)  # carries the position and the momentum alone
-    solution = diffrax.diffeqsolve(
-        langevin.langevin_terms(system, first.position, path) if bare else terms(system, path),
-        solver,
-        ts[0],
-        ts[-1],
-        dt0,
-        (first.position, first.momentum) if bare else first,
+    event = options.event
+    located = event is not None and event.root_finder is not None
+    run = dict(
+        terms=langevin.langevin_terms(system, first.position, path) if bare else terms(system, path),
+        solver=events.Remembering(solver) if located else solver,
+        t0=ts[0],
+        t1=ts[-1],
+        dt0=dt0,
         args=system,
-        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=ts), diffrax.SubSaveAt(t1=True)]),
+        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=ts), diffrax.SubSaveAt(t1=True)], solver_state=located),
         stepsize_controller=controller,
         max_steps=max_steps,
-        event=options.event,
-        throw=throw,
-        **adjoint,
     )
+    y0 = (first.position, first.momentum) if bare else first
+    solution = diffrax.diffeqsolve(**run, y0=y0, event=events.by_steps(event), throw=throw, **adjoint)
     # Times in float64 may have promoted a float32 state.
-    phase = _tree.cast(solution.ys[0], _tree.dtype(first.position))
+    dtype = _tree.dtype(first.position)
+    phase = _tree.cast(solution.ys[0], dtype)
     if bare:
-        unknown = jnp.full((), jnp.nan, _tree.dtype(first.position))
+        unknown = jnp.full((), jnp.nan, dtype)
         phase = jax.vmap(lambda q, p: Phase(q, p, unknown, unknown, None))(*phase)
-    event_time = None if options.event is None else solution.ts[1][0]
-    if options.event is not None or not throw:  # diffrax marks rows that it did not reach with inf
+    event_state: tuple = ()
+    if event is not None:
+        time, *state = events.stop(event, run, solution, throw)
+        event_state = (time, *_tree.cast(state, dtype))
+        phase = jax.vmap(lambda t, y: events.unless(t > time, y))(ts, phase)
+        phase = jax.tree.map(lambda y, y0: y.at[0].set(y0), phase, first)  # diffrax leaves it out of a run of no step
+    if event is not None or not throw:  # diffrax marks rows that it did not reach with inf
         phase = jax.tree.map(lambda y: jnp.where(jnp.isinf(y), jnp.nan, y), phase)
     times = jnp.asarray(ts, _tree.dtype(first.position))
     kinetic, potential = jax.lax.map(
@@ -114,7 +129,13 @@ def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, o
     by_remainder = system.noise is not None and not system.noise.remembers and not isinstance(solver, Splitting)
     noise = None if by_remainder else phase.noise
     balance = close(kinetic + potential, phase.friction, noise, phase.work, noise_is_remainder=by_remainder)
-    return Trajectory(ts, phase.position, phase.momentum, kinetic, potential, balance, event_time)
+    return Trajectory(ts, phase.position, phase.momentum, kinetic, potential, balance, *event_state)
+
+
+def _even_times(even: Grid) -> Any:
+    """Every step's time where each row has as many."""
+    steps = jnp.arange(even.steps) * jnp.broadcast_to(even.h, even.starts.shape)[:, None]
+    return jnp.append((even.starts[:, None] + steps).reshape(-1), even.ts[-1])
 
 
 def _all_times(host: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -161,8 +182,7 @@ def _check_area(solver, noise, path):
         )
 
 
-def _tree_path(area, host, dt, momentum, key):
+def _tree_path(area, ts, finest, momentum, key):
     shape = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), momentum)
     # The tree's law is exact between its nodes; they only need to be finer than the steps.
-    tolerance = (float(dt) if dt is not None else (host[-1] - host[0]) / 1024) / 4
-    return diffrax.VirtualBrownianTree(host[0], host[-1], tolerance, shape, key, levy_area=area)
+    return diffrax.VirtualBrownianTree(ts[0], ts[-1], finest / 4, shape, key, levy_area=area)

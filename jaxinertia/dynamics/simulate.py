@@ -43,23 +43,34 @@ def simulate(
         momentum: like the position; None starts at rest.
         dt: the largest inner step. Every interval takes n = ceil(interval / dt) equal steps and lands on its end (on
             uneven spacing n may be larger). With an adaptive controller, the first step (None: chosen by it).
-        substeps: instead of dt, the number of steps in every interval; for ts traced inside jit.
+        substeps: instead of dt, the number of steps in every interval; for ts traced inside jit, such as those that go
+            on from an event.
         solver: None means `ji.solvers.Splitting("BAOAB")`; any Splitting or diffrax solver.
         key: a JAX random key; required if the system has noise and no path is given.
         path: a Brownian path (e.g. `diffrax.VirtualBrownianTree`) shaped like the position, instead of a key. For
             coloured noise make it with levy_area=diffrax.SpaceTimeLevyArea: else each step leaves out a part of the
             momentum's variance, of order h^3. A `diffrax.UnsafeBrownianPath` takes adjoint=diffrax.DirectAdjoint().
-        stepsize_controller, event, adjoint, max_steps: passed on to `diffrax.diffeqsolve`; the friction account is left
+        stepsize_controller, adjoint, max_steps: passed on to `diffrax.diffeqsolve`; the friction account is left
             out of a PIDController's error norm, and steps land on ts (StepTo and ConstantStepSize keep their own
-            steps). max_steps defaults to 65,536. diffrax's default adjoint is for reverse mode; for forward mode
-            through its solvers, pass adjoint=diffrax.ForwardMode().
+            steps; between those a splitting is a cubic, see `Splitting`). max_steps defaults to 65,536. diffrax's
+            default adjoint is for reverse mode; for forward mode through its solvers, and for events, pass
+            adjoint=diffrax.ForwardMode().
+        event: a `diffrax.Event` whose conditions take (t, y, args, **kwargs), with y.position and y.momentum. With a
+            root_finder the run stops where a condition crosses zero (in its `direction`), the first one of several.
+            A splitting gets there by a shorter step of its word, so that the time and the state are of the word's order
+            and their derivatives those of the numerical flow; diffrax's solvers by their dense output. Without a
+            root_finder, and for a condition that is true or false, it stops at the end of the step. Two crossings
+            within one step are not seen. A run that starts on the zero and leaves it has crossed, at ts[0], unless
+            `direction` says otherwise: a ball that starts from the floor takes direction=False.
 
     Returns:
-        A `Trajectory` with leading axis len(ts). After an event its rows are NaN and `event_time` is set.
+        A `Trajectory` with leading axis len(ts). After an event its rows are NaN, and `event_state` is (time, position,
+        momentum) there, from which to go on; (inf, NaN, NaN) if the event did not happen.
 
     Raises:
         ValueError: for times that do not increase, a dt that is not positive, traced ts or dt, shapes that do not
-            match, noise without key or path, or a word that would drop damping or noise.
+            match, noise without key or path, a word that would drop damping or noise, or an event with a root_finder
+            in a system with noise, whose path between steps is not known.
 
     Example:
         >>> system = ji.System(ji.potentials.Quadratic(), damping=0.2)
@@ -86,7 +97,8 @@ def simulate(
     else:
         settings = dict(dt=dt, substeps=substeps, solver=solver, key=key, path=path, options=options)
         trajectory = adaptive.run(system, ts, position, momentum, **settings)
-    return eqx.tree_at(lambda x: x.position, trajectory, eqx.combine(trajectory.position, rest))
+    where = (lambda x: x.position) if trajectory.event_time is None else (lambda x: (x.position, x.event_position))
+    return eqx.tree_at(where, trajectory, replace_fn=lambda moved: eqx.combine(moved, rest))
 
 
 def _check_arguments(system, solver):

@@ -40,10 +40,14 @@ def terms(system: System, path: Any = None) -> diffrax.AbstractTerm:
 
 
 def _drift(t: Any, y: Phase, system: System) -> Phase:
+    return rates(t, y, system, system.gradient(y.position, jnp.asarray(t, y.friction.dtype)))
+
+
+def rates(t: Any, y: Phase, system: System, gradient: Position) -> Phase:
+    """dy/dt without white noise, from grad L at the position."""
     t, kinetic = jnp.asarray(t, y.friction.dtype), system.kinetic
     velocity = kinetic.velocity_at(y.position, y.momentum)
     drag = system.damping.force_at(t, y.position, y.momentum, velocity)
-    gradient = system.gradient(y.position, t)
     if not kinetic.is_separable:
         gradient = jax.tree.map(jnp.add, gradient, jax.grad(kinetic.energy_at)(y.position, y.momentum))
     momentum = jax.tree.map(lambda g, d: -g - d, gradient, drag)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PyTree
 from .._types import Position
 from ..energy.balance import Balance
 from ..physics.system import as_arrays
+from .events import EventState
 
 _FORMAT = "jaxinertia trajectory 1"
 
@@ -24,7 +25,9 @@ class Trajectory(eqx.Module):
     position, momentum: pytrees like the initial position, each leaf with a leading axis of times.
     kinetic, potential: K and L, shape (times,); `inertia` is their sum, the paper's I.
     balance: cumulative friction, noise, work and discretization, each (times,); their sum is inertia - inertia[0].
-    event_time: the time at which the `event` stopped the run, or None; later rows are NaN.
+    event_time: the time at which the `event` stopped the run; later rows are NaN. inf if it did not happen, NaN if the
+        run failed before; None without an event.
+    event_position, event_momentum: the state at that time, without an axis of times; NaN if the event did not happen.
     """
 
     ts: Float[Array | np.ndarray, " *runs times"]
@@ -34,6 +37,20 @@ class Trajectory(eqx.Module):
     potential: Float[Array | np.ndarray, " *runs times"]
     balance: Balance
     event_time: Float[Array | np.ndarray, " *runs"] | None = None
+    event_position: PyTree | None = None
+    event_momentum: Position | None = None
+
+    @property
+    def event_state(self) -> EventState | None:
+        """(time, position, momentum) where the `event` stopped the run, from which to go on; None without an event.
+
+        Example:
+            >>> time, position, momentum = traj.event_state                     # a ball at the floor
+            >>> ji.simulate(system, time + ts, position, -0.8 * momentum, dt=0.01, event=event)
+        """
+        if self.event_time is None:
+            return None
+        return EventState(self.event_time, self.event_position, self.event_momentum)
 
     @property
     def inertia(self) -> Float[Array | np.ndarray, " *runs times"]:
@@ -78,6 +95,9 @@ class Trajectory(eqx.Module):
         """A trajectory from its arrays by name, such as "position" and "balance.friction"."""
         state = {name: _state(arrays, name, like) for name in ("position", "momentum")}
         balance = Balance(**{k: jnp.asarray(arrays[f"balance.{k}"]) for k in Balance.__annotations__})
+        for name in ("event_position", "event_momentum"):
+            if any(_belongs(key, name) for key in arrays):
+                state[name] = _state(arrays, name, like)
         rest = {k: jnp.asarray(arrays[k]) for k in ("ts", "kinetic", "potential", "event_time") if k in arrays}
         return cls(balance=balance, **state, **rest)
 
@@ -103,13 +123,13 @@ def _state(arrays: dict[str, np.ndarray], name: str, like: Any) -> Any:
     if like is None:
         return _nested(name, found)
     # A position is saved with its buffers of whole numbers; a momentum has None there.
-    kept = eqx.is_array if name == "position" else eqx.is_inexact_array
+    kept = eqx.is_array if name.endswith("position") else eqx.is_inexact_array
     moving, rest = eqx.partition(as_arrays("like", like), kept)
     names = [jax.tree_util.keystr(key) for key, _ in jax.tree_util.tree_leaves_with_path(moving)]
     if sorted(names) != sorted(found):
         raise ValueError(f"like has the leaves {sorted(names)}, the file {sorted(found)}; pass the position simulated")
     leaves = jax.tree.unflatten(jax.tree.structure(moving), [found[key] for key in names])
-    return eqx.combine(leaves, rest) if name == "position" else leaves
+    return eqx.combine(leaves, rest) if name.endswith("position") else leaves
 
 
 def _belongs(key: str, name: str) -> bool:

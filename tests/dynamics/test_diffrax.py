@@ -261,8 +261,7 @@ def test_an_event_stops_the_run(solver):
     traj = ji.simulate(system, ts, 1.0, dt=0.01, solver=solver, event=event)
     plain = ji.simulate(system, ts, 1.0, dt=0.01, solver=solver)
     before = ts < np.pi / 2
-    # BAOAB lags by h^2 / 24 a radian; the root lies on a straight line through a step, off by at most h^2 / 8.
-    assert traj.event_time == pytest.approx(np.pi / 2, abs=0.01**2)
+    assert traj.event_time == pytest.approx(np.pi / 2, abs=0.01**2 / 12)  # BAOAB lags by h^2 / 24 a radian
     assert plain.event_time is None
     assert np.abs(traj.position - plain.position)[before].max() < 1e-12
     for rows in (traj.position, traj.momentum, traj.kinetic, traj.inertia, traj.balance.friction, traj.balance.total):
@@ -275,7 +274,7 @@ def test_an_event_that_does_not_happen_leaves_all_rows():
     event = diffrax.Event(lambda t, y, args, **kwargs: y.position > 2)
     traj = ji.simulate(system, np.linspace(0, 3, 7), 1.0, dt=0.01, event=event)
     assert np.all(np.isfinite(traj.inertia))
-    assert traj.event_time == 3.0
+    assert traj.event_time == np.inf
 
 
 @pytest.mark.parametrize(("mode", "adjoint"), [(jax.jacrev, None), (jax.jacfwd, diffrax.ForwardMode())])

@@ -70,12 +70,18 @@ def test_saved_and_loaded_is_the_same(name, tmp_path):
     assert identical(ji.Trajectory.load(path, like=like), traj)
 
 
-def test_an_event_time_is_saved(tmp_path):
-    event = diffrax.Event(lambda t, y, args, **kwargs: y.position < 0.9)
-    traj = ji.simulate(ji.System(ji.potentials.Duffing()), TS, 1.0, dt=0.1, event=event)
-    loaded = ji.Trajectory.load(traj.save(tmp_path / "run.npz"))
-    assert loaded.event_time == traj.event_time
+@pytest.mark.parametrize("position", [1.0, MODEL], ids=["number", "model"])
+def test_an_event_and_its_state_are_saved(position, tmp_path):
+    event = diffrax.Event(lambda t, y, args, **kwargs: t > 0.3)
+    traj = ji.simulate(ji.System(energy), TS, position, dt=0.1, event=event)
+    loaded = ji.Trajectory.load(traj.save(tmp_path / "run.npz"), like=position)
     assert identical(loaded, traj)
+    assert identical(loaded.event_state, traj.event_state)
+
+
+def test_a_file_with_the_time_of_an_event_alone_is_read(tmp_path):
+    traj = eqx.tree_at(lambda t: t.event_time, run(1.0), jnp.array(0.5), is_leaf=lambda x: x is None)
+    assert ji.Trajectory.load(traj.save(tmp_path / "run")).event_state == (0.5, None, None)
 
 
 def test_mapped_trajectories_are_saved_too(tmp_path):
@@ -149,3 +155,4 @@ def test_shapes_are_those_of_the_docstring():
     assert traj.position["b"].shape == (5,)
     assert all(leaf.shape == (5,) for leaf in jax.tree.leaves(traj.balance))
     assert traj.event_time is None
+    assert traj.event_state is None
