@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from .._checks import is_key
 from .._types import Key
-from ..physics.system import System, check_system, prepare
+from ..physics.system import System, check_system, prepare, vary_alike
 from . import adaptive, fixed, grid
 from .brownian import check_path
 from .splitting import Splitting
@@ -76,6 +76,7 @@ def simulate(
             "for adaptive steps stepsize_controller=diffrax.PIDController(rtol=1e-6, atol=1e-6)"
         )
     system, position, momentum, rest = prepare(system, position, momentum)
+    system, position, momentum = vary_alike(system, position, momentum, ts, key, path)
     solver = Splitting("BAOAB") if solver is None else solver
     if isinstance(solver, Splitting):
         position = solver.check(system, position)

@@ -21,7 +21,7 @@ from .._checks import check_step, is_traced
 from .._types import ArrayLike, Scalar
 from .._words import DRIFTS, Letter, Word, parse
 from ..physics.kinetic import Euclidean
-from ..physics.system import System, check_system, prepare
+from ..physics.system import System, check_system, prepare, vary_alike
 from .inertia import kinetic_and_potential
 
 HIGHEST_ORDER = 2
@@ -60,6 +60,7 @@ def modified_inertia(
         raise ValueError(f"kinetic = {system.kinetic!r}: the modified inertia is known for kinetic.Euclidean() only")
     cross, curvature, slope = brackets(_letters(solver))
     system, position, momentum, _ = prepare(system, position, momentum)
+    system, position, momentum = vary_alike(system, position, momentum)
     kinetic, potential = kinetic_and_potential(system, position, momentum)
     result = kinetic + potential
     dt = jnp.asarray(dt, result.dtype)

@@ -123,6 +123,21 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
     return system, moving, momentum, rest
 
 
+def vary_alike(system: System, position: Position, momentum: Position, *others: Any) -> tuple[System, Position, Position]:
+    """The same; inside `jax.shard_map` all vary over the mesh axes that one of them, or of the others, varies over.
+
+    Also over those of what a potential or a force has closed over, which shows in what they return.
+    """
+
+    def everything():
+        returned = [system.potential(position)]
+        if system.force is not None:
+            returned.append(system.force(jnp.zeros((), _tree.dtype(position))))
+        return system, position, momentum, others, returned
+
+    return _tree.vary_alike((system, position, momentum), everything)
+
+
 def as_arrays(name: str, tree: Any) -> Any:
     """Numbers, and lists of numbers, as float arrays; NumPy arrays inside Equinox modules as JAX arrays."""
 
