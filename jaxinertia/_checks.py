@@ -45,14 +45,14 @@ def bad_values_are_nan() -> bool:
 def require(x: Any, holds: Any, message: str) -> Any:
     """Return x; raise ValueError(message) unless `holds`, at once if known, else at run time.
 
-    At run time x becomes NaN in a program that cannot raise: one shared by several devices, or made for another machine.
+    At run time x becomes NaN in a program that cannot raise: one for several devices, or made for another machine.
     """
     if not is_traced(holds):
         if not np.all(np.asarray(holds)):
             raise ValueError(message)
         return x
     if not bad_values_are_nan():
-        holds = noticed(holds, message) & holds
+        holds = noticed(holds, message)
     return jax.tree.map(lambda leaf: jnp.where(holds, leaf, jnp.nan), x)
 
 

@@ -2,24 +2,25 @@
 
 A callback into Python belongs to one backend of one process: with it a program cannot be lowered for another platform,
 nor exported; and of several devices that share a program the one that raises leaves the others waiting. So what a check
-becomes is decided when the program is lowered, by a primitive of its own: an error, or nothing, and a caller puts NaN in
-the place of bad values.
+becomes is decided when the program is lowered, by a primitive of its own: an error, or nothing, and a caller puts NaN
+in the place of bad values.
 """
 
 from functools import partial
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
 
 def noticed(holds: Any, message: str) -> Any:
-    """True, one bool, which is to be used (else nothing is checked). Raises unless all of `holds`, over every mapped axis
-    too: at once if known, else when the program runs, if it can."""
-    return _noticed_p.bind(jnp.all(holds), message=message)
+    """`holds`, to be used (else nothing is checked). Raises where one is false, over every mapped axis too.
+
+    It raises at once if known, else when the program runs, if that can.
+    """
+    return _noticed_p.bind(jnp.asarray(holds), message=message)
 
 
 _noticed_p = Primitive("noticed")
@@ -28,26 +29,26 @@ _noticed_p.def_abstract_eval(lambda holds, *, message: holds)  # the input's typ
 
 @_noticed_p.def_impl
 def _now(holds, *, message):
-    if not holds:
+    if not jnp.all(holds):
         raise ValueError(message)
     return holds
 
 
 def _over_the_batch(args, axes, *, message):
-    # Mapped over, a condition would run both of its branches: one question for the whole batch.
-    return noticed(*args, message), None
+    # One question for the whole batch: mapped over, a condition would run both of its branches.
+    return noticed(*args, message), axes[0]
 
 
 batching.primitive_batchers[_noticed_p] = _over_the_batch
 
 
 def _lower(ctx, holds, *, message):
-    rule = partial(_raise, message) if _can_raise(ctx.module_context) else jnp.ones_like
+    rule = partial(_raise, message) if _can_raise(ctx.module_context) else lambda holds: holds
     return mlir.lower_fun(rule, multiple_results=False)(ctx, holds)
 
 
 def _raise(message, holds):
-    return eqx.error_if(holds, ~holds, message)
+    return eqx.error_if(holds, ~jnp.all(holds), message)
 
 
 def _can_raise(module: mlir.ModuleContext) -> bool:

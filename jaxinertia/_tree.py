@@ -59,7 +59,7 @@ def cast(tree: PyTree, to: jnp.dtype) -> PyTree:
 
 
 def vary_alike(tree: PyTree, like: Callable[[], PyTree]) -> PyTree:
-    """The same tree; inside `jax.shard_map` its arrays then vary over all mesh axes that a leaf of `like()` varies over.
+    """The same tree; inside `jax.shard_map` its arrays vary over all mesh axes that a leaf of `like()` varies over.
 
     There JAX takes what does not vary for one value that all devices share: a loop cannot start from it and go on
     varying, and `jax.grad` with respect to it sums over the devices.
@@ -69,5 +69,6 @@ def vary_alike(tree: PyTree, like: Callable[[], PyTree]) -> PyTree:
     never = jnp.zeros((), bool)
     for leaf in jax.tree.leaves(like()):
         if isinstance(leaf, jax.Array):
-            never = never | (jnp.any(leaf != leaf) & False)
+            leaf = jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+            never = never | (jnp.any(jnp.isnan(leaf)) & False)
     return jax.tree.map(lambda x: jnp.where(never, x, x) if hasattr(x, "dtype") or isinstance(x, float) else x, tree)

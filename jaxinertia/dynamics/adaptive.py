@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _tree
-from .._checks import bad_values_are_nan, check_step
+from .._checks import bad_values_are_nan, check_step, require
 from .._types import Key
 from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
 from ..physics.noise import Colored, White
 from ..physics.system import System
-from . import langevin
+from . import foreign, langevin
 from .grid import check_times, count_steps
 from .phase import Phase, start
 from .splitting import Splitting
@@ -38,19 +38,24 @@ class Options(eqx.Module):
 DEFAULT_MAX_STEPS = 2**16
 
 
-def check(options: Options, solver: Any) -> None:
+def check(options: Options, solver: Any, system: System) -> None:
     """ValueError for options that diffrax would refuse less clearly."""
     controller, event, max_steps = options.stepsize_controller, options.event, options.max_steps
     if controller is not None and not isinstance(controller, diffrax.AbstractStepSizeController):
         raise ValueError(f"stepsize_controller = {controller!r} must be diffrax's, e.g. PIDController(1e-6, 1e-6)")
-    if isinstance(solver, Splitting) and isinstance(controller, diffrax.PIDController):
-        raise ValueError("stepsize_controller adapts steps, but a Splitting has no error estimate; use diffrax.Tsit5()")
+    if foreign.innermost(solver) is solver and isinstance(solver, Splitting) and foreign.adapts(controller):
+        raise ValueError(
+            "stepsize_controller adapts steps, but a Splitting has no error estimate; use diffrax.Tsit5(), or "
+            "diffrax.HalfSolver(solver)"
+        )
     if event is not None and not isinstance(event, diffrax.Event):
         raise ValueError(f"event = {event!r} must be a diffrax.Event")
     if options.adjoint is not None and not isinstance(options.adjoint, diffrax.AbstractAdjoint):
         raise ValueError(f"adjoint = {options.adjoint!r} must be diffrax's, e.g. diffrax.ForwardMode()")
     if max_steps is not None and (isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1):
         raise ValueError(f"max_steps = {max_steps!r} must be a whole number of at least 1")
+    foreign.check_solver(solver, system, controller)
+    foreign.check_adjoint(options.adjoint, solver, system, controller, event)
 
 
 def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Key | None, path: Any, options: Options):
@@ -61,6 +66,7 @@ def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Ke
         system = system.without_noise()
     if options.stepsize_controller is None:
         counts, host = count_steps(ts, dt)
+        _check_count(int(counts.sum()), options.max_steps)
         controller, dt0 = diffrax.StepTo(jnp.asarray(_all_times(host, counts))), None
         max_steps = options.max_steps or int(counts.sum())
     else:
@@ -75,13 +81,34 @@ def run(system: System, ts, position, momentum, *, dt, substeps, solver, key: Ke
         langevin.check(system, position, options.event)
     first = start(system, position, momentum, key)
     throw = not bad_values_are_nan()  # in a sweep, a point that diffrax gives up on is NaN
-    return _solve(system, jnp.asarray(host), first, solver, path, controller, dt0, max_steps, options, throw)
+    try:
+        return _solve(system, jnp.asarray(host), first, solver, path, controller, dt0, max_steps, options, throw)
+    except RuntimeError as error:
+        if "error estimates" in str(error):  # found while tracing
+            raise foreign.no_estimate(solver) from None
+        raise
+
+
+MOST_TIMES = 2**27  # steps whose times fit in memory
+
+
+def _check_count(needed: int, max_steps: int | None) -> None:
+    if max_steps is not None and needed > max_steps:
+        raise ValueError(f"max_steps = {max_steps}, but ts and dt ask for {needed} steps; pass more, or a larger dt")
+    if needed > MOST_TIMES:
+        raise ValueError(
+            f"ts and dt ask for {needed} steps, more than the {MOST_TIMES} whose times it keeps; pass a larger dt, "
+            "or a Splitting without controller, event, adjoint and max_steps"
+        )
 
 
 @eqx.filter_jit
 def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, options: Options, throw: bool):
     adjoint = {} if options.adjoint is None else {"adjoint": options.adjoint}
     bare = isinstance(solver, langevin.SOLVERS)  # carries the position and the momentum alone
+    saveat = diffrax.SaveAt(ts=ts)  # as BacksolveAdjoint wants it
+    if options.event is not None:
+        saveat = diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=ts), diffrax.SubSaveAt(t1=True)])
     solution = diffrax.diffeqsolve(
         langevin.langevin_terms(system, first.position, path) if bare else terms(system, path),
         solver,
@@ -90,15 +117,18 @@ def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, o
         dt0,
         (first.position, first.momentum) if bare else first,
         args=system,
-        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=ts), diffrax.SubSaveAt(t1=True)]),
+        saveat=saveat,
         stepsize_controller=controller,
         max_steps=max_steps,
         event=options.event,
-        throw=throw,
+        throw=False,
         **adjoint,
     )
+    rows = solution.ys if options.event is None else solution.ys[0]
+    if throw:
+        rows = _reached(rows, solution.result, max_steps)
     # Times in float64 may have promoted a float32 state.
-    phase = _tree.cast(solution.ys[0], _tree.dtype(first.position))
+    phase = _tree.cast(rows, _tree.dtype(first.position))
     if bare:
         unknown = jnp.full((), jnp.nan, _tree.dtype(first.position))
         phase = jax.vmap(lambda q, p: Phase(q, p, unknown, unknown, None))(*phase)
@@ -110,6 +140,17 @@ def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, o
     noise = None if by_remainder else phase.noise
     balance = close(kinetic + potential, phase.friction, noise, phase.work, noise_is_remainder=by_remainder)
     return phase.position, phase.momentum, kinetic, potential, balance, event_time
+
+
+def _reached(rows: Any, result: diffrax.RESULTS, max_steps: int) -> Any:
+    """The rows, if the run came to its end; else a run-time error."""
+    short = result == diffrax.RESULTS.max_steps_reached
+    message = (
+        f"max_steps = {max_steps} steps did not reach the last of ts: pass more, looser tolerances, or if it is stiff "
+        "an implicit solver such as diffrax.Kvaerno5()"
+    )
+    rows = require(rows, ~short, message)
+    return result.error_if(rows, ~(diffrax.is_okay(result) | short))
 
 
 def _all_times(host: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -144,14 +185,14 @@ def _area(solver, noise):
 
 def _needed(solver):
     """What its own path has to know at the least, an abstract class of diffrax; a splitting can do without."""
-    return getattr(solver, "minimal_levy_area", diffrax.AbstractBrownianIncrement)
+    return getattr(foreign.innermost(solver), "minimal_levy_area", diffrax.AbstractBrownianIncrement)
 
 
 def _check_area(solver, noise, path):
     given = getattr(path, "levy_area", None)
     if isinstance(given, type) and not issubclass(given, _needed(solver)):
         raise ValueError(
-            f"path has levy_area = {given.__name__}, but {type(solver).__name__} needs more; "
+            f"path has levy_area = {given.__name__}, but {type(foreign.innermost(solver)).__name__} needs more; "
             f"pass a diffrax.VirtualBrownianTree(..., levy_area=diffrax.{_area(solver, noise).__name__})"
         )
 

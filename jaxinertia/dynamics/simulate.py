@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from .._checks import is_key
 from .._types import Key
 from ..physics.system import System, check_system, prepare, vary_alike
-from . import adaptive, fixed, grid
+from . import adaptive, fixed, foreign, grid
 from .brownian import check_path
 from .splitting import Splitting
 from .trajectory import Trajectory
@@ -78,12 +78,13 @@ def simulate(
     system, position, momentum, rest = prepare(system, position, momentum)
     system, position, momentum = vary_alike(system, position, momentum, ts, key, path)
     solver = Splitting("BAOAB") if solver is None else solver
-    if isinstance(solver, Splitting):
-        position = solver.check(system, position)
+    inner = foreign.innermost(solver)
+    if isinstance(inner, Splitting):
+        position = inner.check(system, position)
     _check_noise(system, position, key, path, solver)
     options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
-    adaptive.check(options, solver)
-    if isinstance(solver, Splitting) and not options.any_given:
+    adaptive.check(options, solver, system)
+    if inner is solver and isinstance(solver, Splitting) and not options.any_given:
         plan = grid.plan(ts, dt, substeps)
         ts = plan.ts
         result = (*fixed.run(system, plan, position, momentum, solver, key, path), None)

@@ -1,6 +1,7 @@
 """Splittings: words of exact sub-flows, as diffrax solvers."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 import diffrax
@@ -14,6 +15,7 @@ from .._types import Position
 from ..physics.damping import Linear
 from ..physics.kinetic import Euclidean
 from ..physics.system import System
+from . import given
 from .advance import Clock, advance, open_account, relaxations, settle
 from .brownian import from_path
 from .phase import Phase
@@ -112,28 +114,23 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
     # diffrax's interface. The gradient is carried, so that a word that ends with a kick takes one gradient a step.
 
     def init(self, terms, t0, t1, y0: Phase, args: System):
-        return args.gradient(self.check(args, y0.position))
+        return args.gradient(self.check(args, given.check(terms, y0, args)))
 
     def func(self, terms, t0, y0: Phase, args: System):
         return terms.vf(t0, y0, args)
 
     def step(self, terms, t0, t1, y0: Phase, args: System, solver_state, made_jump):
         del made_jump
-        h = jnp.asarray(t1 - t0, y0.friction.dtype)
+        parts = given.read(terms)
+        h = jnp.asarray(parts.drift.contr(t0, t1), y0.friction.dtype)  # negative where the run goes back in time
         stages = with_losses(lay_out(self.letters))
-        clock = Clock(t0, h, relaxations(args, stages, h, y0.momentum), args.gradient)
+        clock = Clock(parts.direction(h.dtype) * t0, h, relaxations(args, stages, h, y0.momentum), args.gradient)
         increment = None
-        if args.noise is not None:
-            increment = from_path(_increments_of(terms, y0.push is not None), t0, t1 - t0, t1, h.dtype)
+        if parts.kick is not None:
+            more = {} if y0.push is None else {"remembered": True}  # coloured noise needs it
+            increment = from_path(partial(parts.kick.contr, **more), t0, t1 - t0, t1, h.dtype)
         point, gradient = advance(args, stages, clock, open_account(y0), solver_state, increment)
         y1 = settle(y0, point, clock.relaxations, stages)
         if gradient is None:
             gradient = args.gradient(y1.position)
         return y1, None, {"y0": y0, "y1": y1}, gradient, diffrax.RESULTS.successful
-
-
-def _increments_of(terms, remembered):
-    if not isinstance(terms, diffrax.MultiTerm):
-        raise ValueError("terms have no Brownian path, but the system has noise; build them with terms(system, path)")
-    more = {"remembered": True} if remembered else {}  # which only terms of ours know, and coloured noise needs
-    return lambda t0, t1: terms.contr(t0, t1, **more)[1]

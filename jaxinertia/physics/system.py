@@ -123,7 +123,9 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
     return system, moving, momentum, rest
 
 
-def vary_alike(system: System, position: Position, momentum: Position, *others: Any) -> tuple[System, Position, Position]:
+def vary_alike(
+    system: System, position: Position, momentum: Position, *others: Any
+) -> tuple[System, Position, Position]:
     """The same; inside `jax.shard_map` all vary over the mesh axes that one of them, or of the others, varies over.
 
     Also over those of what a potential or a force has closed over, which shows in what they return.
