@@ -1,4 +1,4 @@
-"""Runs with traced parameters under `jax.shard_map`, its checks on, over four virtual devices: `python shared.py [CASE ...]`."""
+"""Traced parameters under `jax.shard_map`, its checks on, over four virtual devices: `python shared.py [CASE ...]`."""
 
 import sys
 

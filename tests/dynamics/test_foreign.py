@@ -160,7 +160,7 @@ ADJOINTS = [  # and what is said where it cannot go back through a trajectory
 ]
 
 
-@pytest.mark.parametrize(("adjoint", "refusal"), ADJOINTS[3:])
+@pytest.mark.parametrize(("adjoint", "refusal"), [pytest.param(*ADJOINTS[3], marks=pytest.mark.slow), ADJOINTS[4]])
 def test_adjoints_are_exact_or_refused(adjoint, refusal):
     """d q(1) / d gamma of the closed form; the adjoint equation is solved to the same tolerance of 1e-8."""
     controller = diffrax.PIDController(rtol=1e-8, atol=1e-8)
