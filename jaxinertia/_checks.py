@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from ._run_time import noticed
 
 
 def is_traced(tree: Any) -> bool:
@@ -42,14 +43,17 @@ def bad_values_are_nan() -> bool:
 
 
 def require(x: Any, holds: Any, message: str) -> Any:
-    """Return x; raise ValueError(message) unless `holds`, at once if known, else at run time."""
-    if is_traced(holds):
-        if bad_values_are_nan():
-            return jax.tree.map(lambda leaf: jnp.where(holds, leaf, jnp.nan), x)
-        return eqx.error_if(x, ~holds, message)
-    if not np.all(np.asarray(holds)):
-        raise ValueError(message)
-    return x
+    """Return x; raise ValueError(message) unless `holds`, at once if known, else at run time.
+
+    At run time x becomes NaN in a program that cannot raise: one for several devices, or made for another machine.
+    """
+    if not is_traced(holds):
+        if not np.all(np.asarray(holds)):
+            raise ValueError(message)
+        return x
+    if not bad_values_are_nan():
+        holds = noticed(holds, message)
+    return jax.tree.map(lambda leaf: jnp.where(holds, leaf, jnp.nan), x)
 
 
 def is_symmetric_psd(matrix: np.ndarray) -> bool:

@@ -1,5 +1,7 @@
 """Vector algebra on pytrees: the few operations that mechanics needs."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
@@ -54,3 +56,19 @@ def cast(tree: PyTree, to: jnp.dtype) -> PyTree:
         return jnp.asarray(x, to) if inexact else x
 
     return jax.tree.map(leaf, tree)
+
+
+def vary_alike(tree: PyTree, like: Callable[[], PyTree]) -> PyTree:
+    """The same tree; inside `jax.shard_map` its arrays vary over all mesh axes that a leaf of `like()` varies over.
+
+    There JAX takes what does not vary for one value that all devices share: a loop cannot start from it and go on
+    varying, and `jax.grad` with respect to it sums over the devices.
+    """
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return tree
+    never = jnp.zeros((), bool)
+    for leaf in jax.tree.leaves(like()):
+        if isinstance(leaf, jax.Array):
+            leaf = jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+            never = never | (jnp.any(jnp.isnan(leaf)) & False)
+    return jax.tree.map(lambda x: jnp.where(never, x, x) if hasattr(x, "dtype") or isinstance(x, float) else x, tree)

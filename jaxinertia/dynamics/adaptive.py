@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _tree
-from .._checks import bad_values_are_nan, check_step
+from .._checks import bad_values_are_nan, check_step, require
 from .._types import Key
 from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
 from ..physics.system import System
-from . import events, langevin
+from . import events, foreign, langevin
 from .grid import Grid, check_times, count_steps, plan
 from .phase import Phase, start
 from .splitting import Splitting
@@ -38,19 +38,24 @@ class Options(eqx.Module):
 DEFAULT_MAX_STEPS = 2**16
 
 
-def check(options: Options, solver: Any) -> None:
+def check(options: Options, solver: Any, system: System) -> None:
     """ValueError for options that diffrax would refuse less clearly."""
     controller, event, max_steps = options.stepsize_controller, options.event, options.max_steps
     if controller is not None and not isinstance(controller, diffrax.AbstractStepSizeController):
         raise ValueError(f"stepsize_controller = {controller!r} must be diffrax's, e.g. PIDController(1e-6, 1e-6)")
-    if isinstance(solver, Splitting) and isinstance(controller, diffrax.PIDController):
-        raise ValueError("stepsize_controller adapts steps, but a Splitting has no error estimate; use diffrax.Tsit5()")
+    if foreign.innermost(solver) is solver and isinstance(solver, Splitting) and foreign.adapts(controller):
+        raise ValueError(
+            "stepsize_controller adapts steps, but a Splitting has no error estimate; use diffrax.Tsit5(), or "
+            "diffrax.HalfSolver(solver)"
+        )
     if event is not None and not isinstance(event, diffrax.Event):
         raise ValueError(f"event = {event!r} must be a diffrax.Event")
     if options.adjoint is not None and not isinstance(options.adjoint, diffrax.AbstractAdjoint):
         raise ValueError(f"adjoint = {options.adjoint!r} must be diffrax's, e.g. diffrax.ForwardMode()")
     if max_steps is not None and (isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1):
         raise ValueError(f"max_steps = {max_steps!r} must be a whole number of at least 1")
+    foreign.check_solver(solver, system, controller)
+    foreign.check_adjoint(options.adjoint, solver, system, controller, event)
 
 
 def run(
@@ -70,6 +75,7 @@ def run(
         controller, dt0, most = diffrax.StepTo(_even_times(even)), None, even.rows * even.steps
     elif given is None:
         counts, ts = count_steps(ts, dt)
+        _check_count(int(counts.sum()), options.max_steps)
         finest = check_step(dt)
         controller, dt0, most = diffrax.StepTo(jnp.asarray(_all_times(ts, counts))), None, int(counts.sum())
     else:
@@ -86,7 +92,25 @@ def run(
     first = start(system, position, momentum, key)
     throw = not bad_values_are_nan()  # in a sweep, a point that diffrax gives up on is NaN
     most = options.max_steps or most
-    return _solve(system, jnp.asarray(ts), first, solver, path, controller, dt0, most, options, throw)
+    try:
+        return _solve(system, jnp.asarray(ts), first, solver, path, controller, dt0, most, options, throw)
+    except RuntimeError as error:
+        if "error estimates" in str(error):  # found while tracing
+            raise foreign.no_estimate(solver) from None
+        raise
+
+
+MOST_TIMES = 2**27  # steps whose times fit in memory
+
+
+def _check_count(needed: int, max_steps: int | None) -> None:
+    if max_steps is not None and needed > max_steps:
+        raise ValueError(f"max_steps = {max_steps}, but ts and dt ask for {needed} steps; pass more, or a larger dt")
+    if needed > MOST_TIMES:
+        raise ValueError(
+            f"ts and dt ask for {needed} steps, more than the {MOST_TIMES} whose times it keeps; pass a larger dt, "
+            "or a Splitting without controller, event, adjoint and max_steps"
+        )
 
 
 @eqx.filter_jit
@@ -95,6 +119,9 @@ def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, o
     bare = isinstance(solver, langevin.SOLVERS)  # carries the position and the momentum alone
     event = options.event
     located = event is not None and event.root_finder is not None
+    saveat = diffrax.SaveAt(ts=ts)  # as BacksolveAdjoint wants it
+    if event is not None:
+        saveat = diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=ts), diffrax.SubSaveAt(t1=True)], solver_state=located)
     run = dict(
         terms=langevin.langevin_terms(system, first.position, path) if bare else terms(system, path),
         solver=events.Remembering(solver) if located else solver,
@@ -102,15 +129,18 @@ def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, o
         t1=ts[-1],
         dt0=dt0,
         args=system,
-        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=ts), diffrax.SubSaveAt(t1=True)], solver_state=located),
+        saveat=saveat,
         stepsize_controller=controller,
         max_steps=max_steps,
     )
     y0 = (first.position, first.momentum) if bare else first
-    solution = diffrax.diffeqsolve(**run, y0=y0, event=events.by_steps(event), throw=throw, **adjoint)
+    solution = diffrax.diffeqsolve(**run, y0=y0, event=events.by_steps(event), throw=False, **adjoint)
+    rows = solution.ys if event is None else solution.ys[0]
+    if throw:
+        rows = _reached(rows, solution.result, max_steps)
     # Times in float64 may have promoted a float32 state.
     dtype = _tree.dtype(first.position)
-    phase = _tree.cast(solution.ys[0], dtype)
+    phase = _tree.cast(rows, dtype)
     if bare:
         unknown = jnp.full((), jnp.nan, dtype)
         phase = jax.vmap(lambda q, p: Phase(q, p, unknown, unknown, None))(*phase)
@@ -136,6 +166,17 @@ def _even_times(even: Grid) -> Any:
     """Every step's time where each row has as many."""
     steps = jnp.arange(even.steps) * jnp.broadcast_to(even.h, even.starts.shape)[:, None]
     return jnp.append((even.starts[:, None] + steps).reshape(-1), even.ts[-1])
+
+
+def _reached(rows: Any, result: diffrax.RESULTS, max_steps: int) -> Any:
+    """The rows, if the run came to its end; else a run-time error."""
+    short = result == diffrax.RESULTS.max_steps_reached
+    message = (
+        f"max_steps = {max_steps} steps did not reach the last of ts: pass more, looser tolerances, or if it is stiff "
+        "an implicit solver such as diffrax.Kvaerno5()"
+    )
+    rows = require(rows, ~short, message)
+    return result.error_if(rows, ~(diffrax.is_okay(result) | short))
 
 
 def _all_times(host: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -170,14 +211,14 @@ def _area(solver, noise):
 
 def _needed(solver):
     """What its own path has to know at the least, an abstract class of diffrax; a splitting can do without."""
-    return getattr(solver, "minimal_levy_area", diffrax.AbstractBrownianIncrement)
+    return getattr(foreign.innermost(solver), "minimal_levy_area", diffrax.AbstractBrownianIncrement)
 
 
 def _check_area(solver, noise, path):
     given = getattr(path, "levy_area", None)
     if isinstance(given, type) and not issubclass(given, _needed(solver)):
         raise ValueError(
-            f"path has levy_area = {given.__name__}, but {type(solver).__name__} needs more; "
+            f"path has levy_area = {given.__name__}, but {type(foreign.innermost(solver)).__name__} needs more; "
             f"pass a diffrax.VirtualBrownianTree(..., levy_area=diffrax.{_area(solver, noise).__name__})"
         )
 

@@ -56,7 +56,21 @@ def count_steps(ts: Any, dt: Any) -> tuple[np.ndarray, np.ndarray]:
     step = check_step(dt)
     intervals = np.diff(host)
     slack = np.maximum(1e-6 * intervals, _rounding(ts, host))
-    return np.maximum(1, np.ceil((intervals - slack) / step)).astype(int), host
+    with np.errstate(over="ignore"):
+        counts = np.maximum(1, np.ceil((intervals - slack) / step))
+    _check_count(float(np.sum(counts)), f"ts from {host[0]:g} to {host[-1]:g} and dt = {step:g}", "dt")
+    return counts.astype(int), host
+
+
+MOST_STEPS = 2**31 - 1  # so many fit in the counter of a step
+
+
+def _check_count(steps: float, what: str, name: str) -> None:
+    if not steps <= MOST_STEPS:
+        remedy = "larger dt" if name == "dt" else "smaller substeps"
+        raise ValueError(
+            f"{what} ask for {steps:.3g} steps, more than {MOST_STEPS:.3g}; pass a {remedy}, or a shorter ts"
+        )
 
 
 def check_times(ts: Any) -> np.ndarray:
@@ -96,6 +110,9 @@ def _with_substeps(ts, dt, substeps):
         raise ValueError(f"dt = {dt!r} and substeps = {substeps!r} are both given; pass one of them")
     if isinstance(substeps, bool) or not isinstance(substeps, (int, np.integer)) or substeps < 1:
         raise ValueError(f"substeps = {substeps!r} must be a whole number of at least 1: steps in each interval")
+    _check_count(
+        float(substeps) * max(len(np.shape(ts)) and np.shape(ts)[0] - 1, 1), f"substeps = {substeps}", "substeps"
+    )
     if not is_traced(ts):
         host = check_times(ts)
         if _is_even(host, np.full(len(host) - 1, substeps)):

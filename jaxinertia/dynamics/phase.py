@@ -85,3 +85,25 @@ def added(before: Phase, run: Phase) -> Phase:
 
     accounts = {"friction": before.friction, "noise": before.noise, "work": before.work}
     return run.book(**{name: amount for name, amount in accounts.items() if amount is not None})
+
+
+def check_state(y: Any, args: Any) -> None:
+    """ValueError unless args is a prepared System and y a Phase with the accounts that this system needs."""
+    remedy = "pass what ji.solvers.initial makes: args, y0 = ji.solvers.initial(system, position)"
+    if not isinstance(args, System):
+        raise ValueError(f"args = {args!r} must be the prepared system, args=; {remedy}")
+    if not isinstance(y, Phase):
+        raise ValueError(f"y0 must be a ji.solvers.Phase, got {type(y).__name__}; {remedy}")
+    needed = {
+        "noise": args.noise is not None,
+        "work": args.takes_work,
+        "push": args.noise is not None and args.noise.remembers,
+    }
+    for name, wanted in needed.items():
+        if (getattr(y, name) is not None) != wanted:
+            has = "no account" if wanted else "an account"
+            raise ValueError(f"y0 has {has} of {name}, which does not fit the system in args; {remedy}")
+    dtype = _tree.dtype(y.position)
+    finer = [x.dtype for x in jax.tree.leaves(args) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)]
+    if any(jnp.promote_types(x, dtype) != dtype for x in finer):
+        raise ValueError(f"args holds numbers in {jnp.result_type(*finer)}, y0 is in {dtype}; {remedy}")

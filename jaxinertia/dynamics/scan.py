@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .. import _tree
+
 PLAIN = 128  # up to this many steps, remembering all costs little
 
 
@@ -26,6 +28,7 @@ def checkpointed_scan(
 
     `prepare`, if given, makes the body's xs from those of a whole block: what many steps need is computed together.
     """
+    carry = _tree.vary_alike(carry, lambda: (carry, xs))
 
     def scan(carry, xs, length, unroll):
         return jax.lax.scan(body, carry, xs if prepare is None else prepare(xs), length, unroll=unroll)

@@ -7,8 +7,8 @@ import equinox as eqx
 
 from .._checks import is_key
 from .._types import Key
-from ..physics.system import System, check_system, prepare
-from . import adaptive, fixed, grid
+from ..physics.system import System, check_system, prepare, vary_alike
+from . import adaptive, fixed, foreign, grid
 from .brownian import check_path
 from .splitting import Splitting
 from .trajectory import Trajectory
@@ -86,13 +86,15 @@ def simulate(
             "for adaptive steps stepsize_controller=diffrax.PIDController(rtol=1e-6, atol=1e-6)"
         )
     system, position, momentum, rest = prepare(system, position, momentum)
+    system, position, momentum = vary_alike(system, position, momentum, ts, key, path)
     solver = Splitting("BAOAB") if solver is None else solver
-    if isinstance(solver, Splitting):
-        position = solver.check(system, position)
+    inner = foreign.innermost(solver)
+    if isinstance(inner, Splitting):
+        position = inner.check(system, position)
     _check_noise(system, position, key, path, solver)
     options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
-    adaptive.check(options, solver)
-    if isinstance(solver, Splitting) and not options.any_given:
+    adaptive.check(options, solver, system)
+    if inner is solver and isinstance(solver, Splitting) and not options.any_given:
         trajectory = fixed.run(system, grid.plan(ts, dt, substeps), position, momentum, solver, key, path)
     else:
         settings = dict(dt=dt, substeps=substeps, solver=solver, key=key, path=path, options=options)

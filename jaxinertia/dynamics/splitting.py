@@ -1,6 +1,7 @@
 """Splittings: words of exact sub-flows, as diffrax solvers."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import diffrax
@@ -13,6 +14,7 @@ from .. import _words
 from .._checks import is_traced, require
 from .._types import Position
 from ..physics.system import System
+from . import given
 from .advance import advance, relaxations, relaxing_flows
 from .brownian import from_path
 from .interpolation import Hermite, step_rates
@@ -115,23 +117,26 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
     # diffrax's interface. The gradient is carried, so that a word that ends with a kick takes one gradient a step.
 
     def init(self, terms, t0, t1, y0: Phase, args: System):
-        return args.gradient(self.check(args, y0.position), jnp.asarray(t0, y0.friction.dtype))
+        position = self.check(args, given.check(terms, y0, args))
+        return args.gradient(position, given.time(given.read(terms), t0, y0))
 
     def func(self, terms, t0, y0: Phase, args: System):
         return terms.vf(t0, y0, args)
 
     def step(self, terms, t0, t1, y0: Phase, args: System, solver_state, made_jump):
         del made_jump
-        h = jnp.asarray(t1 - t0, y0.friction.dtype)
+        parts = given.read(terms)
+        h = jnp.asarray(parts.drift.contr(t0, t1), y0.friction.dtype)  # negative where the run goes back in time
         stages = lay_out(self.letters)
         increment = None
-        if args.noise is not None:
-            increment = from_path(_increments_of(terms, y0.push is not None), t0, t1 - t0, t1, h.dtype)
+        if parts.kick is not None:
+            more = {} if y0.push is None else {"remembered": True}  # coloured noise needs it
+            increment = from_path(partial(parts.kick.contr, **more), t0, t1 - t0, t1, h.dtype)
         maps = relaxations(args, relaxing_flows(stages), h, y0.momentum)
-        scene = Scene(args, jnp.asarray(t0, h.dtype), h, maps, args.gradient, increment)
+        scene = Scene(args, given.time(parts, t0, y0), h, maps, args.gradient, increment)
         y1, gradient = advance(scene, stages, y0, solver_state)
         if gradient is None:
-            gradient = args.gradient(y1.position, jnp.asarray(t1, h.dtype))
+            gradient = args.gradient(y1.position, scene.t + h)
         ends = (scene.t, y0, solver_state), (scene.t + h, y1, gradient)
         rates = tuple(step_rates(args, t, h, y, slope) for t, y, slope in ends)
         return y1, None, {"y0": y0, "y1": y1, "rates": rates}, gradient, diffrax.RESULTS.successful
@@ -139,10 +144,3 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
 
 def _numbers(strength: Any) -> str:
     return ", ".join(str(np.asarray(x).tolist())[:60] for x in jax.tree.leaves(strength))
-
-
-def _increments_of(terms, remembered):
-    if not isinstance(terms, diffrax.MultiTerm):
-        raise ValueError("terms have no Brownian path, but the system has noise; build them with terms(system, path)")
-    more = {"remembered": True} if remembered else {}  # which only terms of ours know, and coloured noise needs
-    return lambda t0, t1: terms.contr(t0, t1, **more)[1]

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from .. import _tree
 from .._types import Position
 from ..physics.shapes import Coefficient
-from ..physics.system import System
-from .brownian import increments
-from .phase import Phase
+from ..physics.system import System, check_system
+from .brownian import check_path, increments
+from .phase import Phase, check_state
 
 
 def terms(system: System, path: Any = None) -> diffrax.AbstractTerm:
@@ -26,17 +26,35 @@ def terms(system: System, path: Any = None) -> diffrax.AbstractTerm:
         path: a Brownian path with the structure of the position, required if the system has noise.
 
     Raises:
-        ValueError: if the system has noise and no path is given.
+        ValueError: if the system has noise and no path is given. When run: for args or y0 that
+            `solvers.initial` did not make, or a path that is not shaped like the position.
 
     Example:
         >>> args, y0 = ji.solvers.initial(system, 1.0)
         >>> diffrax.diffeqsolve(ji.solvers.terms(system), diffrax.Tsit5(), 0.0, 1.0, 0.01, y0, args=args)
     """
+    check_system(system)
     if system.noise is None:
-        return diffrax.ODETerm(_drift)
+        return diffrax.ODETerm(Drift(noisy=False))
     if path is None:
         raise ValueError("path is None, but the system has noise; pass a diffrax.VirtualBrownianTree or similar")
-    return diffrax.MultiTerm(diffrax.ODETerm(_drift), Kick(path))
+    return diffrax.MultiTerm(diffrax.ODETerm(Drift(noisy=True)), Kick(path))
+
+
+class Drift(eqx.Module):
+    """All of the equation but white noise's increments, which a `noisy` system gets from a term of its own."""
+
+    noisy: bool = eqx.field(static=True)
+
+    def __call__(self, t: Any, y: Phase, args: System) -> Phase:
+        check_state(y, args)
+        if self.noisy != (args.noise is not None):
+            has, lacks = ("no noise", "a Brownian path") if self.noisy else ("noise", "no Brownian path")
+            raise ValueError(
+                f"terms have {lacks}, but the system in args has {has}; build both from one system: "
+                "args, y0 = ji.solvers.initial(system, position), ji.solvers.terms(args, path)"
+            )
+        return _drift(t, y, args)
 
 
 def _drift(t: Any, y: Phase, system: System) -> Phase:
@@ -76,7 +94,10 @@ class Kick(diffrax.AbstractTerm):
     path: Any
 
     def vf(self, t: Any, y: Phase, args: System) -> "Amplitude":
-        assert args.noise is not None  # `terms` gives this term to noisy systems only
+        check_state(y, args)
+        if args.noise is None:
+            raise ValueError("terms have a Brownian path, but the system in args has no noise: leave the path out")
+        check_path(self.path, y.position)
         sigma = args.noise.amplitude(y.momentum)
         if sigma is None:
             raise ValueError(

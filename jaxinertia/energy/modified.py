@@ -20,7 +20,7 @@ from .. import _tree
 from .._checks import check_step, is_traced
 from .._types import ArrayLike, Scalar
 from .._words import LETTERS, Letter, Word, parse
-from ..physics.system import System, check_system, prepare
+from ..physics.system import System, check_system, prepare, vary_alike
 from .inertia import kinetic_and_potential
 
 HIGHEST_ORDER = 2
@@ -67,6 +67,7 @@ def modified_inertia(
         raise ValueError(f"kinetic = {system.kinetic!r}: the modified inertia is known for kinetic.Euclidean() only")
     cross, curvature, slope = brackets(_letters(solver))
     system, position, momentum, _ = prepare(system, position, momentum)
+    system, position, momentum = vary_alike(system, position, momentum)
     t = None if t is None else jnp.asarray(t, _tree.dtype(position))
     kinetic, potential = kinetic_and_potential(system, position, momentum, t)
     result = kinetic + potential

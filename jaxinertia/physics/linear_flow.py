@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._tree import vary_alike
+
 _DOUBLINGS = 30  # |A| h up to 2^29
 _SERIES = 18  # with |A| s <= 1/2, the terms fall below 1e-17
 
@@ -72,4 +74,4 @@ def cholesky(matrix: Float[Array, "d d"]) -> Float[Array, "d d"]:
         keep = alive & (jnp.arange(d) >= j)
         return factor.at[:, j].set(jnp.where(keep, scaled, 0.0))
 
-    return jax.lax.fori_loop(0, d, column, jnp.zeros_like(matrix))
+    return jax.lax.fori_loop(0, d, column, vary_alike(jnp.zeros_like(matrix), lambda: matrix))

@@ -151,6 +151,25 @@ def _bind(system: System, position: Position) -> System:
     return eqx.tree_at(lambda s: s.damping, system, system.damping.bound(system))
 
 
+def vary_alike(
+    system: System, position: Position, momentum: Position, *others: Any
+) -> tuple[System, Position, Position]:
+    """The same; inside `jax.shard_map` all vary over the mesh axes that one of them, or of the others, varies over.
+
+    Also over those of what a potential or a force has closed over, which shows in what they return.
+    """
+
+    def everything():
+        t = jnp.zeros((), _tree.dtype(position))
+        velocity = system.kinetic.velocity_at(position, momentum)
+        returned = [system.level(position, t), system.damping.force_at(t, position, momentum, velocity), velocity]
+        if system.force is not None:
+            returned.append(system.force(t))
+        return system, position, momentum, others, returned
+
+    return _tree.vary_alike((system, position, momentum), everything)
+
+
 def as_arrays(name: str, tree: Any) -> Any:
     """Numbers, and lists of numbers, as float arrays; NumPy arrays inside Equinox modules as JAX arrays."""
 

@@ -53,6 +53,8 @@ def damped_invariant(
         if tree is not None:
             _match(name, tree, position)
     h, beta = as_float("dt", dt), as_float("momentum", momentum)
+    everything = (position, velocity, minimum, dt, momentum)
+    position = _tree.vary_alike(position, lambda: (everything, potential(position)))
     loss, gradient = jax.value_and_grad(potential)(position)
     x = position if minimum is None else jax.tree.map(jnp.subtract, position, minimum)
     cross = (1 - beta) * _tree.dot(x, velocity) - h**2 * _tree.dot(gradient, velocity)

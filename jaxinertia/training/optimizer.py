@@ -55,7 +55,7 @@ def as_optimizer(
     Source: B. Leimkuhler, C. Matthews, T. Vlaar, Foundations of Data Science 1 (2019).
     """
     h = check_step(dt)
-    splitting = splitting if isinstance(splitting, Splitting) else Splitting(splitting)
+    splitting = splitting if hasattr(splitting, "letters") else Splitting(splitting)
     damping, noise = Linear(gamma), None if is_zero(sigma) else White(sigma)
     if not splitting.has_relaxation and not (noise is None and is_zero(damping.gamma)):
         raise ValueError(f"splitting = {splitting.letters!r} has no O to apply gamma and sigma; use 'OBA' or 'BAOAB'")

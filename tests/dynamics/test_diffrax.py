@@ -299,16 +299,3 @@ def test_negative_relaxations_are_refused_with_noise_inside_diffeqsolve():
     system = ji.System(potential, damping=GAMMA, noise=0.5)
     with pytest.raises(ValueError, match="negative O weight"):
         by_diffeqsolve(system, EVEN, EVEN, ji.solvers.kahan_li6(), Table.drawn(jax.random.key(4), (4,)))
-
-
-def test_white_noise_of_a_plain_control_term_drives_a_splitting():
-    """diffrax's own ControlTerm beside the drift: as terms(system, path)."""
-    path = Table.drawn(jax.random.key(4), (4,))
-    args, y0 = ji.solvers.initial(ji.System(potential, damping=GAMMA, noise=0.5), *START)
-    ours = ji.solvers.terms(args, path)
-    plain = diffrax.MultiTerm(ours.terms[0], diffrax.ControlTerm(lambda t, y, args: 0.5, path))
-    runs = [
-        diffrax.diffeqsolve(terms, ji.solvers.Splitting("BAOAB"), 0.0, END, 2**-4, y0, args=args).ys.position
-        for terms in (ours, plain)
-    ]
-    np.testing.assert_array_equal(*runs)

@@ -87,6 +87,9 @@ class AbstractDamping(eqx.Module):
         """Whether there is known, now, to be no friction."""
         return self.strength is not None and is_zero(self.strength)
 
+    invertible: ClassVar[bool] = False
+    """Whether its map runs backwards in time too: not where it stops, or blows up there in a finite time."""
+
     nonnegative: ClassVar[tuple[str, ...]] = ()
     """The fields that a fit keeps positive; all others may change sign, unless bounded."""
 

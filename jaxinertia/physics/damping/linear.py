@@ -110,6 +110,7 @@ class Linear(AbstractDamping):
     def linear_part(self) -> Position:
         return self.gamma
 
+    invertible: ClassVar[bool] = True
     nonnegative: ClassVar[tuple[str, ...]] = ("gamma",)
 
     def likely(self, gamma, speed=None):

@@ -57,6 +57,7 @@ class Momentum(AbstractDamping):
     def linear_part(self) -> Position:
         return self.gamma
 
+    invertible: ClassVar[bool] = True
     nonnegative: ClassVar[tuple[str, ...]] = ("gamma",)
 
     def likely(self, gamma, speed=None):
