@@ -1,6 +1,7 @@
 r"""Optimizers designed with the energy: each obeys a law of its own, which its tests check.
 
-All step as O-B-A does: something acts on the velocity v, the loss kicks it by -h g, and theta drifts by h v.
+All step as O-B-A does: something acts on the velocity v, the loss kicks it by -h g, and theta drifts by h v. Complex
+parameters are refused by `init`.
 """
 
 import math
@@ -13,6 +14,7 @@ import optax
 from .. import _tree
 from .._checks import as_number, check_step
 from .._types import ArrayLike, Index, Position, Scalar
+from .real import refuse_complex
 
 
 class MomentumState(NamedTuple):
@@ -63,6 +65,7 @@ def energy_conserving_descent(
     extra = as_number("extra_energy", extra_energy, least=0.0)
 
     def init(params):
+        refuse_complex("params", params)
         zero = jnp.zeros((), _tree.dtype(params))
         return ConservingState(jax.tree.map(jnp.zeros_like, params), zero, jnp.zeros((), jnp.int32))
 
@@ -206,6 +209,7 @@ def _heavy_ball(h: float, relax: Any, slowness: Any = None) -> optax.GradientTra
     """O by the factor `relax`, then B, then A with v = p / slowness(p)."""
 
     def init(params):
+        refuse_complex("params", params)
         return MomentumState(jax.tree.map(jnp.zeros_like, params))
 
     def update(updates, state, params=None, *, value=None, **_):

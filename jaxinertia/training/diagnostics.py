@@ -4,6 +4,8 @@ Each takes a `History` and answers for every recorded call, from the `window` ca
 have no such past, are answered as false.
 """
 
+import warnings
+
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -118,6 +120,10 @@ def underdamping(history: History, window: int = 50, threshold: float = 5.0) -> 
 def diagnose(history: History, window: int = 50) -> dict[str, bool]:
     """The three diagnostics at the latest call, with their default thresholds.
 
+    It warns if the whole history is that of SGD, with or without momentum, whose learning rate is not dt^2 but keeps
+    one other ratio to it: then gamma, K and the accounts are those of another step. Clipped, scheduled and adaptive
+    updates, which keep no ratio, are let be.
+
     Arguments:
         history: of a run; window: how many calls back.
 
@@ -130,12 +136,32 @@ def diagnose(history: History, window: int = 50) -> dict[str, bool]:
     Example:
         >>> ji.training.diagnose(history)
     """
+    _check_dt(history)
     found = {
         "instability": instability(history, window),
         "stall": stall(history, window),
         "underdamping": underdamping(history, window),
     }
     return {name: bool(flags[-1]) for name, flags in found.items()}
+
+
+def _check_dt(history: History) -> None:
+    """Warn of a dt that is not the root of the learning rate that the updates show."""
+    if not (isinstance(history, History) and {"dt", "learning_rate"} <= set(history.names)):
+        return
+    shown, dt = (np.asarray(history[name], float) for name in ("learning_rate", "dt"))
+    told = (shown > 0) & (dt > 0)
+    if told.sum() < 3:
+        return
+    ratios = shown[told] / dt[told] ** 2
+    ratio = float(np.median(ratios))
+    if np.ptp(ratios) <= 1e-2 * ratio and abs(ratio - 1) > 2e-2:
+        rate = float(shown[told][-1])
+        warnings.warn(
+            f"the updates are those of SGD with learning rate {rate:.4g}, of which dt = {rate**0.5:.4g}, but the "
+            f"monitor has dt = {float(dt[told][-1]):.4g}: pass dt=sqrt(learning_rate) to it, or a schedule",
+            stacklevel=3,
+        )
 
 
 def _past(values: np.ndarray, window: int, missing: float = 0.0) -> np.ndarray:

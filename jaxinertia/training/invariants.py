@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from .. import _tree
 from .._checks import as_float
 from .._types import ArrayLike, Scalar
+from .real import refuse_complex
 
 
 def damped_invariant(
@@ -41,7 +42,7 @@ def damped_invariant(
         A scalar, in units of the loss.
 
     Raises:
-        ValueError: if position, velocity and minimum do not match.
+        ValueError: if position, velocity and minimum do not match, or are complex.
 
     Example:
         >>> ji.training.damped_invariant(loss, params, ji.training.velocity(state), dt, 0.9, best, loss(best))
@@ -52,6 +53,7 @@ def damped_invariant(
     for name, tree in (("velocity", velocity), ("minimum", minimum)):
         if tree is not None:
             _match(name, tree, position)
+    refuse_complex("position", position)
     h, beta = as_float("dt", dt), as_float("momentum", momentum)
     everything = (position, velocity, minimum, dt, momentum)
     position = _tree.vary_alike(position, lambda: (everything, potential(position)))

@@ -16,6 +16,7 @@ from ..dynamics.stages import Stage, lay_out
 from ..physics.damping import Linear
 from ..physics.kinetic import Euclidean
 from ..physics.noise import White
+from .real import refuse_complex
 
 
 class SplittingState(NamedTuple):
@@ -47,7 +48,7 @@ def as_optimizer(
 
     Raises:
         ValueError: for a word that kicks at two positions, or has no O to apply gamma or sigma; noise without a key;
-            an invalid dt, gamma or sigma.
+            an invalid dt, gamma or sigma; complex parameters, by `init`.
 
     Example:
         >>> optimizer = ji.training.as_optimizer("BAOAB", dt=0.1, gamma=0.5, sigma=0.01, key=jax.random.key(0))
@@ -71,6 +72,7 @@ def as_optimizer(
     )
 
     def init(params):
+        refuse_complex("params", params)
         return SplittingState(jax.tree.map(jnp.zeros_like, params), jnp.zeros((), jnp.int32))
 
     def update(updates, state, params=None):

@@ -6,12 +6,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Int
 
-from .. import _tree
-from .._types import Position
 from ..energy.balance import Balance
-from .monitor import MonitorState, by_group, group_names
+from .accounts import MonitorState, Parameters, along, by_group, group_names
+from .found import monitors
+from .step_size import learning_rate
 
 Number = Float[Array | np.ndarray, "*calls"]
 
@@ -36,6 +37,10 @@ class Readout(eqx.Module):
         (1 - e^{-2 gamma dt}) / (2 dt), less than gamma by its own order in dt. Negative where the optimizer drives.
     temperature: 2 K / d, for d parameters. dt: the latest step.
     groups: the same for each group of parameters, by name.
+    skipped: calls whose gradient the optimizer left out, as not finite or otherwise refused; they are no steps, unless
+        `optax.zero_nans` left out a part.
+    learning_rate: eta, if the latest update is that of SGD with or without momentum, else 0; the accounts are the
+        splitting's where it is dt^2. A clipped or scheduled update has less or another; `diagnose` tells them apart.
     """
 
     step: Int[Array | np.ndarray, "*calls"]
@@ -47,6 +52,8 @@ class Readout(eqx.Module):
     effective_gamma: Number
     temperature: Number
     groups: dict[str, Group]
+    skipped: Int[Array | np.ndarray, "*calls"]
+    learning_rate: Number
 
     @property
     def inertia(self) -> Number:
@@ -93,14 +100,14 @@ def readout(opt_state: Any) -> Readout:
         >>> energy = ji.training.readout(opt_state)
         >>> energy.inertia, energy.balance.friction, energy.groups["layers"].temperature
     """
-    state = find(opt_state)
+    states = monitors(opt_state)
     read = _read
-    for _ in range(jnp.ndim(state.count)):
+    for _ in range(jnp.ndim(states[0].count)):
         read = jax.vmap(read)
-    return read(state)
+    return read(states)
 
 
-def velocity(opt_state: Any) -> Position:
+def velocity(opt_state: Any) -> Parameters:
     """v = update / dt after the latest update: it belongs to the parameters that this update made.
 
     With them it is a point in phase space, for `ji.modified_inertia`, `damped_invariant` and `rotation_charges`.
@@ -118,7 +125,11 @@ def velocity(opt_state: Any) -> Position:
         >>> v = ji.training.velocity(opt_state)
         >>> ji.modified_inertia(ji.System(loss), params, v, dt, solver="OBA", order=1)
     """
-    return find(opt_state).velocity
+    first, *others = (state.velocity for state in monitors(opt_state))
+    masked = lambda x: isinstance(x, optax.MaskedNode)  # noqa: E731
+    for other in others:
+        first = jax.tree.map(lambda x, y: y if masked(x) else x, first, other, is_leaf=masked)
+    return first
 
 
 def scalars(opt_state: Any, prefix: str = "energy/") -> dict[str, float]:
@@ -169,58 +180,109 @@ def columns(read: Readout) -> dict[str, Any]:
     """Every number of a readout by its name; those of groups as group/name."""
     totals = ("step", "time", "dt", "kinetic", "potential", "inertia")
     accounts = ("friction", "noise", "work", "discretization")
-    flat = {name: getattr(read, name) for name in (*totals, *accounts, "effective_gamma", "temperature")}
+    further = ("effective_gamma", "temperature", "skipped", "learning_rate")
+    flat = {name: getattr(read, name) for name in (*totals, *accounts, *further)}
     for group, accounts_of in read.groups.items():
         flat |= {f"{group}/{name}": getattr(accounts_of, name) for name in Group.__annotations__}
     return flat
 
 
-def find(opt_state: Any) -> MonitorState:
-    """The monitor's state inside an optimizer's."""
-    leaves = jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, MonitorState))
-    found = [leaf for leaf in leaves if isinstance(leaf, MonitorState)]
-    if len(found) != 1:
-        raise ValueError(
-            f"opt_state holds {len(found)} monitors, not one: wrap the optimizer, "
-            "ji.training.monitor(optimizer, dt=...), before optimizer.init(params)"
-        )
-    return found[0]
+def _read(states: list[MonitorState]) -> Readout:
+    groups = _merged(states)
+    every = {name: _group(row) for name, row in groups.items()}
+    total = _group(jnp.sum(jnp.stack(list(groups.values())), 0) if groups else jnp.zeros(_SUMS))
+    freshest, potential, change = _potential(states)
+    error = total.kinetic - total.friction + change - total.noise - total.work  # K - friction: the kicks
+    balance = Balance(total.friction, total.noise, total.work, error)
+    return Readout(
+        step=jnp.maximum(freshest.count - 1, 0),
+        time=_common([state.time - state.lost.time for state in states]),
+        dt=_common([state.dt for state in states]),
+        kinetic=total.kinetic,
+        potential=potential,
+        balance=balance,
+        effective_gamma=total.effective_gamma,
+        temperature=total.temperature,
+        groups=every,
+        skipped=jnp.max(jnp.stack([state.skipped for state in states])),
+        learning_rate=learning_rate(states[0]) if len(states) == 1 else jnp.zeros_like(states[0].dt),
+    )
 
 
-def _read(state: MonitorState) -> Readout:
-    names = group_names(state.kicks, state.depth)
-    before, after = (by_group(_half_square(v), state.depth) for v in (state.velocity_before, state.velocity))
-    latest = by_group(state.kicks_latest, state.depth)
-    kicks = by_group(state.kicks, state.depth) - latest
+_SUMS = 7
+
+
+def _merged(states: list[MonitorState]) -> dict[str, Float[Array, " sums"]]:
+    """For each group the numbers that add up, over its parameters and over the monitors that share it."""
+    groups: dict[str, Any] = {}
+    for state in states:
+        for name, row in _sums(state).items():
+            groups[name] = groups[name] + row if name in groups else row
+    return groups
+
+
+def _sums(state: MonitorState) -> dict[str, Float[Array, " sums"]]:
+    depth, aside = len(state.depth), state.put_aside
+    names = group_names(state.kicks, depth)
+    before, after = (by_group(_half_square(v), depth) for v in (state.velocity_before, state.velocity))
+    latest = by_group(state.kicks_latest, depth)
+    kicks = by_group(state.kicks, depth) - latest + by_group(aside.kicks, depth)
     work = jnp.zeros_like(kicks)
     if state.work is not None:
-        work = by_group(jax.tree.map(jnp.subtract, state.work, state.work_latest), state.depth)
-    noise, sizes, kinetic = state.noise - state.noise_latest, _sizes(state, names), before
-    friction, total = kinetic - kicks, jnp.sum(kinetic)
-    taken = kinetic + latest - after  # by the friction of the latest update
-    change = state.potential - state.start + jnp.sum(kicks)  # of I, beyond friction
-    error = change - jnp.sum(noise) - jnp.sum(work)
-    balance = Balance(jnp.sum(friction), jnp.sum(noise), jnp.sum(work), error)
-    gammas, temperatures = _rate(taken, kinetic, state.dt), 2 * kinetic / sizes
-    groups = {
-        name: Group(kinetic[i], friction[i], noise[i], work[i], gammas[i], temperatures[i])
-        for i, name in enumerate(names)
-    }
-    gamma, temperature = _rate(jnp.sum(taken), total, state.dt), 2 * total / jnp.sum(sizes)
-    step = jnp.maximum(state.count - 1, 0)
-    return Readout(step, state.time, state.dt, total, state.potential, balance, gamma, temperature, groups)
+        work = by_group(state.work, depth) - by_group(state.work_latest, depth) + by_group(aside.work, depth)
+    noise = state.noise - state.lost.noise - state.noise_latest
+    taken = before + latest - after  # by the friction of the latest update
+    sizes = jnp.asarray([_freedoms(state.moved, members) for members in names.values()], before.dtype)
+    rows = jnp.stack([before, before - kicks, noise, work, taken, 2 * before * state.dt, sizes], axis=-1)
+    return {name: rows[i] for i, name in enumerate(names)}
 
 
-def _half_square(tree: Position) -> Position:
-    return jax.tree.map(lambda v: v * v / 2, tree)
+def _group(row: Float[Array, " sums"]) -> Group:
+    kinetic, friction, noise, work, taken, turning, size = row
+    moving = turning > 0
+    gamma = jnp.where(moving, taken, 0.0) / jnp.where(moving, turning, 1.0)
+    return Group(kinetic, friction, noise, work, gamma, 2 * kinetic / jnp.maximum(size, 1))
 
 
-def _sizes(state: MonitorState, names: dict[str, list[int]]) -> Float[Array, " groups"]:
-    leaves = jax.tree.leaves(state.kicks)
-    return jnp.asarray([sum(leaves[i].size for i in members) for members in names.values()], _tree.dtype(leaves))
+def _potential(states: list[MonitorState]) -> tuple[MonitorState, Array, Array]:
+    """The monitor that was booked last, L, and its change since the start.
+
+    Monitors that are given the loss are given the same one; without it each knows what its own parameters changed.
+    """
+    freshest = states[0]
+    for other in states[1:]:
+        later = other.count > freshest.count
+        count, given, potential = (
+            jnp.where(later, x, y)
+            for x, y in (
+                (other.count, freshest.count),
+                (other.given, freshest.given),
+                (other.potential, freshest.potential),
+            )
+        )
+        freshest = freshest._replace(count=count, given=given, potential=potential)
+    known = [state.potential - state.lost.potential for state in states]
+    changes = jnp.sum(jnp.stack([value - state.start for value, state in zip(known, states, strict=True)]), 0)
+    if len(states) == 1:
+        return freshest, known[0], changes
+    given = freshest.given > 0
+    change = jnp.where(given, freshest.potential - states[0].start, changes)
+    return freshest, jnp.where(given, freshest.potential, jnp.sum(jnp.stack(known), 0)), change
 
 
-def _rate(taken: Array, kinetic: Array, dt: Array) -> Array:
-    """taken / (2 K dt), and 0 at rest."""
-    moving = kinetic > 0
-    return jnp.where(moving, taken, 0.0) / jnp.where(moving, 2 * kinetic * dt, 1.0)
+def _common(numbers: list[Array]) -> Array:
+    """The number on which all agree, else NaN."""
+    first, *others = numbers
+    for other in others:
+        first = jnp.where(first == other, first, jnp.nan)
+    return first
+
+
+def _half_square(tree: Parameters) -> Parameters:
+    return jax.tree.map(lambda v: along(v, v) / 2, tree)
+
+
+def _freedoms(tree: Parameters, members: list[int]) -> int:
+    """How many real numbers these leaves have."""
+    leaves = jax.tree.leaves(tree)
+    return sum(leaves[i].size * (2 if jnp.iscomplexobj(leaves[i]) else 1) for i in members)

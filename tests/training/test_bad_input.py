@@ -14,6 +14,7 @@ pytestmark = pytest.mark.usefixtures("without_type_checks")
 
 T = ji.training
 NAN = float("nan")
+COMPLEX = np.array([1 + 1j])
 SGD = optax.sgd(0.1)
 GRADS = jax.tree.map(jnp.ones_like, PARAMS)
 
@@ -57,7 +58,10 @@ CASES = {
     "monitor dt a word": (lambda: T.monitor(SGD, "small"), "dt", "small"),
     "monitor decay negative": (lambda: T.monitor(SGD, 0.1, weight_decay=-0.25), "weight_decay", "-0.25"),
     "monitor depth negative": (lambda: T.monitor(SGD, 0.1, depth=-1), "depth", "-1"),
-    "monitor of nothing": (lambda: T.monitor(SGD, 0.1).init({}), "params", "{}"),
+    "complex optimizer": (lambda: T.as_optimizer("OBA", 0.1, 0.5).init(COMPLEX), "params", "complex128"),
+    "complex conserving": (lambda: T.energy_conserving_descent(0.1).init(COMPLEX), "params", "complex128"),
+    "complex restart": (lambda: T.energy_restart(0.1).init(COMPLEX), "params", "split_real_and_imaginary"),
+    "complex invariant": (lambda: T.damped_invariant(abs, COMPLEX, COMPLEX, 0.1, 0.9), "position", "complex128"),
     "decay without params": (lambda: update(T.monitor(SGD, 0.1, weight_decay=0.1), None, value=1.0), "params", "None"),
     "decay without value": (lambda: update(T.monitor(SGD, 0.1, weight_decay=0.1)), "value", "None"),
     "value an array": (lambda: update(T.monitor(SGD, 0.1), value=np.ones(3)), "value", r"\(3,\)"),

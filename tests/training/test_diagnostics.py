@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 import jaxinertia as ji
 
+from ..oracles import EPS
 from .runs import PARAMS, train
 
 matplotlib.use("Agg")
@@ -117,8 +118,11 @@ def test_scalars_are_a_flat_dict_of_floats_for_loggers(recorded):
     state, readouts = recorded
     logged = T.scalars(state)
     assert {type(x) for x in logged.values()} == {float}
-    assert logged["energy/inertia"] == float(readouts.inertia[-1])
-    assert logged["energy/outer/kinetic"] == float(readouts.groups["outer"].kinetic[-1])
+    read = T.readout(state)
+    assert logged["energy/inertia"] == float(read.inertia)
+    assert logged["energy/outer/kinetic"] == float(read.groups["outer"].kinetic)
+    # Inside the compiled scan the same sums are fused, and round once or twice otherwise.
+    assert logged["energy/inertia"] == pytest.approx(float(readouts.inertia[-1]), rel=4 * EPS)
     assert T.scalars(T.readout(state), prefix="") == {k.removeprefix("energy/"): x for k, x in logged.items()}
     shown = T.postfix(state)
     assert shown["L"] == f"{float(readouts.potential[-1]):.3g}"
