@@ -101,5 +101,5 @@ def _errors_in_one_line() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error

@@ -61,6 +61,10 @@ def run(
 
 def _write(result: Fit, data: Observations, stem: Path, axes: tuple[str, str] | None) -> list[Path]:
     """The JSON file, and the figure if the names of its axes are given."""
+    if not stem.name:
+        raise ValueError(
+            f"out = {str(stem)!r} is no name of a file; pass one such as 'ringdown', for ringdown.fit.json"
+        )
     written = [stem.with_name(stem.name + ".fit.json")]
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
