@@ -80,17 +80,20 @@ def simulate(
     if isinstance(solver, Splitting):
         position = solver.check(system, position)
     _check_noise(system, position, key, path, solver)
+    given = ts
     options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
     adaptive.check(options, solver)
     if isinstance(solver, Splitting) and not options.any_given:
-        plan = grid.plan(ts, dt, substeps)
+        plan = grid.plan(given, dt, substeps)
         ts = plan.ts
         result = (*fixed.run(system, plan, position, momentum, solver, key, path), None)
     else:
         settings = dict(dt=dt, substeps=substeps, solver=solver, key=key, path=path, options=options)
         result = adaptive.run(system, ts, position, momentum, **settings)
     position, momentum, kinetic, potential, balance, event_time = result
-    return Trajectory(jnp.asarray(ts), eqx.combine(position, rest), momentum, kinetic, potential, balance, event_time)
+    states = (eqx.combine(position, rest), momentum)
+    traj = Trajectory(jnp.asarray(ts), *states, kinetic, potential, balance, event_time)
+    return traj.note_origin(given)
 
 
 def _check_arguments(system, solver):

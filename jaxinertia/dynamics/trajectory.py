@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from .. import _files
+from .. import _files, _origin
+from .._checks import is_traced
 from .._types import Position
 from ..energy.balance import Balance
 from ..physics.system import as_arrays
@@ -38,7 +39,20 @@ class Trajectory(eqx.Module):
     @property
     def inertia(self) -> Float[Array | np.ndarray, " *runs times"]:
         """I = K + L, shape (times,): the paper's Eq. 2."""
-        return self.kinetic + self.potential
+        return _origin.derived(self.kinetic + self.potential, "inertia", self.kinetic)
+
+    def note_origin(self, ts: Any) -> "Trajectory":
+        """Itself; a sweep that watches learns which arrays are this trajectory's, at the times ts."""
+        known = None if is_traced(ts) else np.asarray(ts, float)
+        _origin.note(self.ts, "ts", known)
+        for name in ("kinetic", "potential"):
+            _origin.note(getattr(self, name), name, known)
+        for name in Balance.__annotations__:
+            _origin.note(getattr(self.balance, name), name, known)
+        for name in ("position", "momentum"):
+            for leaf in jax.tree.leaves(eqx.filter(getattr(self, name), eqx.is_inexact_array)):
+                _origin.note(leaf, name, known)
+        return self
 
     def save(self, path: str | Path) -> Path:
         """Write to a NumPy .npz file (no pickle); the suffix is added if missing. Returns the path written.

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from . import labels as labels_module
 from . import reductions
 from .axes import Axes
 from .chunks import Chunk, Plan
@@ -27,6 +28,8 @@ class Target(abc.ABC):
         self.axes, self.program, self.layout = axes, program, layout
         self.failed = 0
         self.failures: list[dict[str, Any]] = []
+        shapes = {name: tuple(x.shape) for name, x in program.outputs.items()}
+        self.labels = labels_module.label(axes, axes.names, shapes, program.timed)
 
     @abc.abstractmethod
     def open(self, call: dict[str, str]) -> None:
@@ -83,7 +86,8 @@ class InMemory(Target):
     def result(self, computed, seconds):
         shaped = [array.reshape(*self.axes.shape, *array.shape[1:]) for array in self.arrays]
         both = (self.unflatten(shaped), dict(zip(self.program.outputs, shaped, strict=True)))
-        return Sweep(self.axes, self.axes.names, lambda: both, self.failed, self.failures, computed, seconds)
+        counts = (self.failed, self.failures, computed, seconds)
+        return Sweep(self.axes, self.axes.names, lambda: both, *counts, self.labels)
 
 
 class Stored(Target):
@@ -92,11 +96,12 @@ class Stored(Target):
     def __init__(self, axes, program, layout, path):
         super().__init__(axes, program, layout)
         axes.check_distinct(program.outputs)
+        labels_module.check_storable(program.outputs)
         self.store = Store(path)
 
     def open(self, call):
         if jax.process_index() == 0:
-            self.store.open(call, self.axes, self.program.outputs, self.layout, _description(self.axes))
+            self.store.open(call, self.axes, self.program.outputs, self.layout, self.labels)
         _wait_for_all("store is there")
         if jax.process_index() != 0:
             self.store.attach(call)
@@ -121,7 +126,9 @@ class Stored(Target):
             arrays = [self.store.read(name) for name in self.program.outputs]
             return self.unflatten(arrays), dict(zip(self.program.outputs, arrays, strict=True))
 
-        return Sweep(self.axes, self.axes.names, read, self.failed, self.failures, computed, seconds)
+        if jax.process_index() == 0:
+            self.store.note_failed(self.failed)
+        return Sweep(self.axes, self.axes.names, read, self.failed, self.failures, computed, seconds, self.labels)
 
 
 class Reduced(Target):
@@ -133,6 +140,9 @@ class Reduced(Target):
         for name, output in program.outputs.items():
             if np.issubdtype(output.dtype, np.complexfloating):
                 raise ValueError(f"fn returns complex numbers ({name}), which reduce cannot order; return real ones")
+        called = [_called(name, statistic) for statistic in self.statistics for name in program.outputs]
+        if twice := sorted({name for name in called if called.count(name) > 1}):
+            raise ValueError(f"fn's outputs and the statistics make {twice} twice; rename an output or a statistic")
         self.kept = tuple(i for i in range(len(axes.shape)) if i not in self.over)
         self.path = None if path is None else Path(path)
         cells = [tuple(axes.shape[i] for i in self.kept) + x.shape for x in program.outputs.values()]
@@ -179,14 +189,21 @@ class Reduced(Target):
                 self._merge_other(self._file(process))
 
     def result(self, computed, seconds):
-        values, named = {}, {}
+        values, named, attributes, over = {}, {}, {}, {}
         for i, statistic in enumerate(self.statistics):
             arrays = [statistic.finish(states[i]) for states in self.states]
             values[statistic.name] = self.unflatten(arrays)
-            outputs = zip(self.program.outputs, arrays, strict=True)
-            named |= {f"{name}.{statistic.name}" if name != "value" else statistic.name: x for name, x in outputs}
+            for name, array in zip(self.program.outputs, arrays, strict=True):
+                called = _called(name, statistic)
+                named[called] = array
+                attributes[called] = labels_module.of_statistic(self.labels, name, statistic.name, statistic.power)
+                if name in self.program.timed:
+                    over[called] = self.program.timed[name]
         dimensions = tuple(self.axes.names[i] for i in self.kept)
-        return Sweep(self.axes, dimensions, lambda: (values, named), self.failed, self.failures, computed, seconds)
+        shapes = {name: array.shape[len(dimensions) :] for name, array in named.items()}
+        labels = labels_module.label(self.axes, dimensions, shapes, over, attributes)
+        counts = (self.failed, self.failures, computed, seconds)
+        return Sweep(self.axes, dimensions, lambda: (values, named), *counts, labels)
 
     def _file(self, process):
         return self.path / f"statistics-{process}-of-{jax.process_count()}.npz"
@@ -239,6 +256,11 @@ class Reduced(Target):
                 states[j] = statistic.merge(states[j], other)
 
 
+def _called(name: str, statistic: reductions.Statistic) -> str:
+    """What a statistic of an output is called."""
+    return statistic.name if name == "value" else f"{name}.{statistic.name}"
+
+
 def _parse_reduce(axes: Axes, reduce: Any) -> tuple[tuple[int, ...], tuple[reductions.Statistic, ...]]:
     if not isinstance(reduce, Mapping) or len(reduce) != 1:
         raise ValueError(f"reduce = {reduce!r} must be a dict of one entry such as {{'seed': ('mean', 'variance')}}")
@@ -248,10 +270,6 @@ def _parse_reduce(axes: Axes, reduce: Any) -> tuple[tuple[int, ...], tuple[reduc
     if unknown:
         raise ValueError(f"reduce names the axes {unknown}, the sweep has {list(axes.names)}")
     return tuple(axes.names.index(name) for name in names), reductions.parse(statistics)
-
-
-def _description(axes: Axes) -> str:
-    return "jaxinertia.sweep over " + " x ".join(f"{axis.size} {axis.name}" for axis in axes.axes)
 
 
 def _wait_for_all(what: str) -> None:

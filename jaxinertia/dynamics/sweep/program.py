@@ -14,8 +14,10 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..._checks import nan_for_bad_values
+from ..._origin import watched
 from .axes import Axes
 from .digest import constants, digest
+from .labels import Timed, name_of, timed
 
 LANES = "points"
 
@@ -33,6 +35,7 @@ class Program:
     jaxpr: ClosedJaxpr = field(compare=False)  # (index, arrays, key) -> leaves
     outputs: dict[str, jax.ShapeDtypeStruct] = field(compare=False)  # name -> one point's output
     structure: Any = field(compare=False)
+    timed: dict[str, Timed] = field(compare=False)  # which outputs are over the times of a trajectory
 
 
 def trace(fn: Callable, axes: Axes, key: Any) -> Program:
@@ -42,14 +45,17 @@ def trace(fn: Callable, axes: Axes, key: Any) -> Program:
     """
 
     bound = _binder(fn, axes, key)
+    over: dict[str, Timed] = {}
 
     def point(index, arrays, key):
         parameters = axes.point(arrays, index)
         if key is not None:
             parameters["key"] = jax.random.fold_in(key, index)
-        with nan_for_bad_values():  # one bad point must not stop the others
+        with nan_for_bad_values(), watched() as seen:  # one bad point must not stop the others
             arguments = bound(parameters)
             out = fn(*arguments.args, **arguments.kwargs)
+        over.update(timed(out, seen))
+        _refuse_keys(out)
         out = jax.tree.map(lambda x: jnp.asarray(x) if eqx.is_array_like(x) else x, out)
         return jax.tree.map(_nan_for_inf, eqx.filter(out, eqx.is_array))
 
@@ -57,9 +63,20 @@ def trace(fn: Callable, axes: Axes, key: Any) -> Program:
     leaves = jax.tree_util.tree_leaves_with_path(out)
     if not leaves:
         raise ValueError(f"fn = {fn!r} returns no array; return what should be kept of each point")
-    names = [jax.tree_util.keystr(path, simple=True, separator=".") or "value" for path, _ in leaves]
+    names = [name_of(path) for path, _ in leaves]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"fn returns several outputs called {twice} (nested names are joined by dots); rename them")
     outputs = {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
-    return Program(str(jaxpr.jaxpr), digest(*constants(jaxpr)), jaxpr, outputs, jax.tree.structure(out))
+    return Program(str(jaxpr.jaxpr), digest(*constants(jaxpr)), jaxpr, outputs, jax.tree.structure(out), over)
+
+
+def _refuse_keys(out: Any) -> None:
+    """ValueError for random keys: they are no numbers."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(out):
+        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            raise ValueError(
+                f"fn returns a random key ({name_of(path)}), which is no number; return jax.random.key_data(key)"
+            )
 
 
 def _binder(fn: Callable, axes: Axes, key: Any) -> Callable[[dict[str, Any]], inspect.BoundArguments]:

@@ -17,6 +17,11 @@ class Statistic(abc.ABC):
 
     name: str
 
+    @property
+    def power(self) -> int:
+        """Of the values' unit, in the statistic's: 0 for counts."""
+        return 0
+
     @abc.abstractmethod
     def empty(self, cells: tuple[int, ...]) -> State:
         """The state of no values."""
@@ -42,6 +47,10 @@ class Moments(Statistic):
     """
 
     name: str = "mean"
+
+    @property
+    def power(self):
+        return {"count": 0, "mean": 1}.get(self.name, 2)
 
     def empty(self, cells):
         return {key: np.zeros(cells) for key in ("count", "mean", "squares")}
@@ -136,6 +145,10 @@ class Quantiles(Statistic):
             raise ValueError(f"relative_error = {self.relative_error!r} must lie between 0 and 1")
         if not 0 < self.smallest < self.largest < np.inf:
             raise ValueError(f"smallest = {self.smallest!r} must be above 0 and below largest = {self.largest!r}")
+
+    @property
+    def power(self):
+        return 1
 
     @property
     def _growth(self) -> float:

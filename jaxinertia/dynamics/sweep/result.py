@@ -10,6 +10,7 @@ import numpy as np
 from ... import _files
 from ..trajectory import Trajectory, read_arrays
 from .axes import Axes, Axis
+from .labels import Labels, Variable, describe, label
 
 _VERSION = 1
 _HEAD: dict[str, Any] = {
@@ -41,10 +42,12 @@ class Sweep:
         failures: list[dict[str, Any]],
         computed: int,
         seconds: float,
+        labels: Labels,
     ):
         self._axes, self._dimensions, self._read = axes, dimensions, read
         self._cached: tuple[Any, dict[str, np.ndarray]] | None = None
         self.failed, self.failures, self.computed, self.seconds = failed, failures, computed, seconds
+        self._labels = labels
 
     @property
     def axes(self) -> dict[str, np.ndarray]:
@@ -78,6 +81,10 @@ class Sweep:
     def to_xarray(self) -> Any:
         """An `xarray.Dataset`: dimensions and coordinates named after the axes, one variable for each output.
 
+        Trajectories, and their arrays as they are, share the dimension "time" (a second one, "time_2", where fn has
+        other times too), with the times as its coordinate where all points have the same. `xarray.open_dataset(store)`
+        is identical. `long_name` and `units` tell what is what; units are the user's own.
+
         Raises:
             ValueError: if xarray is not installed, or an output is called as an axis is.
         """
@@ -86,16 +93,11 @@ class Sweep:
         except ImportError as error:
             raise ValueError("to_xarray needs xarray: pip install 'jaxinertia[io]'") from error
         self._axes.check_distinct(self.outputs)
-        variables = {}
-        for name, value in self.outputs.items():
-            inner = tuple(f"{name}_{i}" for i in range(value.ndim - len(self._dimensions)))
-            variables[name] = (self._dimensions + inner, value)
-        coordinates = {}
-        for axis in self._axes.axes:
-            for name, x in axis.values.items():
-                if axis.name in self._dimensions:
-                    coordinates[name] = ((axis.name, *(f"{name}_{i}" for i in range(x.ndim - 1))), x)
-        return xarray.Dataset(variables, coordinates, {"failed": self.failed})
+        labels, given = self._labels, self.axes | self._labels.times
+        variables = {name: (v.dimensions, self.outputs[name], v.attributes) for name, v in labels.variables.items()}
+        coordinates = {name: (v.dimensions, given[name], v.attributes) for name, v in labels.coordinates.items()}
+        attributes = {"description": describe(self._axes), "failed": self.failed}
+        return xarray.Dataset(variables, coordinates, attributes)
 
     def summary(self) -> str:
         """A few lines: size, speed, ranges of the outputs, and what failed."""
@@ -131,6 +133,8 @@ class Sweep:
         numbers = {"failed": self.failed, "computed": self.computed, "seconds": self.seconds}
         arrays: dict[str, Any] = {f"axis.{name}": x for name, x in self.axes.items()}
         arrays |= {f"value.{name}": x for name, x in self.outputs.items()}
+        head["variables"], head["coordinates"] = self._labels.variables, self._labels.coordinates
+        arrays |= {f"time.{name}": x for name, x in self._labels.times.items()}
         return _files.write(path, "sweep", _VERSION, {"head": json.dumps(head | numbers), **arrays})
 
     @classmethod
@@ -154,11 +158,12 @@ class Sweep:
                 named = read_arrays(file, "value.")
             else:
                 named = {name: file.array(f"value.{name}") for name in names}
+            labels = _read_labels(file, head, axes, dimensions, {name: named[name].shape for name in named})
         values: Any = named["value"] if names == ["value"] and head.get("kind") != "names" else named
         if head.get("kind") == "trajectory":
             values = Trajectory.of_arrays(named)
         counts = (head["failed"], head["failures"], head["computed"], head["seconds"])
-        return cls(axes, dimensions, lambda: (values, named), *counts)
+        return cls(axes, dimensions, lambda: (values, named), *counts, labels)
 
 
 def _read_axes(file: _files.Archive, layout: list[Any]) -> Axes:
@@ -185,3 +190,34 @@ def _read_dimensions(file: _files.Archive, head: dict[str, Any]) -> tuple[str, .
     if head["dimensions"] != [name for name in names if name in head["dimensions"]]:
         raise file.refuse("head", "has dimensions that are not its axes, in their order")
     return tuple(head["dimensions"])
+
+
+def _read_labels(
+    file: _files.Archive, head: dict[str, Any], axes: Axes, dimensions: tuple[str, ...], shapes: dict[str, Any]
+) -> Labels:
+    """The labels that were saved; ValueError unless they fit what they label. Once there were none."""
+    if "variables" not in head:
+        return label(axes, dimensions, {name: shape[len(dimensions) :] for name, shape in shapes.items()}, {})
+    parameters = {name: x.shape for axis in axes.axes for name, x in axis.values.items() if axis.name in dimensions}
+    names = [key.removeprefix("time.") for key in file.fields if key.startswith("time.")]
+    sizes = {name: file.expect(f"time.{name}", _files.FLOAT).shape for name in names}
+    variables = _read_variables(file, head["variables"], shapes)
+    coordinates = _read_variables(file, head.get("coordinates"), parameters | sizes)
+    lengths: dict[str, int] = dict(zip(axes.names, axes.shape, strict=True))
+    for labelled, shapes_of in ((coordinates, parameters | sizes), (variables, shapes)):
+        for name, variable in labelled.items():
+            for dimension, length in zip(variable.dimensions, shapes_of[name], strict=True):
+                if lengths.setdefault(dimension, length) != length:
+                    raise file.refuse("head", f"has the dimension {dimension!r} of two lengths")
+    return Labels(variables, coordinates, {name: file.array(f"time.{name}") for name in names})
+
+
+def _read_variables(file: _files.Archive, told: Any, shapes: dict[str, Any]) -> dict[str, Variable]:
+    """Dimensions and attributes of each array; ValueError unless each has a dimension for each axis, and a name."""
+    if not isinstance(told, dict) or set(told) != set(shapes):
+        raise file.refuse("head", "labels other arrays than it holds")
+    for name, entry in told.items():
+        good = isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], list) and isinstance(entry[1], dict)
+        if not good or len(entry[0]) != len(shapes[name]) or len(set(map(str, entry[0]))) < len(entry[0]):
+            raise file.refuse("head", f"has labels of {name!r} that do not fit its shape {shapes[name]}")
+    return {name: Variable(tuple(map(str, dimensions)), attributes) for name, (dimensions, attributes) in told.items()}

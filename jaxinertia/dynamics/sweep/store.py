@@ -14,8 +14,9 @@ import numpy as np
 
 from .axes import Axes
 from .chunks import Chunk, Plan
+from .labels import HIDDEN, Labels, describe
 
-MARKS = "_finished"
+MARKS = f"{HIDDEN}/finished"
 
 
 class Store:
@@ -25,7 +26,7 @@ class Store:
         self.path = Path(path)
         self.group: Any = None
 
-    def open(self, call: dict[str, str], axes: Axes, outputs: dict[str, Any], plan: Plan, description: str) -> None:
+    def open(self, call: dict[str, str], axes: Axes, outputs: dict[str, Any], plan: Plan, labels: Labels) -> None:
         """Open the store of this very call, or make it.
 
         Raises:
@@ -36,7 +37,7 @@ class Store:
             self.group = zarr.open_group(str(self.path), mode="r+")
         except (FileNotFoundError, KeyError):
             self._refuse_other_content()
-            self._create(call, axes, outputs, plan, description)
+            self._create(call, axes, outputs, plan, labels)
             return
         except OSError as error:
             raise self._unusable(error) from error
@@ -67,6 +68,16 @@ class Store:
         except OSError as error:
             raise self._unusable(error) from error
 
+    def note_failed(self, failed: int) -> None:
+        """Keep in the store's attributes how many points failed, for its readers."""
+        if self.group.attrs.get("failed") == failed:
+            return
+        try:
+            self.group.attrs.update({"failed": failed})
+            _consolidate(self.group)
+        except OSError as error:
+            raise self._unusable(error) from error
+
     def read(self, name: str) -> np.ndarray:
         """All values of one output."""
         return np.asarray(self.group[name][...])
@@ -75,37 +86,42 @@ class Store:
         """The values of one output in one chunk."""
         return np.asarray(self.group[name][place])
 
-    def _create(self, call, axes, outputs, plan, description):
+    def _create(self, call, axes, outputs, plan, labels):
         zarr = _zarr()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             group = zarr.open_group(str(self.path), mode="w-")
-            for axis in axes.axes:
-                for name, values in axis.values.items():
-                    _coordinate(group, axis.name, name, values)
+            parameters = {name: x for axis in axes.axes for name, x in axis.values.items()}
+            for name, values in (parameters | labels.times).items():
+                _coordinate(group, labels.coordinates[name], name, values)
             for name, output in outputs.items():
-                inner = tuple(f"{name}_{i}" for i in range(len(output.shape)))
                 group.create_array(
                     name,
                     shape=axes.shape + output.shape,
                     chunks=tuple(plan.box) + tuple(max(n, 1) for n in output.shape),
                     dtype=output.dtype,
-                    fill_value=math.nan if np.issubdtype(output.dtype, np.floating) else 0,
-                    dimension_names=axes.names + inner,
+                    fill_value=_unfinished(output.dtype),
+                    dimension_names=labels.variables[name].dimensions,
+                    attributes=labels.variables[name].attributes,
                 )
             marks = {"shape": (len(plan.chunks),), "chunks": (1,), "dtype": "uint8", "fill_value": 0}
-            group.create_array(MARKS, **marks, compressors=None, dimension_names=(MARKS,))
+            hidden = group.create_group(HIDDEN)
+            group.create_array(MARKS, **marks, compressors=None)
             # Last: a store without its call is one whose making was interrupted.
-            group.attrs.update({"call": json.dumps(call), "description": description})
-            with warnings.catch_warnings():  # zarr notes that its third format has no standard for this yet
-                warnings.simplefilter("ignore")
-                zarr.consolidate_metadata(group.store)  # xarray opens the store faster, and without a warning
+            group.attrs.update({"description": describe(axes)} | _coordinates_attribute(labels))
+            hidden.attrs.update({"call": json.dumps(call)})
+            _consolidate(group)
         except OSError as error:
             raise self._unusable(error) from error
         self.group = group
 
     def _compare(self, call: dict[str, str]) -> None:
-        stored = json.loads(self.group.attrs.get("call", "{}"))
+        stored = json.loads(self.group[HIDDEN].attrs.get("call", "{}")) if HIDDEN in self.group else {}
+        if not stored and "call" in self.group.attrs:
+            raise ValueError(
+                f"store = {str(self.path)!r} was made by an earlier release, which kept its marks elsewhere; "
+                "read it with xarray.open_zarr, and pass another path"
+            )
         if not stored:
             raise ValueError(
                 f"store = {str(self.path)!r} is a Zarr group in which no sweep was fully set up; "
@@ -130,10 +146,31 @@ class Store:
         )
 
 
-def _coordinate(group, dimension, name, values):
-    inner = tuple(f"{name}_{i}" for i in range(values.ndim - 1))
-    array = group.create_array(name, shape=values.shape, dtype=values.dtype, dimension_names=(dimension, *inner))
+def _coordinate(group, variable, name, values):
+    named = {"dimension_names": variable.dimensions, "attributes": variable.attributes}
+    array = group.create_array(name, shape=values.shape, dtype=values.dtype, **named)
     array[...] = values
+
+
+def _coordinates_attribute(labels):
+    """Names of the coordinates that are not named as their dimension: xarray takes others for data."""
+    names = [name for name, variable in labels.coordinates.items() if name != variable.dimensions[0]]
+    return {"coordinates": " ".join(names)} if names else {}
+
+
+def _consolidate(group):
+    with warnings.catch_warnings():  # zarr notes that its third format has no standard for this yet
+        warnings.simplefilter("ignore")
+        _zarr().consolidate_metadata(group.store)  # xarray opens the store faster, and without a warning
+
+
+def _unfinished(dtype: Any) -> Any:
+    """What a point that was not computed yet reads as: NaN, or the whole number that results have least (0 of true
+    and false, which have no third value)."""
+    dtype = np.dtype(dtype)
+    if dtype.kind in "iu":
+        return np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max
+    return {"f": math.nan, "c": complex(math.nan, math.nan)}.get(dtype.kind, False)
 
 
 def _zarr() -> Any:
