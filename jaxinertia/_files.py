@@ -11,7 +11,7 @@ import re
 import tokenize
 import zipfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +53,8 @@ def write(path: str | Path, kind: str, version: int, arrays: dict[str, Any]) -> 
             np.savez(stream, format=f"jaxinertia {kind} {version}", **arrays)
         os.replace(fresh, path)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink()
         raise ValueError(f"path = {str(path)!r} cannot be written: {error}; pass another") from error
     return path
 
@@ -65,8 +66,11 @@ class Archive:
         self.path, self.kind, self._archive = path, kind, archive
         self.fields: dict[str, Field] = {}
         entries = archive.infolist()
+        if packed := [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]:
+            unpack = "np.savez(path, **np.load(path)) rewrites a file that you trust"
+            raise self._unlike(f"has {_short(packed[0])} compressed, which may unpack to any size ({unpack})")
         if (claimed := sum(entry.file_size for entry in entries)) > size:
-            raise self._unlike(f"unpacks to {claimed:,} bytes, the file has {size:,}; save does not compress")
+            raise self._unlike(f"says that it unpacks to {claimed:,} bytes, of a file of {size:,}")
         for entry in entries:
             name = entry.filename.removesuffix(".npy")
             if name == entry.filename or name in self.fields:
@@ -81,7 +85,7 @@ class Archive:
         if name not in self.fields:
             raise self.refuse(name, "is missing")
         field = self.fields[name]
-        if field.dtype.kind not in kinds or field.dtype.itemsize > (16 if field.dtype.kind == "c" else 8):
+        if field.dtype.kind not in kinds or (kinds != NUMBER and field.dtype.itemsize > 8):
             raise self.refuse(name, f"holds {_called(field.dtype)}, not {_WORDS.get(kinds, 'real numbers')}")
         if shape is not None and (field.shape[: len(shape)] if more else field.shape) != shape:
             wanted = f"{shape}, and what follows" if more else f"{shape}"
@@ -138,10 +142,6 @@ class Archive:
 
     def _look_at(self, name: str, entry: zipfile.ZipInfo) -> Field:
         """Shape and type from the first bytes; ValueError unless the entry has just the bytes that they need."""
-        if entry.compress_type != zipfile.ZIP_STORED:
-            raise self._unlike(
-                f"has the field {_short(name)} compressed; rewrite it by np.savez(path, **np.load(path))"
-            )
         try:
             with self._archive.open(entry) as stream:
                 version = np.lib.format.read_magic(stream)

@@ -248,6 +248,13 @@ def test_a_file_that_cannot_be_replaced_whole_stays(saved, tmp_path, monkeypatch
     assert [file.name for file in tmp_path.iterdir()] == ["kept.npz"]
 
 
+def test_a_folder_that_is_a_file_is_named(saved, tmp_path):
+    (tmp_path / "file").write_text("")
+    for kind, load in LOADS.items():
+        with pytest.raises(ValueError, match=r"path = .*cannot be written"):
+            load(saved[kind]).save(tmp_path / "file" / "run")
+
+
 def test_what_a_file_cannot_hold_is_refused_when_it_is_saved(tmp_path):
     runs = ji.sweep(lambda x: {"half": jnp.asarray(x, jnp.bfloat16)}, {"x": [1.0, 2.0]})
     with pytest.raises(ValueError, match=r"value.half holds bfloat16.*astype"):

@@ -1,7 +1,9 @@
 """Entries of a TOML file: of the right kind and within reason, or a ValueError that names the key."""
 
 import math
+import os
 import reprlib
+from pathlib import Path
 from typing import Any
 
 Table = dict[str, Any]
@@ -103,3 +105,15 @@ def numbers(key: str, x: Any, names: dict[str, Any], depth: int = 4) -> tuple[in
     if len(shapes) > 1:
         raise ValueError(f"{key} = {short(x)} has entries of different shapes; make its rows of one length")
     return (len(x), *shapes.pop())
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Make the folder of a file that will be written; ValueError if that cannot be, or the path is no file's."""
+    try:
+        if not path.name or path.is_dir():
+            raise OSError("it is a folder, not the name of a file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise OSError(f"{str(path.parent)!r} is read-only")
+    except OSError as error:
+        raise ValueError(f"{option} = {str(path)!r} cannot be written: {error}; pass another") from error

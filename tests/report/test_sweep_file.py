@@ -171,6 +171,16 @@ def test_a_mistake_in_the_file_is_one_clear_line(file, old, new, message):
     assert len(result.output) < 400 + len(str(file))
 
 
+@pytest.mark.parametrize("option", ["--save", "--figure"])
+@pytest.mark.parametrize("where", [".", "sweep.toml/runs.npz"])
+def test_where_nothing_can_be_written_is_told_before_the_sweep(file, option, where, monkeypatch):
+    monkeypatch.setattr(sweep_file.Plan, "run", lambda *_args, **_options: pytest.fail("it ran"))
+    result = RUNNER.invoke(cli.app, ["sweep", str(file), option, str(file.parent / where)])
+    assert result.exit_code == 2
+    assert f"error: {option.removeprefix('--')} = " in result.output
+    assert "cannot be written" in result.output
+
+
 def test_axes_that_make_more_points_than_can_be_numbered(file):
     many = "{ start = 0, stop = 1, count = 2000 }"
     text = FILE.replace("[0.5, -1.0]", many).replace("[1.0, 2.0]", many).replace("count = 3", "count = 2000")
