@@ -16,6 +16,7 @@ from ..dynamics import solvers
 from ..dynamics.simulate import simulate
 from ..dynamics.sweep.result import Sweep
 from ..dynamics.sweep.run import sweep
+from ..dynamics.sweep.store import local_path
 from ..dynamics.trajectory import Trajectory
 from ..physics import potentials
 from ..physics.system import System
@@ -121,7 +122,7 @@ def read(path: Path) -> Plan:
         seed=_number("run", run, "seed", int, 0),
         float64=_number("run", run, "float64", bool, True),
         reduce={tuple(over): tuple(keep.get("statistics", ["mean", "variance"]))} if over else None,
-        store=path.parent / store["path"] if "path" in store else None,
+        store=path.parent / local_path(store["path"]) if "path" in store else None,
         chunk_size=_number("store", store, "chunk_size", int, None),
     )
 

@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..._checks import nan_for_bad_values
 from .axes import Axes
-from .digest import constants, digest
+from .contents import Contents, Held
 
 LANES = "points"
 
@@ -24,12 +24,14 @@ LANES = "points"
 class Program:
     """fn as a traced function of a point's global index, and what it returns.
 
-    Equal text and equal constants make equal programs: compiled once, they serve the next sweep too. fn itself would
-    not do as the mark, since what it closes over may have changed.
+    Equal text, equal numbers and the same functions called on the host make equal programs: compiled once, they serve
+    the next sweep too. fn itself would not do as the mark, since what it closes over may have changed.
     """
 
     text: str
-    constants: str
+    numbers: str
+    objects: str
+    held: tuple[Held, ...]
     jaxpr: ClosedJaxpr = field(compare=False)  # (index, arrays, key) -> leaves
     outputs: dict[str, jax.ShapeDtypeStruct] = field(compare=False)  # name -> one point's output
     structure: Any = field(compare=False)
@@ -59,7 +61,10 @@ def trace(fn: Callable, axes: Axes, key: Any) -> Program:
         raise ValueError(f"fn = {fn!r} returns no array; return what should be kept of each point")
     names = [jax.tree_util.keystr(path, simple=True, separator=".") or "value" for path, _ in leaves]
     outputs = {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
-    return Program(str(jaxpr.jaxpr), digest(*constants(jaxpr)), jaxpr, outputs, jax.tree.structure(out))
+    inside = Contents(jaxpr, deep=False)
+    return Program(
+        str(jaxpr.jaxpr), inside.numbers, inside.objects, inside.held, jaxpr, outputs, jax.tree.structure(out)
+    )
 
 
 def _binder(fn: Callable, axes: Axes, key: Any) -> Callable[[dict[str, Any]], inspect.BoundArguments]:
@@ -108,11 +113,14 @@ def on_every_device(arrays: Any, mesh: Mesh) -> Any:
 
 
 def index_dtype(axes: Axes) -> Any:
-    """int32 where it suffices. ValueError for more points than it can name, without x64."""
+    """int32 where it suffices. ValueError for more points than it can name, or than random keys can be folded for."""
     if axes.size < 2**31:
         return jnp.int32
-    if jnp.result_type(float) != jnp.float64 or axes.size >= 2**32:
-        raise ValueError(f"axes have {axes.size:,} points; enable x64 (up to 2^32 points), or split the sweep")
+    told = f"axes have {' x '.join(f'{n:,}' for n in axes.shape)} = {axes.size:,} points"
+    if axes.size >= 2**32:
+        raise ValueError(f"{told}; one sweep counts up to 2^32 of them: split it, or thin the axes")
+    if jnp.result_type(float) != jnp.float64:
+        raise ValueError(f"{told}; enable x64, with which one sweep counts up to 2^32, or split it")
     return jnp.int64
 
 
