@@ -16,6 +16,7 @@ from ..dynamics import solvers
 from ..dynamics.simulate import simulate
 from ..dynamics.sweep.result import Sweep
 from ..dynamics.sweep.run import sweep
+from ..dynamics.sweep.store import local_path
 from ..dynamics.trajectory import Trajectory
 from ..physics import potentials
 from ..physics.system import System
@@ -124,7 +125,7 @@ def read(path: Path) -> Plan:
         seed=entries.whole("run.seed", run.get("seed", 0), -seeds, seeds),
         float64=float64,
         reduce=_reduce(tables["keep"], axes),
-        store=path.parent / entries.text("store.path", store["path"]) if "path" in store else None,
+        store=path.parent / local_path(entries.text("store.path", store["path"])) if "path" in store else None,
         chunk_size=None if chunk_size is None else entries.whole("store.chunk_size", chunk_size, 1, MOST_POINTS),
     )
 

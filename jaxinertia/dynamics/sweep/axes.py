@@ -1,5 +1,6 @@
 """The axes of a sweep, and the point that a global index names: C order, last axis fastest."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ class Axes(NamedTuple):
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     def arrays(self) -> dict[str, Array]:
         """All parameters, as device arrays."""

@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ..._checks import nan_for_bad_values
 from ..._origin import watched
 from .axes import Axes
-from .digest import constants, digest
+from .contents import Contents, Held
 from .labels import Timed, name_of, timed
 
 LANES = "points"
@@ -26,12 +26,14 @@ LANES = "points"
 class Program:
     """fn as a traced function of a point's global index, and what it returns.
 
-    Equal text and equal constants make equal programs: compiled once, they serve the next sweep too. fn itself would
-    not do as the mark, since what it closes over may have changed.
+    Equal text, equal numbers and the same functions called on the host make equal programs: compiled once, they serve
+    the next sweep too. fn itself would not do as the mark, since what it closes over may have changed.
     """
 
     text: str
-    constants: str
+    numbers: str
+    objects: str
+    held: tuple[Held, ...]
     jaxpr: ClosedJaxpr = field(compare=False)  # (index, arrays, key) -> leaves
     outputs: dict[str, jax.ShapeDtypeStruct] = field(compare=False)  # name -> one point's output
     structure: Any = field(compare=False)
@@ -67,7 +69,10 @@ def trace(fn: Callable, axes: Axes, key: Any) -> Program:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"fn returns several outputs called {twice} (nested names are joined by dots); rename them")
     outputs = {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
-    return Program(str(jaxpr.jaxpr), digest(*constants(jaxpr)), jaxpr, outputs, jax.tree.structure(out), over)
+    inside = Contents(jaxpr, deep=False)
+    return Program(
+        str(jaxpr.jaxpr), inside.numbers, inside.objects, inside.held, jaxpr, outputs, jax.tree.structure(out), over
+    )
 
 
 def _refuse_keys(out: Any) -> None:
@@ -125,11 +130,14 @@ def on_every_device(arrays: Any, mesh: Mesh) -> Any:
 
 
 def index_dtype(axes: Axes) -> Any:
-    """int32 where it suffices. ValueError for more points than it can name, without x64."""
+    """int32 where it suffices. ValueError for more points than it can name, or than random keys can be folded for."""
     if axes.size < 2**31:
         return jnp.int32
-    if jnp.result_type(float) != jnp.float64 or axes.size >= 2**32:
-        raise ValueError(f"axes have {axes.size:,} points; enable x64 (up to 2^32 points), or split the sweep")
+    told = f"axes have {' x '.join(f'{n:,}' for n in axes.shape)} = {axes.size:,} points"
+    if axes.size >= 2**32:
+        raise ValueError(f"{told}; one sweep counts up to 2^32 of them: split it, or thin the axes")
+    if jnp.result_type(float) != jnp.float64:
+        raise ValueError(f"{told}; enable x64, with which one sweep counts up to 2^32, or split it")
     return jnp.int64
 
 

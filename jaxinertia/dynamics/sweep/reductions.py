@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .contents import Contents
+
 State = dict[str, np.ndarray]
 
 
@@ -189,6 +191,15 @@ class Quantiles(Statistic):
         # The middle of a bin in the sense of relative error.
         middle = self.smallest * np.exp(self._growth * np.abs(level)) * (1 - self.relative_error)
         return np.sign(level) * np.where(np.abs(level) == self._bins, np.inf, middle)
+
+
+def described(statistic: Statistic) -> str:
+    """A statistic with all its settings, as a text that no other one has."""
+    if type(statistic) is Moments:
+        return statistic.name
+    settings = [f"{name}={value!r}" for name, value in vars(statistic).items() if name != "name"]
+    told = [text if len(text) < 60 else f"{text[:57]}..." for text in settings]
+    return f"{statistic.name} ({', '.join([*told, 'digest ' + Contents(statistic, deep=True).objects])})"
 
 
 def _count(places: np.ndarray, good: np.ndarray, bins: int) -> np.ndarray:
