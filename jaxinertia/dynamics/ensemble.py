@@ -91,6 +91,8 @@ def ensemble(
     """
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 2:
         raise ValueError(f"n = {n!r} must be a whole number of at least 2: a variance needs two runs")
+    if n >= 2**32:
+        raise ValueError(f"n = {n:,} must be below 2^32: random keys are told apart by 32 bits")
     if key is None:
         raise ValueError("key is None: pass the key that all runs draw from, e.g. jax.random.key(0)")
     if is_traced((system, position, momentum, key)):

@@ -100,7 +100,8 @@ def simulate(
         settings = dict(dt=dt, substeps=substeps, solver=solver, key=key, path=path, options=options)
         trajectory = adaptive.run(system, ts, position, momentum, **settings)
     where = (lambda x: x.position) if trajectory.event_time is None else (lambda x: (x.position, x.event_position))
-    return eqx.tree_at(where, trajectory, replace_fn=lambda moved: eqx.combine(moved, rest))
+    trajectory = eqx.tree_at(where, trajectory, replace_fn=lambda moved: eqx.combine(moved, rest))
+    return trajectory.note_origin(ts)
 
 
 def _check_arguments(system, solver):

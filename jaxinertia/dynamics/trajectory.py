@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import equinox as eqx
 import jax
@@ -10,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from .. import _files, _origin
+from .._checks import is_traced
 from .._types import Position
 from ..energy.balance import Balance
 from ..physics.system import as_arrays
 from .events import EventState
 
-_FORMAT = "jaxinertia trajectory 1"
+_VERSION = 1
 
 
 class Trajectory(eqx.Module):
@@ -55,25 +56,32 @@ class Trajectory(eqx.Module):
     @property
     def inertia(self) -> Float[Array | np.ndarray, " *runs times"]:
         """I = K + L, shape (times,): the paper's Eq. 2."""
-        return self.kinetic + self.potential
+        return _origin.derived(self.kinetic + self.potential, "inertia", self.kinetic)
+
+    def note_origin(self, ts: Any) -> "Trajectory":
+        """Itself; a sweep that watches learns which arrays are this trajectory's, at the times ts."""
+        known = None if is_traced(ts) else np.asarray(ts, float)
+        _origin.note(self.ts, "ts", known)
+        for name in ("kinetic", "potential"):
+            _origin.note(getattr(self, name), name, known)
+        for name in Balance.__annotations__:
+            _origin.note(getattr(self.balance, name), name, known)
+        for name in ("position", "momentum"):
+            for leaf in jax.tree.leaves(eqx.filter(getattr(self, name), eqx.is_inexact_array)):
+                _origin.note(leaf, name, known)
+        return self
 
     def save(self, path: str | Path) -> Path:
         """Write to a NumPy .npz file (no pickle); the suffix is added if missing. Returns the path written.
 
         Raises:
-            ValueError: inside jit or vmap, where there are no numbers to write yet.
+            ValueError: inside jit or vmap, where there are no numbers to write yet, or if the path cannot be written.
         """
-        path = Path(path)
-        path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
         leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(self, eqx.is_array))
         if any(isinstance(leaf, jax.core.Tracer) for _, leaf in leaves):
             raise ValueError("trajectory is traced (inside jit or vmap): return it from there, then save it")
         arrays: dict[str, Any] = {_name(key): np.asarray(leaf) for key, leaf in leaves}
-        try:
-            np.savez(path, format=_FORMAT, **arrays)
-        except OSError as error:
-            raise ValueError(f"path = {str(path)!r} cannot be written: {error}; pass another") from error
-        return path
+        return _files.write(path, "trajectory", _VERSION, arrays)
 
     @classmethod
     def load(cls, path: str | Path, like: Any = None) -> "Trajectory":
@@ -85,9 +93,11 @@ class Trajectory(eqx.Module):
                 dicts of arrays.
 
         Raises:
-            ValueError: if the file is missing or not a saved trajectory, or `like` has other leaves.
+            ValueError: if the file is missing, damaged or not a saved trajectory, its fields do not match each other,
+                or `like` has other leaves.
         """
-        arrays = _read(path)
+        with _files.opened(path, "trajectory", (_VERSION,)) as file:
+            arrays = read_arrays(file)
         return cls.of_arrays(arrays, like)
 
     @classmethod
@@ -102,16 +112,47 @@ class Trajectory(eqx.Module):
         return cls(balance=balance, **state, **rest)
 
 
-def _read(path: str | Path) -> dict[str, np.ndarray]:
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile) as error:
-        raise ValueError(f"path = {str(path)!r} cannot be read as a saved trajectory: {error}") from error
-    needed = {"ts", "kinetic", "potential"} | {f"balance.{name}" for name in Balance.__annotations__}
-    if str(arrays.pop("format", "")) != _FORMAT or not needed <= set(arrays):
-        raise ValueError(f"path = {str(path)!r} is not a whole saved trajectory; write one with Trajectory.save")
+def read_arrays(file: _files.Archive, prefix: str = "") -> dict[str, np.ndarray]:
+    """The arrays of one trajectory, for `Trajectory.of_arrays`.
+
+    Raises ValueError, before memory is taken, unless they are real numbers of the shapes that belong together; and for
+    times that do not increase.
+    """
+    times = file.expect(f"{prefix}ts", _files.REAL).shape
+    if not times:
+        raise file.refuse(f"{prefix}ts", "has the shape (), and needs an axis of times")
+    names = {"kinetic": times, "potential": times} | {f"balance.{name}": times for name in Balance.__annotations__}
+    for name, shape in names.items():
+        file.expect(prefix + name, _files.FLOAT, shape)
+    if f"{prefix}event_time" in file.fields:
+        file.expect(f"{prefix}event_time", _files.FLOAT, times[:-1])
+    states = _check_state(file, prefix, times)
+    wanted = ["ts", *names, *states, *(["event_time"] if f"{prefix}event_time" in file.fields else [])]
+    arrays = {name: file.array(prefix + name) for name in wanted}
+    rises = np.isfinite(arrays["ts"]).all(-1) & (np.diff(arrays["ts"]) > 0).all(-1)
+    # A point of a sweep whose times made no sense has failed: its energies are NaN.
+    if not np.all(rises | ((len(times) > 1) & ~np.isfinite(arrays["kinetic"]).all(-1))):
+        raise file.refuse(f"{prefix}ts", "does not increase throughout, as finite times")
     return arrays
+
+
+def _check_state(file: _files.Archive, prefix: str, times: tuple[int, ...]) -> list[str]:
+    """The fields of position and momentum; ValueError unless each position that moves has its momentum."""
+    names = [key.removeprefix(prefix) for key in file.fields if key.startswith(prefix)]
+    positions = [name for name in names if _belongs(name, "position")]
+    momenta = {name for name in names if _belongs(name, "momentum")}
+    moving = []
+    for name in positions:
+        kinds = _files.REAL + "b"  # a model's buffers are whole numbers, without times
+        if file.expect(prefix + name, kinds).dtype.kind == "f":
+            moving.append(name)
+            shape = file.expect(prefix + name, kinds, times, more=True).shape
+            file.expect(f"{prefix}momentum{name.removeprefix('position')}", _files.FLOAT, shape)
+    if not moving:
+        raise file.refuse(f"{prefix}position", "is missing")
+    if extra := sorted(momenta - {f"momentum{name.removeprefix('position')}" for name in moving}):
+        raise file.refuse(f"{prefix}{extra[0]}", "has no position beside it")
+    return [*positions, *sorted(momenta)]
 
 
 def _name(key) -> str:

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._origin import derived
+
 
 class Balance(eqx.Module):
     r"""I(t) - I(0) = friction + noise + work + discretization, each cumulative from the start, shape (times,).
@@ -27,7 +29,8 @@ class Balance(eqx.Module):
     @property
     def total(self) -> Float[Array | np.ndarray, " *times"]:
         """friction + noise + work + discretization: equal to I(t) - I(0)."""
-        return self.friction + self.noise + self.work + self.discretization
+        total = self.friction + self.noise + self.work + self.discretization
+        return derived(total, "total", self.friction)
 
 
 def close(

@@ -12,15 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
+from .. import _files
 from ..physics.system import System
-from . import derived, errors, words
+from . import derived, errors, saved, words
 from .doubts import doubts
 from .observations import Observations
 from .outcome import Outcome
 from .parameters import Parameters
 from .shooting import Record
 
-_FORMAT = "jaxinertia fit 2"
 QUIET = 12  # lags without correlation, after which none is expected
 
 
@@ -163,9 +163,11 @@ class Fit(eqx.Module):
         return words.finite(words.as_json(self))
 
     def save(self, path: str | Path) -> Path:
-        """Write to a NumPy .npz file (no pickle); the suffix is added if missing. Returns the path written."""
-        path = Path(path)
-        path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+        """Write to a NumPy .npz file (no pickle); the suffix is added if missing. Returns the path written.
+
+        Raises:
+            ValueError: if the path cannot be written.
+        """
         arrays: dict[str, Any] = {"flat": self.flat, "covariance_curvature": self.covariance_curvature}
         arrays |= {
             "covariance_corrected": self.covariance_corrected,
@@ -177,8 +179,7 @@ class Fit(eqx.Module):
         arrays |= {} if self.initial is None else {"position": self.initial[0], "momentum": self.initial[1]}
         arrays |= words.input_arrays(self.system)
         text = words.as_json(self) | {"bounds": words.bounds(self.refit_parameters), "record": self.record}
-        np.savez(path, format=_FORMAT, text=json.dumps(text), **arrays)
-        return path
+        return _files.write(path, "fit", saved.VERSION, {"text": json.dumps(text)} | arrays)
 
     @classmethod
     def load(cls, path: str | Path, system: System, free: Callable) -> "Fit":
@@ -193,7 +194,8 @@ class Fit(eqx.Module):
             The fit: values, errors, intervals and summary are those saved. It cannot refit ("profile", "bootstrap").
 
         Raises:
-            ValueError: if the file is missing or not a saved fit, or `free` returns other leaves.
+            ValueError: if the file is missing, damaged or not a saved fit, its fields do not match each other, or
+                `free` returns other leaves.
 
         Example:
             >>> system = ji.System(ji.potentials.Quadratic())
@@ -201,7 +203,7 @@ class Fit(eqx.Module):
             >>> path = ji.fit(system, data, free).save("ringdown.npz")
             >>> again = ji.Fit.load(path, system, free)
         """
-        return words.load(cls, path, system, free, _FORMAT)
+        return words.load(cls, path, system, free)
 
 
 def conclude(record: Record, data: Observations, outcome: Outcome, method: str, why: str) -> Fit:

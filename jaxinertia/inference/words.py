@@ -1,11 +1,9 @@
 """A fit in words: its table and its file."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import jax
 import numpy as np
@@ -13,7 +11,7 @@ import numpy as np
 from .. import _tree
 from ..physics.force import Sampled
 from ..physics.system import System
-from . import derived, errors
+from . import derived, errors, saved
 from .parameters import Parameters, choose
 
 
@@ -121,24 +119,25 @@ def as_json(fit: Any) -> dict[str, Any]:
     }
 
 
-def load(cls: Any, path: str | Path, system: Any, free: Any, expected: str) -> Any:
+def load(cls: Any, path: str | Path, system: Any, free: Any) -> Any:
     """Read what `Fit.save` wrote."""
     from .result import Diagnostics  # noqa: PLC0415  the two know each other
 
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = dict(file)
-        if str(arrays.get("format", "")) != expected:
-            raise ValueError("it holds something else")
-        text = json.loads(str(arrays["text"]))
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
-        raise ValueError(f"path = {str(path)!r} cannot be read as a saved fit: {error}") from error
+    arrays, text = saved.read(path)
     with jax.enable_x64(True):
         system = _with_input(_tree.cast(system, np.dtype(np.float64)), arrays)
         parameters = choose(system, free)
     if parameters.labels != list(text["parameters"]):
         raise ValueError(
             f"free returns {parameters.labels}, the file has {list(text['parameters'])}; pass what was fitted"
+        )
+    sizes = [[np.shape(side) for side in each[1:]] for each in text["bounds"]]
+    if len(sizes) != len(parameters.shapes) or any(
+        shape not in ((), leaf) for leaf, each in zip(parameters.shapes, sizes, strict=True) for shape in each
+    ):
+        raise ValueError(
+            f"path = {str(path)!r}: the field 'text' has bounds of the shapes {sizes}, "
+            f"free returns leaves of {list(parameters.shapes)}; pass what was fitted"
         )
     parameters, flat = _bounded(parameters, text["bounds"]), arrays["flat"]
     with jax.enable_x64(True):
@@ -182,9 +181,9 @@ def bounds(parameters: Parameters) -> list[Any]:
     return [[kind, np.asarray(low).tolist(), np.asarray(high).tolist()] for kind, low, high in sides]
 
 
-def _bounded(parameters: Parameters, saved: list[Any]) -> Parameters:
+def _bounded(parameters: Parameters, bounds: list[Any]) -> Parameters:
     """The same leaves within the bounds that were saved."""
-    kinds, low, high = zip(*saved, strict=True)
+    kinds, low, high = zip(*bounds, strict=True) if bounds else ((), (), ())
     low, high = (tuple(np.asarray(x, float) for x in side) for side in (low, high))
     return replace(parameters, low=low, high=high, kinds=kinds)
 

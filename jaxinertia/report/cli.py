@@ -46,11 +46,16 @@ def sweep(
     devices: Annotated[int | None, typer.Option(min=1, help="CPU devices; as many as cores, if not given.")] = None,
 ) -> None:
     """Map a system over the product of axes, on all cores; with a store, go on where a killed run was."""
+    from .entries import check_writable  # noqa: PLC0415
     from .sweep_file import read  # noqa: PLC0415  the other commands need none of it
 
     _one_device_per_core(devices)
     with _errors_in_one_line():
-        runs = read(config).run(progress=True)
+        plan = read(config)
+        for name, path in (("save", save), ("figure", figure)):
+            if path is not None:
+                check_writable(name, path)  # before the sweep, which would be lost
+        runs = plan.run(progress=True)
         typer.echo(runs.summary())
         if save is not None:
             typer.echo(f"saved in {runs.save(save)}")
@@ -101,5 +106,5 @@ def _errors_in_one_line() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error

@@ -12,6 +12,7 @@ from ..physics import potentials
 from ..physics.damping import Drag, Linear
 from ..physics.force import Sampled
 from ..physics.system import System
+from .entries import check_writable
 
 POTENTIALS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "quadratic": (potentials.Quadratic, ("stiffness",)),
@@ -54,8 +55,9 @@ def run(
         leaves |= {"noise.sigma": s.noise.sigma} if noise else {}
         return leaves | ({} if force is None else {"force.gain": s.force.gain})
 
-    result = fit(system, data, free, progress=progress)
     stem = path.with_suffix("") if out is None else out
+    check_writable("out", stem.parent / f"{stem.name}.fit.json" if stem.name else stem)  # before the fit
+    result = fit(system, data, free, progress=progress)
     return result, _write(result, data, stem, (columns["time"], columns["position"]) if figure else None)
 
 
@@ -63,7 +65,6 @@ def _write(result: Fit, data: Observations, stem: Path, axes: tuple[str, str] | 
     """The JSON file, and the figure if the names of its axes are given."""
     written = [stem.with_name(stem.name + ".fit.json")]
     try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
         written[0].write_text(json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n")
         if axes is not None:
             from .fit_figure import overview  # noqa: PLC0415  matplotlib loads only when a figure is wanted

@@ -16,21 +16,26 @@ from ..dynamics import solvers
 from ..dynamics.simulate import simulate
 from ..dynamics.sweep.result import Sweep
 from ..dynamics.sweep.run import sweep
+from ..dynamics.sweep.store import local_path
 from ..dynamics.trajectory import Trajectory
 from ..physics import potentials
 from ..physics.system import System
+from . import entries
 
 CATALOGUE = ("Quadratic", "Duffing", "DoubleWell", "Pendulum", "Rosenbrock", "Himmelblau")
 POTENTIALS = {name: getattr(potentials, name) for name in CATALOGUE}
 NAMED = ("yoshida4", "suzuki4", "kahan_li6", "blanes_moan4", "blanes_moan6")
-TABLES = {
-    "potential": None,  # its own parameters
-    "system": ("damping", "noise"),
-    "run": ("stop", "dt", "saves", "position", "momentum", "solver", "seed", "float64"),
-    "axes": None,  # names of the user's choice
-    "keep": ("outputs", "when", "over", "statistics"),
-    "store": ("path", "chunk_size"),
+TABLES: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...]]] = {  # what each may have (None: names of the
+    "potential": (None, ("name",)),  # user's choice, or of its own), and what it needs
+    "system": (("damping", "noise"), ()),
+    "run": (("stop", "dt", "saves", "position", "momentum", "solver", "seed", "float64"), ("stop", "dt")),
+    "axes": (None, ()),
+    "keep": (("outputs", "when", "over", "statistics"), ()),
+    "store": (("path", "chunk_size"), ()),
 }
+STATISTICS = {name: name for name in ("mean", "variance", "count")}
+MOST_POINTS = 2**32  # that `sweep` can number
+MOST_ON_AN_AXIS, MOST_SAVES, MOST_STEPS = 10**8, 10**7, 10**12  # more is a slip of the pen
 OUTPUTS: dict[str, Callable[[Trajectory], Any]] = {
     "position": lambda traj: traj.position,
     "momentum": lambda traj: traj.momentum,
@@ -103,120 +108,136 @@ def read(path: Path) -> Plan:
     Raises:
         ValueError: if the file cannot be read, or an entry is unknown, missing or makes no sense.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"file {str(path)!r} cannot be read as TOML: {error}") from error
-    for table, known in TABLES.items():
-        _refuse_unknown(table, tables.setdefault(table, {}), known)
-    _refuse_unknown("file", tables, tuple(TABLES))
-    axes = {name: _axis(name, value) for name, value in tables["axes"].items()}
+    tables = _tables(path)
+    axes = {name: _axis(f"axes.{name}", value) for name, value in tables["axes"].items()}
     if not axes:
         raise ValueError("[axes] is empty; give at least one, such as gamma = { start = 0, stop = 2, count = 64 }")
-    store, keep, run = tables["store"], tables["keep"], tables["run"]
-    over = keep.get("over", [])
+    points = math.prod(len(x) for x in axes.values())
+    if points > MOST_POINTS:
+        raise ValueError(f"[axes] makes {points:,} points, and one sweep has at most {MOST_POINTS:,}: lower a count")
+    store, run = tables["store"], tables["run"]
+    float64 = entries.yes_or_no("run.float64", run.get("float64", True))
+    seeds = 2**63 - 1 if float64 else 2**31 - 1
+    chunk_size = store.get("chunk_size")
     return Plan(
         fn=_function(tables, axes),
         axes=axes,
-        seed=_number("run", run, "seed", int, 0),
-        float64=_number("run", run, "float64", bool, True),
-        reduce={tuple(over): tuple(keep.get("statistics", ["mean", "variance"]))} if over else None,
-        store=path.parent / store["path"] if "path" in store else None,
-        chunk_size=_number("store", store, "chunk_size", int, None),
+        seed=entries.whole("run.seed", run.get("seed", 0), -seeds, seeds),
+        float64=float64,
+        reduce=_reduce(tables["keep"], axes),
+        store=path.parent / local_path(entries.text("store.path", store["path"])) if "path" in store else None,
+        chunk_size=None if chunk_size is None else entries.whole("store.chunk_size", chunk_size, 1, MOST_POINTS),
     )
+
+
+def _tables(path: Path) -> dict[str, dict[str, Any]]:
+    """The tables of the file, with empty ones for those it lacks."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # bad TOML, bad UTF-8, a number of thousands of digits
+        raise ValueError(f"file {str(path)!r} cannot be read as TOML: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"file {str(path)!r} nests too deep: it needs no more than lists of numbers") from error
+    entries.table("file", tables, tuple(TABLES))
+    return {name: entries.table(name, tables.get(name, {}), *wanted) for name, wanted in TABLES.items()}
+
+
+def _reduce(keep: dict[str, Any], axes: dict[str, np.ndarray]) -> dict[Any, Any] | None:
+    """Statistics over axes, as `sweep` takes them."""
+    if not keep.get("over", []):
+        if "statistics" in keep:
+            raise ValueError('keep.statistics are over no axis: add over = ["run"], an axis, or leave them out')
+        return None
+    over = entries.choices("keep.over", keep["over"], axes)
+    statistics = entries.choices("keep.statistics", keep.get("statistics", ["mean", "variance"]), STATISTICS)
+    return {tuple(over): tuple(statistics)}
 
 
 def _function(tables: dict[str, Any], axes: dict[str, np.ndarray]) -> Callable[..., dict[str, Any]]:
     """The function of one point that the tables describe."""
     parameters = dict(tables["potential"])
-    make = _choice("potential", "name", parameters.pop("name", None), POTENTIALS)
-    _refuse_unknown("potential", parameters, tuple(inspect.signature(make).parameters))
+    name = parameters.pop("name")
+    make = entries.choice("potential.name", name, POTENTIALS)
+    signature = inspect.signature(make).parameters
+    needed = tuple(name for name, x in signature.items() if x.default is x.empty)
+    entries.table("potential", parameters, tuple(signature), needed)
     system, run, keep = tables["system"], tables["run"], tables["keep"]
-    stop, dt = _number("run", run, "stop", float), _number("run", run, "dt", float)
-    ts = np.linspace(0.0, stop, _number("run", run, "saves", int, 2))
-    word = run.get("solver", "BAOAB")
-    solver = getattr(solvers, word)() if word in NAMED else solvers.Splitting(word)
-    outputs = {name: _choice("keep", "outputs", name, OUTPUTS) for name in keep.get("outputs", ["inertia"])}
-    always = _choice("keep", "when", keep.get("when", "end"), {"end": False, "always": True})
+    ts, dt, solver = _times(run)
+    outputs = entries.choices("keep.outputs", keep.get("outputs", ["inertia"]), OUTPUTS)
+    always = entries.choice("keep.when", keep.get("when", "end"), {"end": False, "always": True})
     noise = system.get("noise", 0.0)
-    numbers = {"damping": system.get("damping", 0.0), "noise": noise, "momentum": run.get("momentum")}
-    numbers |= {"position": run.get("position", 1.0)} | {f"potential.{name}": x for name, x in parameters.items()}
-    for name, value in numbers.items():
-        _check_names(name, value, axes)
+    start, momentum = run.get("position", 1.0), run.get("momentum")
+    numbers = {"system.damping": system.get("damping", 0.0), "system.noise": noise, "run.position": start}
+    numbers |= {} if momentum is None else {"run.momentum": momentum}
+    numbers |= {f"potential.{name}": x for name, x in parameters.items()}
+    for key, value in numbers.items():
+        entries.numbers(key, value, axes)
+
+    def potential(number: Callable[[Any], Any]) -> Any:
+        return make(**{name: number(x) for name, x in parameters.items()})
+
+    _check_position(potential(lambda _: 1.0), name, start, entries.numbers("run.position", start, axes))
+    quiet = not isinstance(noise, str | list) and noise == 0
 
     def fn(key: Any, **point: Any) -> dict[str, Any]:
         def number(value: Any) -> Any:
             if isinstance(value, list):
                 return jnp.stack([jnp.asarray(number(x), float) for x in value])
-            return point[value] if isinstance(value, str) else value
+            return point[value] if isinstance(value, str) else float(value)
 
-        potential = make(**{name: number(x) for name, x in parameters.items()})
-        sigma = None if noise == 0 else number(noise)
-        world = System(potential, damping=number(numbers["damping"]), noise=sigma)
-        momentum = None if numbers["momentum"] is None else number(numbers["momentum"])
-        start = number(numbers["position"])
-        traj = simulate(world, ts, start, momentum, dt=dt, solver=solver, key=None if sigma is None else key)
+        sigma = None if quiet else number(noise)
+        world = System(potential(number), damping=number(numbers["system.damping"]), noise=sigma)
+        p = None if momentum is None else number(momentum)
+        traj = simulate(world, ts, number(start), p, dt=dt, solver=solver, key=None if sigma is None else key)
         return {name: of(traj) if always else of(traj)[-1] for name, of in outputs.items()}
 
     return fn
 
 
-def _axis(name: str, value: Any) -> np.ndarray:
+def _times(run: dict[str, Any]) -> tuple[np.ndarray, float, Any]:
+    """Output times, the step, and the solver."""
+    stop, dt = entries.positive("run.stop", run["stop"]), entries.positive("run.dt", run["dt"])
+    saves = entries.whole("run.saves", run.get("saves", 2), 2, MOST_SAVES)
+    if stop / MOST_STEPS > dt:
+        raise ValueError(f"run.dt = {dt} makes more than {MOST_STEPS:,} steps up to run.stop = {stop}; raise it")
+    word = run.get("solver", "BAOAB")
+    if isinstance(word, str) and word in NAMED:
+        return np.linspace(0.0, stop, saves), dt, getattr(solvers, word)()
+    if not isinstance(word, str | list):
+        raise ValueError(f"run.solver = {entries.short(word)} must be a word such as 'BAOAB', or one of {NAMED}")
+    try:
+        return np.linspace(0.0, stop, saves), dt, solvers.Splitting(word)
+    except ValueError as error:
+        raise ValueError(f"run.solver = {entries.short(word)}: {error}; or one of {NAMED}") from error
+
+
+def _check_position(potential: Callable[[Any], Any], name: str, start: Any, shape: tuple[int, ...]) -> None:
+    """ValueError unless the potential takes a position of this shape."""
+    try:
+        jax.eval_shape(potential, jax.ShapeDtypeStruct(shape, np.float32))
+    except (TypeError, ValueError, IndexError) as error:
+        said = str(error).splitlines()[0]
+        raise ValueError(
+            f"run.position = {entries.short(start)} has the shape {shape}, which {name} does not take: {said}; "
+            "write as many numbers as it has coordinates"
+        ) from error
+
+
+def _axis(key: str, value: Any) -> np.ndarray:
     """A list of numbers, or { start, stop, count, scale }."""
     if isinstance(value, list):
-        return np.asarray([_finite(f"axes.{name}", x) for x in value])
+        if not value:
+            raise ValueError(f"{key} = [] is empty; give at least one number")
+        return np.asarray([entries.number(key, x) for x in value])
     if not isinstance(value, dict):
-        raise ValueError(f"axes.{name} = {value!r} must be a list of numbers or {{ start, stop, count }}")
-    _refuse_unknown(f"axes.{name}", value, ("start", "stop", "count", "scale"))
-    table = f"axes.{name}"
-    start, stop = _number(table, value, "start", float), _number(table, value, "stop", float)
-    count = _number(table, value, "count", int)
-    space = _choice(table, "scale", value.get("scale", "linear"), {"linear": np.linspace, "log": np.geomspace})
-    if count < 1 or (space is np.geomspace and start * stop <= 0):
-        raise ValueError(f"axes.{name} = {value!r} needs count >= 1 and, on a log scale, start and stop of one sign")
+        raise ValueError(f"{key} = {entries.short(value)} must be a list of numbers or {{ start, stop, count }}")
+    entries.table(key, value, ("start", "stop", "count", "scale"), ("start", "stop", "count"))
+    start, stop = (entries.number(f"{key}.{end}", value[end]) for end in ("start", "stop"))
+    count = entries.whole(f"{key}.count", value["count"], 1, MOST_ON_AN_AXIS)
+    scale = value.get("scale", "linear")
+    space = entries.choice(f"{key}.scale", scale, {"linear": np.linspace, "log": np.geomspace})
+    if scale == "log" and (start == 0 or stop == 0 or (start > 0) != (stop > 0)):
+        raise ValueError(f"{key} = {entries.short(value)} needs, on a log scale, start and stop of one sign, not 0")
+    if not math.isfinite(stop - start):
+        raise ValueError(f"{key} = {entries.short(value)} spans more than a float64 can; bring start and stop nearer")
     return space(start, stop, count)
-
-
-def _number(table: str, entries: dict[str, Any], name: str, kind: type, default: Any = ...) -> Any:
-    """An entry of this kind; ValueError if it is another, or missing without a default."""
-    value = entries.get(name, default)
-    if value is ...:
-        raise ValueError(f"[{table}] lacks {name}")
-    if value is default:
-        return value
-    if kind is float:
-        return _finite(f"{table}.{name}", value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{table}.{name} = {value!r} must be {'true or false' if kind is bool else 'a whole number'}")
-    return value
-
-
-def _finite(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name} = {value!r} must be a finite number")
-    return float(value)
-
-
-def _check_names(name: str, value: Any, axes: dict[str, np.ndarray]) -> None:
-    """Every text stands for an axis."""
-    for entry in value if isinstance(value, list) else [value]:
-        if isinstance(entry, str) and entry not in axes:
-            raise ValueError(f"{name} = {value!r} names no axis; the axes are {sorted(axes)}")
-        if isinstance(entry, list):
-            _check_names(name, entry, axes)
-        elif entry is not None and not isinstance(entry, str):
-            _finite(name, entry)
-
-
-def _choice(table: str, name: str, value: Any, known: dict[str, Any]) -> Any:
-    if not isinstance(value, str) or value not in known:
-        raise ValueError(f"{table}.{name} = {value!r} must be one of {sorted(known)}")
-    return known[value]
-
-
-def _refuse_unknown(table: str, entries: Any, known: tuple[str, ...] | None) -> None:
-    if not isinstance(entries, dict):
-        raise ValueError(f"{table} = {entries!r} must be a table: write [{table}]")
-    unknown = sorted(set(entries) - set(known)) if known is not None else []
-    if unknown:
-        raise ValueError(f"[{table}] has unknown entries {unknown}; it may have {sorted(known or ())}")

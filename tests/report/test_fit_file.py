@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 import jaxinertia as ji
-from jaxinertia.report import cli, fit_figure
+from jaxinertia.report import cli, fit_figure, fit_file
 
 from ..inference.records import damped
 
@@ -45,9 +45,12 @@ def test_a_file_gives_a_table_json_and_a_figure(ringdown):
         (["--position", "z"], "no column 'z'"),
         (["--position", "y", "--potential", "cubic"], "potential = 'cubic'"),
         (["--position", "y", "--drag", "dry"], "drag = 'dry'"),
+        (["--position", "y", "--out", "."], "out = '.' cannot be written"),
+        (["--position", "y", "--out", "pyproject.toml/a"], "a.fit.json' cannot be written"),
     ],
 )
-def test_bad_options_are_one_line(ringdown, options, message):
+def test_bad_options_are_one_line(ringdown, options, message, monkeypatch):
+    monkeypatch.setattr(fit_file, "fit", lambda *_args, **_options: pytest.fail("it fitted"))
     result = RUNNER.invoke(cli.app, ["fit", str(ringdown), "--time", "t", *options])
     assert result.exit_code == 2
     assert message in result.output

@@ -107,7 +107,55 @@ def test_noise_statistics_and_seed(tmp_path):
         ("start = 0.1", "start = -0.1", "of one sign"),
         ('"log"', '"cubic"', "axes.gamma.scale = 'cubic' must be one of"),
         ('["inertia", "friction"]', '["heat"]', "keep.outputs = 'heat' must be one of"),
-        ("[keep]", '[keep]\nover = ["w"]', "reduce names the axes"),
+        ("[keep]", '[keep]\nover = ["w"]', "keep.over = 'w' must be one of"),
+        ("[keep]", '[keep]\nover = "q0"', "keep.over = 'q0' must be a list"),
+        ("[keep]", '[keep]\nover = ["q0", "q0"]', "keep.over = ['q0', 'q0'] must have"),
+        ("[keep]", '[keep]\nover = ["q0"]\nstatistics = ["mode"]', "keep.statistics = 'mode' must be one of"),
+        ("[keep]", '[keep]\nstatistics = ["mean"]', "keep.statistics are over no axis"),
+        ("[keep]", "[keep]\nwhen = []", "keep.when = [] must be one of"),
+        ('["inertia", "friction"]', '"inertia"', "keep.outputs = 'inertia' must be a list"),
+        ('["inertia", "friction"]', "[]", "keep.outputs = [] must have at least one entry"),
+        ('["inertia", "friction"]', "[[1]]", "keep.outputs = [1] must be one of"),
+        ("count = 3", "count = 1e11", "axes.gamma.count = 100000000000.0 must be a whole number"),
+        ("count = 3", "count = 100_000_000_000", "axes.gamma.count = 100000000000 must be from 1 to 100,000,000"),
+        ("count = 3", "count = -3", "axes.gamma.count = -3 must be from 1"),
+        ("count = 3", "count = true", "axes.gamma.count = True must be a whole number"),
+        ("count = 3, ", "", "[axes.gamma] lacks count"),
+        ("start = 0.1", "start = 1" + "0" * 400, "axes.gamma.start = 10000"),
+        ("start = 0.1", "start = 1" + "0" * 5000, "cannot be read as TOML"),
+        (
+            'start = 0.1, stop = 1.0, count = 3, scale = "log"',
+            "start = -1.5e308, stop = 1.5e308, count = 3",
+            "spans more",
+        ),
+        ("[0.5, -1.0]", "[]", "axes.q0 = [] is empty"),
+        ("[0.5, -1.0]", "[true]", "axes.q0 = True must be a finite number"),
+        ("[0.5, -1.0]", "[nan]", "axes.q0 = nan must be a finite number"),
+        ("[0.5, -1.0]", "2020-01-01", "axes.q0 = datetime.date(2020, 1, 1) must be a list"),
+        ("dt = 0.1", "dt = 0.1\nsaves = -3", "run.saves = -3 must be from 2"),
+        ("dt = 0.1", "dt = 0.1\nsaves = 1", "run.saves = 1 must be from 2"),
+        ("dt = 0.1", "dt = 0.1\nsaves = 100_000_000_000", "run.saves = 100000000000 must be from 2"),
+        ("dt = 0.1", "dt = 1e-300", "run.dt = 1e-300 makes more than 1,000,000,000,000 steps"),
+        ("dt = 0.1", "dt = 0", "run.dt = 0 must be above 0"),
+        ("dt = 0.1", "dt = false", "run.dt = False must be a finite number"),
+        ("stop = 2.0", "stop = -2.0", "run.stop = -2.0 must be above 0"),
+        ("stop = 2.0", "stop = inf", "run.stop = inf must be a finite number"),
+        ("dt = 0.1", "dt = 0.1\nseed = 1" + "0" * 30, "run.seed = 1000000000"),
+        ("dt = 0.1", "dt = 0.1\nseed = 4_000_000_000\nfloat64 = false", "run.seed = 4000000000 must be from"),
+        ("dt = 0.1", "dt = 0.1\nseed = true", "run.seed = True must be a whole number"),
+        ("dt = 0.1", "dt = 0.1\nsolver = 3", "run.solver = 3 must be a word"),
+        ('"q0"', "[[1.0], [1.0, 2.0]]", "run.position = [[1.0], [1.0, 2.0]] has entries of different shapes"),
+        ('"q0"', "[]", "run.position = [] is empty"),
+        ('"q0"', "[" * 40 + "1.0" + "]" * 40, "[[[...]]]] is empty, or nests deeper"),
+        ('"q0"', "[" * 5000 + "]" * 5000, "nests too deep"),
+        ("0.5\n", "0.5\n" + "a." * 3000 + "b = 1\n", "[run] has unknown entries ['a']"),
+        ("[0.5, -1.0]", "{ " + "a." * 3000 + "b = 1 }", "[axes.q0] has unknown entries ['a']"),
+        ('name = "Duffing"', "", "[potential] lacks name"),
+        ('name = "Duffing"\ncubic = "stiffening"', 'name = "Himmelblau"', "run.position = 'q0' has the shape ()"),
+        ("[keep]", "[store]\npath = 3\n[keep]", "store.path = 3 must be a text"),
+        ("[keep]", '[store]\npath = ""\n[keep]', "store.path = '' must be a text"),
+        ("[keep]", "[store]\nchunk_size = 0\n[keep]", "store.chunk_size = 0 must be from 1"),
+        ("[keep]", "[store]\nchunk_size = 1.5\n[keep]", "store.chunk_size = 1.5 must be a whole number"),
         ('[potential]\nname = "Duffing"', 'store = 3\n[potential]\nname = "Duffing"', "must be a table"),
     ],
 )
@@ -118,6 +166,33 @@ def test_a_mistake_in_the_file_is_one_clear_line(file, old, new, message):
     assert result.exit_code == 2, result.output
     assert message in result.output
     assert "Traceback" not in result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.output.count("\n") == 1
+    assert len(result.output) < 400 + len(str(file))
+
+
+@pytest.mark.parametrize("option", ["--save", "--figure"])
+@pytest.mark.parametrize("where", [".", "sweep.toml/runs.npz"])
+def test_where_nothing_can_be_written_is_told_before_the_sweep(file, option, where, monkeypatch):
+    monkeypatch.setattr(sweep_file.Plan, "run", lambda *_args, **_options: pytest.fail("it ran"))
+    result = RUNNER.invoke(cli.app, ["sweep", str(file), option, str(file.parent / where)])
+    assert result.exit_code == 2
+    assert f"error: {option.removeprefix('--')} = " in result.output
+    assert "cannot be written" in result.output
+
+
+def test_axes_that_make_more_points_than_can_be_numbered(file):
+    many = "{ start = 0, stop = 1, count = 2000 }"
+    text = FILE.replace("[0.5, -1.0]", many).replace("[1.0, 2.0]", many).replace("count = 3", "count = 2000")
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"\[axes\] makes 8,000,000,000 points"):
+        sweep_file.read(file)
+
+
+def test_a_log_axis_may_reach_far(file):
+    """The product of its ends is beyond a float64; their signs are not."""
+    file.write_text(FILE.replace("start = 0.1, stop = 1.0", "start = 1e-300, stop = 1e-200"))
+    np.testing.assert_allclose(sweep_file.read(file).axes["gamma"], [1e-300, 1e-250, 1e-200], rtol=1e-12)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -1,5 +1,6 @@
 """The axes of a sweep, and the point that a global index names: C order, last axis fastest."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ class Axes(NamedTuple):
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     def arrays(self) -> dict[str, Array]:
         """All parameters, as device arrays."""
@@ -79,6 +80,11 @@ def parse(axes: Mapping[Any, Any]) -> Axes:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ValueError(f"axes name {sorted(twice)} twice; each parameter belongs to one axis")
+    dimensions = [axis.name for axis in parsed]
+    for i, axis in enumerate(parsed):
+        others = {*dimensions[:i], *(name for j, other in enumerate(parsed) if j != i for name in other.values)}
+        if axis.name in others:
+            raise ValueError(f"axes make {axis.name!r} twice: a zipped axis is called by its names joined; rename one")
     return Axes(parsed)
 
 
@@ -99,6 +105,8 @@ def _axis(key: Any, value: Any) -> Axis:
 def _values(name: str, array: Any) -> np.ndarray:
     try:
         values = np.asarray(array)
+    except TypeError as error:
+        raise ValueError(f"axes[{name!r}] must be numbers, not {type(array).__name__}: {error}") from error
     except ValueError as error:
         raise ValueError(f"axes[{name!r}] = {array!r} has rows of different lengths; make them equal") from error
     if values.ndim == 0 or len(values) == 0 or values.dtype.kind not in "biufc":

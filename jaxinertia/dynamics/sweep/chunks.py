@@ -1,5 +1,6 @@
 """How the points are cut: chunks that are boxes of the product, contiguous in C order."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 
 MEMORY = 2**28  # bytes of output that one chunk may take
 LARGEST = 2**17  # points: small enough that progress shows and a crash costs little
+MOST = 10**7  # chunks: each is kept track of
 BLOCK = 512  # points that a CPU works on at a time: their state fits its first cache
 
 
@@ -32,6 +34,7 @@ def plan(shape: tuple[int, ...], chunk_size: int | None, bytes_per_point: int, d
     """Cut a product of this shape.
 
     A box takes whole trailing axes while they fit, then as even a part of one axis as it can, then single entries.
+    Raises ValueError for more chunks than can be kept track of.
     """
     if chunk_size is None:
         chunk_size = int(np.clip(MEMORY // max(bytes_per_point, 1), 1, LARGEST))
@@ -43,6 +46,10 @@ def plan(shape: tuple[int, ...], chunk_size: int | None, bytes_per_point: int, d
         box[axis] = -(-shape[axis] // parts)
         room = room // shape[axis] if parts == 1 else 1
     counts = [-(-n // b) for n, b in zip(shape, box, strict=True)]
+    if math.prod(counts) > MOST:
+        raise ValueError(
+            f"chunk_size = {chunk_size} cuts the sweep into {math.prod(counts):,} chunks; take a larger one"
+        )
     chunks = tuple(_chunk(shape, box, number) for number in np.ndindex(*counts))
     share = -(-int(np.prod(box)) // devices)
     block = min(BLOCK, share) if cpu else share

@@ -1,12 +1,10 @@
-"""Short digests of arrays and texts, and all the numbers that a traced program holds."""
+"""Short digests of arrays and texts."""
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 
 def digest(*parts: Any) -> str:
@@ -25,23 +23,3 @@ def _bytes(x: Any) -> bytes:
         x = jax.random.key_data(x)
     array = np.asarray(x)
     return f"{array.shape} {array.dtype}".encode() + np.ascontiguousarray(array).tobytes()
-
-
-def constants(closed: ClosedJaxpr) -> Iterator[Any]:
-    """Every number that the program holds, those of functions within it too: jit keeps its own."""
-    yield from closed.consts
-    yield from _constants_within(closed.jaxpr)
-
-
-def _constants_within(jaxpr: Jaxpr) -> Iterator[Any]:
-    for equation in jaxpr.eqns:
-        yield from (x.val for x in equation.invars if isinstance(x, Literal))
-        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
-            if isinstance(inner, ClosedJaxpr):
-                yield from constants(inner)
-            elif isinstance(inner, Jaxpr):
-                yield from _constants_within(inner)
-
-
-def _is_jaxpr(x: Any) -> bool:
-    return isinstance(x, ClosedJaxpr | Jaxpr)

@@ -1,4 +1,4 @@
-"""What makes two sweeps "the same call": the traced program, its constants, the axes, the key, and the versions."""
+"""What makes two sweeps "the same call": the traced program, all that it holds, the axes, the key, and what is kept."""
 
 import re
 from typing import Any
@@ -6,21 +6,58 @@ from typing import Any
 import jax
 
 from .axes import Axes
+from .contents import Contents
 from .digest import digest
 from .program import Program
 
+FORMAT = "2"  # of what is written; a store of another one is refused
 
-def fingerprint(program: Program, key: Any, axes: Axes, box: tuple[int, ...]) -> dict[str, str]:
-    """Named digests, so that a difference can be told by name."""
+
+class OtherCall(ValueError):
+    """A store belongs to another call."""
+
+
+def fingerprint(program: Program, key: Any, axes: Axes, box: tuple[int, ...], kept: str) -> dict[str, str]:
+    """Named digests, so that a difference can be told by name.
+
+    Arguments:
+        kept: every point, or which statistics over which axes.
+
+    Raises:
+        ValueError: if fn calls a function on the host of which nobody can say that it is still the same.
+    """
     # Addresses of helper objects show up in a jaxpr's text and differ from run to run.
     text = re.sub(r"0x[0-9a-f]+", "0x", program.text)
+    try:
+        inside = Contents(program.jaxpr, deep=True)
+    except ValueError as error:
+        raise ValueError(f"store cannot tell this sweep from another one: {error}; or pass store=None") from error
     return {
+        "format": FORMAT,
         "fn": digest(text),
-        "constants of fn": program.constants,
-        "axes": digest(*(x for axis in axes.axes for x in axis.values.values())),
+        "constants of fn": inside.numbers,
+        "functions that fn calls on the host": inside.objects,
+        "axes": digest(*(part for axis in axes.axes for named in axis.values.items() for part in named)),
         "names of the axes": ", ".join(axes.names),
         "key": "none" if key is None else digest(key),
-        "dtype": ", ".join(f"{x.shape} {x.dtype}" for x in program.outputs.values()),
+        "outputs": ", ".join(f"{name} {x.shape} {x.dtype}" for name, x in program.outputs.items()),
+        "reduce": kept,
         "chunk shape": str(box),
         "jax": jax.__version__,
     }
+
+
+def compare(store: str, stored: Any, call: dict[str, str]) -> None:
+    """ValueError that names every difference between the call that a store belongs to and this one."""
+    stored = stored if isinstance(stored, dict) else {}
+    differing = [name for name in {**call, **stored} if stored.get(name) != call.get(name)]
+    if differing:
+        told = "; ".join(f"{name}: {_told(stored, name)} there, {_told(call, name)} here" for name in differing)
+        raise OtherCall(
+            f"store = {store!r} was made by another call, which differs in {', '.join(differing)} "
+            f"({told}); pass another path, or delete it to start anew"
+        )
+
+
+def _told(call: dict[str, str], name: str) -> str:
+    return str(call.get(name, "not recorded"))

@@ -14,8 +14,10 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..._checks import nan_for_bad_values
+from ..._origin import watched
 from .axes import Axes
-from .digest import constants, digest
+from .contents import Contents, Held
+from .labels import Timed, name_of, timed
 
 LANES = "points"
 
@@ -24,15 +26,18 @@ LANES = "points"
 class Program:
     """fn as a traced function of a point's global index, and what it returns.
 
-    Equal text and equal constants make equal programs: compiled once, they serve the next sweep too. fn itself would
-    not do as the mark, since what it closes over may have changed.
+    Equal text, equal numbers and the same functions called on the host make equal programs: compiled once, they serve
+    the next sweep too. fn itself would not do as the mark, since what it closes over may have changed.
     """
 
     text: str
-    constants: str
+    numbers: str
+    objects: str
+    held: tuple[Held, ...]
     jaxpr: ClosedJaxpr = field(compare=False)  # (index, arrays, key) -> leaves
     outputs: dict[str, jax.ShapeDtypeStruct] = field(compare=False)  # name -> one point's output
     structure: Any = field(compare=False)
+    timed: dict[str, Timed] = field(compare=False)  # which outputs are over the times of a trajectory
 
 
 def trace(fn: Callable, axes: Axes, key: Any) -> Program:
@@ -42,14 +47,17 @@ def trace(fn: Callable, axes: Axes, key: Any) -> Program:
     """
 
     bound = _binder(fn, axes, key)
+    over: dict[str, Timed] = {}
 
     def point(index, arrays, key):
         parameters = axes.point(arrays, index)
         if key is not None:
             parameters["key"] = jax.random.fold_in(key, index)
-        with nan_for_bad_values():  # one bad point must not stop the others
+        with nan_for_bad_values(), watched() as seen:  # one bad point must not stop the others
             arguments = bound(parameters)
             out = fn(*arguments.args, **arguments.kwargs)
+        over.update(timed(out, seen))
+        _refuse_keys(out)
         out = jax.tree.map(lambda x: jnp.asarray(x) if eqx.is_array_like(x) else x, out)
         return jax.tree.map(_nan_for_inf, eqx.filter(out, eqx.is_array))
 
@@ -57,9 +65,23 @@ def trace(fn: Callable, axes: Axes, key: Any) -> Program:
     leaves = jax.tree_util.tree_leaves_with_path(out)
     if not leaves:
         raise ValueError(f"fn = {fn!r} returns no array; return what should be kept of each point")
-    names = [jax.tree_util.keystr(path, simple=True, separator=".") or "value" for path, _ in leaves]
+    names = [name_of(path) for path, _ in leaves]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"fn returns several outputs called {twice} (nested names are joined by dots); rename them")
     outputs = {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
-    return Program(str(jaxpr.jaxpr), digest(*constants(jaxpr)), jaxpr, outputs, jax.tree.structure(out))
+    inside = Contents(jaxpr, deep=False)
+    return Program(
+        str(jaxpr.jaxpr), inside.numbers, inside.objects, inside.held, jaxpr, outputs, jax.tree.structure(out), over
+    )
+
+
+def _refuse_keys(out: Any) -> None:
+    """ValueError for random keys: they are no numbers."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(out):
+        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            raise ValueError(
+                f"fn returns a random key ({name_of(path)}), which is no number; return jax.random.key_data(key)"
+            )
 
 
 def _binder(fn: Callable, axes: Axes, key: Any) -> Callable[[dict[str, Any]], inspect.BoundArguments]:
@@ -108,11 +130,14 @@ def on_every_device(arrays: Any, mesh: Mesh) -> Any:
 
 
 def index_dtype(axes: Axes) -> Any:
-    """int32 where it suffices. ValueError for more points than it can name, without x64."""
+    """int32 where it suffices. ValueError for more points than it can name, or than random keys can be folded for."""
     if axes.size < 2**31:
         return jnp.int32
-    if jnp.result_type(float) != jnp.float64 or axes.size >= 2**32:
-        raise ValueError(f"axes have {axes.size:,} points; enable x64 (up to 2^32 points), or split the sweep")
+    told = f"axes have {' x '.join(f'{n:,}' for n in axes.shape)} = {axes.size:,} points"
+    if axes.size >= 2**32:
+        raise ValueError(f"{told}; one sweep counts up to 2^32 of them: split it, or thin the axes")
+    if jnp.result_type(float) != jnp.float64:
+        raise ValueError(f"{told}; enable x64, with which one sweep counts up to 2^32, or split it")
     return jnp.int64
 
 

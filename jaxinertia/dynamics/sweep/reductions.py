@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .contents import Contents
+
 State = dict[str, np.ndarray]
 
 
@@ -16,6 +18,11 @@ class Statistic(abc.ABC):
     """A mergeable summary of many values per cell."""
 
     name: str
+
+    @property
+    def power(self) -> int:
+        """Of the values' unit, in the statistic's: 0 for counts."""
+        return 0
 
     @abc.abstractmethod
     def empty(self, cells: tuple[int, ...]) -> State:
@@ -42,6 +49,10 @@ class Moments(Statistic):
     """
 
     name: str = "mean"
+
+    @property
+    def power(self):
+        return {"count": 0, "mean": 1}.get(self.name, 2)
 
     def empty(self, cells):
         return {key: np.zeros(cells) for key in ("count", "mean", "squares")}
@@ -138,6 +149,10 @@ class Quantiles(Statistic):
             raise ValueError(f"smallest = {self.smallest!r} must be above 0 and below largest = {self.largest!r}")
 
     @property
+    def power(self):
+        return 1
+
+    @property
     def _growth(self) -> float:
         return float(np.log((1 + self.relative_error) / (1 - self.relative_error)))
 
@@ -176,6 +191,15 @@ class Quantiles(Statistic):
         # The middle of a bin in the sense of relative error.
         middle = self.smallest * np.exp(self._growth * np.abs(level)) * (1 - self.relative_error)
         return np.sign(level) * np.where(np.abs(level) == self._bins, np.inf, middle)
+
+
+def described(statistic: Statistic) -> str:
+    """A statistic with all its settings, as a text that no other one has."""
+    if type(statistic) is Moments:
+        return statistic.name
+    settings = [f"{name}={value!r}" for name, value in vars(statistic).items() if name != "name"]
+    told = [text if len(text) < 60 else f"{text[:57]}..." for text in settings]
+    return f"{statistic.name} ({', '.join([*told, 'digest ' + Contents(statistic, deep=True).objects])})"
 
 
 def _count(places: np.ndarray, good: np.ndarray, bins: int) -> np.ndarray:

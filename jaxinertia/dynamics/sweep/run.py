@@ -19,6 +19,7 @@ from .chunks import Chunk, Plan, plan
 from .fingerprint import fingerprint
 from .program import Program, compile_chunk, index_dtype, mesh_of, on_every_device, trace
 from .result import Sweep
+from .store import local_path
 
 IN_FLIGHT = 2  # chunks computed ahead of the one being stored
 
@@ -46,8 +47,13 @@ def sweep(
         chunk_size: points at a time; None chooses from the size of the output and a memory limit.
         devices: JAX devices; None means all of this process. On a CPU, `jax.config.update("jax_num_cpu_devices", n)`
             before JAX starts gives one a core.
-        store: a path for a Zarr store. Results go there chunk by chunk; the same call, started again after a crash,
-            goes on where it was. With several processes (`jax.distributed`) each computes its share into the one store.
+        store: a local path for a Zarr store (URLs are refused). Results go there chunk by chunk; the same call, started
+            again after a crash, goes on where it was, and computes again, with a warning, what is missing or broken.
+            Another call is refused. With several processes (`jax.distributed`) each computes its share into the one
+            store. A Python function that fn has called on the host (`jax.pure_callback`, a rule of `custom_vmap`) is
+            known by its code and all that it refers to: numbers, arrays, functions, its own classes, and libraries by
+            name; what it reads from files is not seen. One that refers to anything else is refused, as are
+            `io_callback` and `jax.ffi`.
         reduce: `{"seed": ("mean", "variance")}`: keep statistics over these axes instead of every point; also
             "count", `ji.reductions.Histogram(edges)`, `ji.reductions.Quantiles(probabilities)`.
         progress: show a bar with points per second and the time left.
@@ -57,8 +63,11 @@ def sweep(
         counted in `failed` and the first few listed in `failures`.
 
     Raises:
-        ValueError: for axes, a chunk_size or a reduction that make no sense, fn that returns no array, or a store that
-            belongs to another call or cannot be written.
+        ValueError: for axes, a chunk_size or a reduction that make no sense, more than 2^32 points, fn that returns no
+            array, or a store that belongs to another call, cannot be written, or whose description cannot be read.
+
+    Warns:
+        UserWarning: if chunks that a store says it has are missing or broken; they are computed again.
 
     Example:
         >>> def final_energy(gamma, q0):
@@ -69,8 +78,7 @@ def sweep(
     whole = isinstance(chunk_size, int | np.integer) and not isinstance(chunk_size, bool)
     if chunk_size is not None and not (whole and chunk_size >= 1):
         raise ValueError(f"chunk_size = {chunk_size!r} must be a whole number of at least 1")
-    if store is not None and not isinstance(store, str | Path):
-        raise ValueError(f"store = {store!r} must be a path, such as 'run.zarr'")
+    path = None if store is None else local_path(store)
     if key is not None and not is_key(key):
         raise ValueError(f"key = {key!r} must be one JAX random key: jax.random.key(0)")
     if not callable(fn):
@@ -81,8 +89,8 @@ def sweep(
     devices = _devices(devices)
     program = trace(fn, parsed, key)
     layout = _lay_out(parsed, program, chunk_size, devices)
-    target = collect.target(parsed, program, layout, reduce, store)
-    target.open({} if store is None else fingerprint(program, key, parsed, layout.box))
+    target = collect.target(parsed, program, layout, reduce, path)
+    target.open({} if path is None else fingerprint(program, key, parsed, layout.box, target.kept_as))
     started = time.perf_counter()
     computed = _compute(program, parsed, layout, devices, key, target, progress)
     return target.result(computed, time.perf_counter() - started)
