@@ -71,7 +71,8 @@ class Contents:
         self._numbers: list[Any] = []
         self._objects: list[Any] = []
         self._held: list[Held] = []
-        self._known: dict[int, tuple[Any, str]] = {}  # id -> the object, held so that its id stays its own; its digest
+        # id -> the object, held so that its id stays its own; its digest; the numbers in it
+        self._known: dict[int, tuple[Any, str, list[Any]]] = {}
         self._open: list[int] = []  # ids of what is being taken, outermost first
         self._called = 0  # how many of these are called when the program runs: their jaxprs are not in its text
         self._user = ""  # the function of the user whose content is being taken
@@ -108,13 +109,15 @@ class Contents:
             self._objects.append(f"within itself, {len(self._open) - self._open.index(id(x))} levels up")
         else:
             if id(x) not in self._known:
-                before, self._objects = self._objects, []
+                before, self._objects, self._numbers = (self._objects, self._numbers), [], []
                 self._open.append(id(x))
                 self._take_new(x)
                 self._open.pop()
-                self._known[id(x)] = (x, digest(*self._objects))
-                self._objects = before
+                self._known[id(x)] = (x, digest(*self._objects), self._numbers)
+                self._objects, self._numbers = before
+            # Whether an object is shared or made twice depends on what JAX has traced before: all the same here.
             self._objects.append(self._known[id(x)][1])
+            self._numbers += self._known[id(x)][2]
 
     def _take_new(self, x: Any) -> None:
         if isinstance(x, types.FunctionType):
@@ -125,13 +128,8 @@ class Contents:
             self._array(x)
         elif isinstance(x, list | tuple | dict | set | frozenset):
             self._container(x)
-        elif isinstance(x, jax.tree_util.PyTreeDef):
-            self._objects.append("tree")
-            self._take((x.node_data(), x.children()))
-        elif isinstance(x, functools.partial):
-            self._take(("partial", x.func, x.args, x.keywords))
-        elif isinstance(x, types.MethodType):
-            self._take(("method", x.__func__, x.__self__))
+        elif (parts := _parts(x)) is not None:
+            self._take(parts)
         elif isinstance(x, types.ModuleType):
             self._module(x)
         elif isinstance(x, type):
@@ -144,22 +142,22 @@ class Contents:
     def _function(self, x: types.FunctionType) -> None:
         """By identity or code if it is the user's, a library's by its name; and by what it closes over."""
         code = x.__code__
-        ours = _is_library(code.co_filename)
-        if not (ours or self.deep):
+        installed = _is_library(code.co_filename)
+        if not (installed or self.deep):
             self._hold(x)
             return
-        if self.deep and ours and code.co_filename.endswith(_RAISES):
+        if self.deep and installed and code.co_filename.endswith(_RAISES):
             self._objects.append(f"error {x.__qualname__}")
             return
         before = self._user
-        self._user = self._user if ours else self._user or x.__qualname__
+        self._user = self._user if installed else self._user or x.__qualname__
         self._called += 1
-        self._objects.append(f"function {x.__module__} {x.__qualname__} {_version(x) if ours else ''}")
-        if not (ours and self.deep) or "<lambda>" in x.__qualname__:
+        self._objects.append(f"function {x.__module__} {x.__qualname__} {_version(x) if installed else ''}")
+        if not (installed and self.deep) or "<lambda>" in x.__qualname__:
             self._code(code)
         cells = [_NOTHING if _is_empty(cell) else cell.cell_contents for cell in x.__closure__ or ()]
-        self._take((x.__defaults__, x.__kwdefaults__, cells, {} if ours else vars(x)))
-        if not ours:
+        self._take((x.__defaults__, x.__kwdefaults__, cells, {} if installed else vars(x)))
+        if not installed:
             for name in sorted(set(_globals_of(code))):
                 self._objects.append(name)
                 self._take(_global(name, x.__globals__))
@@ -184,6 +182,8 @@ class Contents:
 
     def _container(self, x: Any) -> None:
         self._objects.append(f"{type(x).__module__} {type(x).__qualname__} {len(x)}")
+        if self.deep and not _is_library_module(type(x).__module__):
+            self._take(type(x))
         if isinstance(x, set | frozenset):
             entries: Any = sorted(x, key=repr)
         else:
@@ -257,6 +257,21 @@ class Contents:
 
 
 _NOTHING = "no value yet"
+
+
+def _parts(x: Any) -> tuple[Any, ...] | None:
+    """What an object that stands for others is made of; None for any other object."""
+    if isinstance(x, jax.tree_util.PyTreeDef):
+        return ("tree", x.node_data(), x.children())
+    if isinstance(x, functools.partial):
+        return ("partial", x.func, x.args, x.keywords)
+    if isinstance(x, types.MethodType):
+        return ("method", x.__func__, x.__self__)
+    if isinstance(x, staticmethod | classmethod):
+        return (type(x).__name__, x.__func__)
+    if isinstance(x, property):
+        return ("property", x.fget, x.fset, x.fdel)
+    return ("slot", x.__name__) if isinstance(x, types.MemberDescriptorType) else None
 
 
 def _only_reports(name: str) -> bool:

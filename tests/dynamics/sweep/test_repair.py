@@ -48,7 +48,7 @@ def truncate(file):
 
 def flip(file):
     data = bytearray(file.read_bytes())
-    data[-2] ^= 4
+    data[len(data) - 8] ^= 4  # among the numbers: what follows them is at most a checksum
     file.write_bytes(bytes(data))
 
 
