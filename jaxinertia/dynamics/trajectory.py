@@ -126,7 +126,9 @@ def read_arrays(file: _files.Archive, prefix: str = "") -> dict[str, np.ndarray]
         file.expect(prefix + name, _files.FLOAT, shape)
     if f"{prefix}event_time" in file.fields:
         file.expect(f"{prefix}event_time", _files.FLOAT, times[:-1])
-    states = _check_state(file, prefix, times)
+    states = _check_state(file, prefix, "", times)
+    if any(_belongs(key, f"{prefix}event_position") for key in file.fields):
+        states += _check_state(file, prefix, "event_", times[:-1])
     wanted = ["ts", *names, *states, *(["event_time"] if f"{prefix}event_time" in file.fields else [])]
     arrays = {name: file.array(prefix + name) for name in wanted}
     rises = np.isfinite(arrays["ts"]).all(-1) & (np.diff(arrays["ts"]) > 0).all(-1)
@@ -136,23 +138,30 @@ def read_arrays(file: _files.Archive, prefix: str = "") -> dict[str, np.ndarray]
     return arrays
 
 
-def _check_state(file: _files.Archive, prefix: str, times: tuple[int, ...]) -> list[str]:
-    """The fields of position and momentum; ValueError unless each position that moves has its momentum."""
+def _check_state(file: _files.Archive, prefix: str, kind: str, leading: tuple[int, ...]) -> list[str]:
+    """The fields of the positions and momenta of a kind, "" or "event_", which share these leading axes.
+
+    ValueError unless each position that moves has its momentum.
+    """
     names = [key.removeprefix(prefix) for key in file.fields if key.startswith(prefix)]
-    positions = [name for name in names if _belongs(name, "position")]
-    momenta = {name for name in names if _belongs(name, "momentum")}
+    positions = [name for name in names if _belongs(name, f"{kind}position")]
+    momenta = {name for name in names if _belongs(name, f"{kind}momentum")}
     moving = []
     for name in positions:
         kinds = _files.REAL + "b"  # a model's buffers are whole numbers, without times
         if file.expect(prefix + name, kinds).dtype.kind == "f":
             moving.append(name)
-            shape = file.expect(prefix + name, kinds, times, more=True).shape
-            file.expect(f"{prefix}momentum{name.removeprefix('position')}", _files.FLOAT, shape)
+            shape = file.expect(prefix + name, kinds, leading, more=True).shape
+            file.expect(prefix + _momentum_of(name), _files.FLOAT, shape)
     if not moving:
-        raise file.refuse(f"{prefix}position", "is missing")
-    if extra := sorted(momenta - {f"momentum{name.removeprefix('position')}" for name in moving}):
+        raise file.refuse(f"{prefix}{kind}position", "is missing")
+    if extra := sorted(momenta - {_momentum_of(name) for name in moving}):
         raise file.refuse(f"{prefix}{extra[0]}", "has no position beside it")
     return [*positions, *sorted(momenta)]
+
+
+def _momentum_of(name: str) -> str:
+    return name.replace("position", "momentum", 1)
 
 
 def _name(key) -> str:
