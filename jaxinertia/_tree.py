@@ -49,11 +49,15 @@ def dtype(tree: PyTree) -> jnp.dtype:
 
 
 def cast(tree: PyTree, to: jnp.dtype) -> PyTree:
-    """Cast every inexact array leaf; leave all else alone."""
+    """Cast every inexact array leaf; leave all else alone. What is known, inside jit too, stays known."""
 
     def leaf(x):
-        inexact = hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
-        return jnp.asarray(x, to) if inexact else x
+        if not (hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)):
+            return x
+        if isinstance(x, jax.core.Tracer):
+            return jnp.asarray(x, to)
+        with jax.ensure_compile_time_eval():
+            return jnp.asarray(x, to)
 
     return jax.tree.map(leaf, tree)
 

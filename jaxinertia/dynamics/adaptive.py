@@ -14,7 +14,7 @@ from .._types import Key
 from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
 from ..physics.system import System
-from . import events, foreign, langevin
+from . import clock, events, foreign, langevin
 from .grid import Grid, check_times, count_steps, plan
 from .phase import Phase, start
 from .splitting import Splitting
@@ -77,10 +77,12 @@ def run(
         counts, ts = count_steps(ts, dt)
         _check_count(int(counts.sum()), options.max_steps)
         finest = check_step(dt)
+        ts = _since_start(system, ts, float(np.min(np.diff(ts) / counts)), path, options)
         controller, dt0, most = diffrax.StepTo(jnp.asarray(_all_times(ts, counts))), None, int(counts.sum())
     else:
         ts = check_times(ts)
         dt0 = None if dt is None else check_step(dt)
+        ts = _since_start(system, ts, min(dt0 or np.inf, float(np.diff(ts).min())), path, options)
         finest = (ts[-1] - ts[0]) / 1024 if dt0 is None else dt0
         controller, most = _land_on(given, ts), DEFAULT_MAX_STEPS
     if system.noise is not None and path is not None:
@@ -98,6 +100,23 @@ def run(
         if "error estimates" in str(error):  # found while tracing
             raise foreign.no_estimate(solver) from None
         raise
+
+
+def _since_start(system, host: np.ndarray, step: float, path, options: Options) -> np.ndarray:
+    """The output times from the start on: as they came where somebody is told the time of day, else from 0."""
+    controller = options.stepsize_controller
+    listeners = {
+        system.asks_for_time: bool(system.asks_for_time),
+        "path": system.noise is not None and path is not None,
+        "event": options.event is not None,
+        "stepsize_controller": controller is not None and not isinstance(controller, _WITHOUT_TIMES),
+    }
+    told = " and ".join(name for name, listens in listeners.items() if listens)
+    host = host if told else host - host[0]
+    return clock.check_resolved(host, told or "diffrax", float(np.abs(host).max()), step, clock.finest())
+
+
+_WITHOUT_TIMES = (diffrax.PIDController, diffrax.ConstantStepSize)
 
 
 MOST_TIMES = 2**27  # steps whose times fit in memory

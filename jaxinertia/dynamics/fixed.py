@@ -13,7 +13,7 @@ from .._words import LETTERS, Letter
 from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
 from ..physics.system import System
-from . import brownian, fusion
+from . import brownian, clock, fusion, rounding
 from .advance import advance, relaxations, relaxing_flows
 from .grid import Grid
 from .letters import Scene
@@ -33,17 +33,29 @@ def run(system: System, grid: Grid, position, momentum, solver: Splitting, key: 
     if system.is_quiet:
         system = system.without_noise()
         key = path = None
-    return _integrate(system, grid._replace(ends=None), position, momentum, letters, key, path, grid.ends)
+    reach = grid.latest, grid.shortest
+    told = clock.dtype_for(*reach, _tree.dtype(momentum)) if system.asks_for_time else None
+    for who, dtype in ((system.asks_for_time, told), ("path", None if path is None else clock.finest())):
+        if dtype is not None:
+            position = clock.check_resolved(position, who, *reach, dtype)
+    position, careful = rounding.plan(system, letters, grid.shortest, position, momentum)
+    plain = grid._replace(ts=jnp.asarray(grid.ts), ends=None, latest=None, shortest=None)
+    trajectory = _integrate(system, plain, position, momentum, letters, key, path, grid.ends, told, careful)
+    return eqx.tree_at(lambda x: x.ts, trajectory, grid.ts)
 
 
 @eqx.filter_jit
-def _integrate(system, grid, position, momentum, letters: tuple[Letter, ...], key, path, ends) -> Trajectory:
+def _integrate(
+    system, grid, position, momentum, letters: tuple[Letter, ...], key, path, ends, told, careful: bool
+) -> Trajectory:
     first = start(system, position, momentum, key)
+    if careful:
+        first = first.but(below=jax.tree.map(jnp.zeros_like, first.relaxing))
     plan = _Plan(system, letters, jnp.asarray(grid.h, _tree.dtype(position)).reshape(-1)[0], momentum)
-    row = _row(system, grid, plan, first, key, path)
+    row = _row(system, grid, plan, first, key, path, told)
     if grid.steps > PLAIN:  # else reverse mode would remember a block for every row
         row = jax.checkpoint(row, prevent_cse=False)
-    begin = jnp.asarray(grid.starts[0], _tree.dtype(position))
+    begin = jnp.asarray(grid.origin, told or _tree.dtype(position))
     gradient = system.gradient(position, begin) if plan.run.hands_gradient_on else None
     xs = (jnp.arange(grid.rows), grid.starts, None if grid.h.ndim == 0 else grid.h)
     _, rows = checkpointed_scan(row, (first, gradient), xs, grid.rows)
@@ -81,7 +93,7 @@ class _Plan:
         return fusion.settle(before, phase, maps, stages, times) if self.fused else added(before, phase)
 
 
-def _row(system: System, grid: Grid, plan: _Plan, first: Phase, key, path):
+def _row(system: System, grid: Grid, plan: _Plan, first: Phase, key, path, told):
     """The scan's body: one row of steps, from one saved state to the next."""
     momentum, dtype = first.momentum, _tree.dtype(first.momentum)
     schedule, turns = plan.run, grid.steps - 1
@@ -101,9 +113,9 @@ def _row(system: System, grid: Grid, plan: _Plan, first: Phase, key, path):
         maps = plan.maps(jnp.asarray(h, dtype), momentum) if shared is None else shared
 
         def section(stages, phase, gradient, i, drawn=None):
-            begin, step = t + i * h, jnp.asarray(h, dtype)
-            increment = noise.increment(stages, number * grid.steps + i, begin, h, step, drawn)
-            scene = Scene(system, jnp.asarray(begin, dtype), step, maps, gradient_of, increment)
+            now, step = grid.origin + (t + i * h), jnp.asarray(h, dtype)
+            increment = noise.increment(stages, number * grid.steps + i, now, h, step, drawn)
+            scene = Scene(system, jnp.asarray(now, told or dtype), step, maps, gradient_of, increment)
             return advance(scene, stages, phase, gradient, plan.table(stages))
 
         def turn(phase, x):
@@ -123,12 +135,13 @@ def _row(system: System, grid: Grid, plan: _Plan, first: Phase, key, path):
                 turns,
                 unroll,
                 prepare if numbered else None,
+                (emptied, added),
             )
             phase = plan.settle(phase, run, maps, schedule.turn, turns)
         run, gradient = section(schedule.closing, emptied(phase), None, turns)
         phase = plan.settle(phase, run, maps, schedule.closing)
         gradient = gradient if schedule.hands_gradient_on else None
-        end = jnp.asarray(t + grid.steps * h, dtype)
+        end = jnp.asarray(grid.origin + (t + grid.steps * h), told or dtype)
         return (phase, gradient), (phase, kinetic_and_potential(system, phase.position, phase.momentum, end))
 
     return row

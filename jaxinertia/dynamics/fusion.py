@@ -23,10 +23,10 @@ import jax.numpy as jnp
 from .. import _tree
 from .._types import Position, Scalar
 from .._words import Letter, SubFlow
-from ..physics.relaxation import AbstractConstantRelaxation, AbstractMemoryless, AbstractRelaxation, Pushed
+from ..physics.relaxation import AbstractConstantRelaxation, AbstractMemoryless, AbstractRelaxation
 from ..physics.system import System
 from .advance import relaxations
-from .letters import Maps, Scene, drift, exchange, flown, in_time, kick
+from .letters import Maps, Scene, carefully, drift, exchange, flown, in_time, kick, with_relaxing
 from .phase import Phase, added
 from .stages import Run, Stage, cut_before_drift
 
@@ -125,17 +125,20 @@ def _absorb(stages: tuple[Stage, ...], around: bool) -> tuple[Stage, ...]:
 
 
 def _relax(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
-    flow: Any = scene.maps[stage.flow]
-    relaxed = flow.move(phase.relaxing, None if scene.increment is None else scene.increment(stage))
-    momentum, push = relaxed if isinstance(relaxed, Pushed) else (relaxed, None)
-    noise = 0.0 if phase.noise is None else exchange(scene, phase, momentum)
-    return phase.but(momentum=momentum, push=push).book(noise=noise)
+    increment = None if scene.increment is None else scene.increment(stage)
+    after = _damped(scene.maps[stage.flow], phase, increment)
+    return after.book(noise=0.0 if phase.noise is None else exchange(scene, phase, after.momentum))
+
+
+def _damped(flow: Any, phase: Phase, increment: Any = None) -> Phase:
+    if phase.below is None:
+        return with_relaxing(phase, flow.moved(phase.relaxing, increment))
+    return carefully(flow, phase, increment)
 
 
 def _fly(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
     flow: Any = scene.maps[stage.flow]
-    position = flown(scene, stage, phase, flow)
-    return in_time(scene, stage, phase.but(position=position, momentum=flow.move(phase.momentum, None)))
+    return in_time(scene, stage, _damped(flow, phase).but(position=flown(scene, stage, phase, flow)))
 
 
 def _glide(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
@@ -144,14 +147,13 @@ def _glide(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
     before, after = stage.around
     position = _tree.add_scaled(phase.position, before * scene.h, velocity(phase.position, phase.momentum))
     way = velocity(phase.position, flow.travel(phase.momentum, after * scene.h))
-    return phase.but(position=jax.tree.map(jnp.add, position, way), momentum=flow.move(phase.momentum, None))
+    return _damped(flow, phase).but(position=jax.tree.map(jnp.add, position, way))
 
 
 def _kick_around(bare: bool, scene: Scene, stage: Stage, phase: Phase, gradient: Position) -> Phase:
     first, last = (stage._replace(weight=weight) for weight in stage.around)
     kicked = kick(scene, first, phase, gradient)
-    relaxed = kicked.but(momentum=scene.maps[stage.flow].move(kicked.momentum, None))  # type: ignore[attr-defined]
-    after = kick(scene, last, relaxed, gradient)
+    after = kick(scene, last, _damped(scene.maps[stage.flow], kicked), gradient)
     return _book(bare, scene, stage, after, jax.tree.map(jnp.add, phase.momentum, after.momentum))
 
 

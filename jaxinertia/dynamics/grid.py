@@ -7,20 +7,27 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import check_step, is_traced, require
+from . import clock
 
 
 class Grid(NamedTuple):
     """Rows of `steps` equal steps each; row k starts at starts[k] with the step h[k] (or h, if all are equal).
 
+    `starts` count from `origin`, the first output time, so that they stay fine however late it is. `ts` are the output
+    times as they came; `latest` the furthest from 0 and `shortest` the least step: numbers, or traced.
+
     Row `ends[j]` ends at the output time ts[j + 1]. An even grid has one row per interval; an uneven one shares a
     common block of steps, so that it compiles once, and keeps only the rows that end an interval.
     """
 
-    ts: Float[Array, " times"]
+    ts: Float[Array | np.ndarray, " times"]
+    origin: Float[Array, ""]
     starts: Float[Array, " rows"]
     h: Float[Array, " rows"] | Float[Array, ""]
     steps: int
     ends: tuple[int, ...] | None  # None: every row ends an interval
+    latest: Any
+    shortest: Any
 
     @property
     def rows(self) -> int:
@@ -40,10 +47,16 @@ def plan(ts: Any, dt: Any, substeps: int | None) -> Grid:
     h = np.diff(host) / (rows * block)
     even = _is_even(host, rows * block)
     inside = np.concatenate([np.arange(r) for r in rows])
-    starts = np.repeat(host[:-1], rows) + inside * block * np.repeat(h, rows)
+    starts = np.repeat(host[:-1] - host[0], rows) + inside * block * np.repeat(h, rows)
     ends = None if len(starts) == len(counts) else tuple((np.cumsum(rows) - 1).tolist())
     step = (host[-1] - host[0]) / float(np.sum(rows) * block) if even else np.repeat(h, rows)
-    return Grid(jnp.asarray(host), jnp.asarray(starts), jnp.asarray(step), block, ends)
+    return _known(ts, host, starts, step, block, ends)
+
+
+def _known(ts, host, starts, step, block, ends) -> Grid:
+    latest, shortest = float(np.max(np.abs(host))), float(np.min(step))
+    origin, starts, step = (jnp.asarray(x) for x in (host[0], starts, step))
+    return Grid(clock.as_given(ts, host), origin, starts, step, block, ends, latest, shortest)
 
 
 def count_steps(ts: Any, dt: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -117,12 +130,13 @@ def _with_substeps(ts, dt, substeps):
         host = check_times(ts)
         if _is_even(host, np.full(len(host) - 1, substeps)):
             h = (host[-1] - host[0]) / float((len(host) - 1) * substeps)
-            return Grid(jnp.asarray(host), jnp.asarray(host[:-1]), jnp.asarray(h), int(substeps), None)
-        ts = jnp.asarray(host)
+            return _known(ts, host, host[:-1] - host[0], h, int(substeps), None)
+        return _known(ts, host, host[:-1] - host[0], np.diff(host) / substeps, int(substeps), None)
     if ts.ndim != 1 or ts.shape[0] < 2:
         raise ValueError(f"ts must be 1-D with the start and at least one later time, got shape {ts.shape}")
     ts = require(ts, jnp.all(jnp.diff(ts) > 0), "ts must increase and be finite; sort it, drop repeats")
-    return Grid(ts, ts[:-1], jnp.diff(ts) / substeps, int(substeps), None)
+    h = jnp.diff(ts) / substeps
+    return Grid(ts, ts[0], ts[:-1] - ts[0], h, int(substeps), None, jnp.max(jnp.abs(ts)), jnp.min(h))
 
 
 def _is_even(host: np.ndarray, counts: np.ndarray) -> bool:

@@ -16,6 +16,7 @@ from .._words import LETTERS, SubFlow
 from ..physics.relaxation import AbstractMemoryless, AbstractRelaxation, Pushed, under_push
 from ..physics.system import System
 from .phase import Phase
+from .rounding import Sum
 from .stages import Stage
 
 Increment: TypeAlias = Callable[[Stage], Any]  # shaped like what O acts on
@@ -89,10 +90,29 @@ def relax(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
     del gradient
     increment = None if scene.increment is None else scene.increment(stage)
     begin = scene.t + stage.relaxed * scene.h
-    relaxed, friction = scene.maps[stage.flow](phase.relaxing, increment, begin, phase.position)
-    momentum, push = relaxed if isinstance(relaxed, Pushed) else (relaxed, None)
-    noise = 0.0 if phase.noise is None else exchange(scene, phase, momentum) - friction
-    return phase.but(momentum=momentum, push=push).book(friction=friction, noise=noise)
+    after, friction = relaxed(scene.maps[stage.flow], phase, increment, begin)
+    noise = 0.0 if phase.noise is None else exchange(scene, phase, after.momentum) - friction
+    return after.book(friction=friction, noise=noise)
+
+
+def relaxed(flow: Any, phase: Phase, increment: Any, t: Scalar) -> tuple[Phase, Scalar]:
+    """The phase after an O map, not booked yet, and the friction to book."""
+    if phase.below is None:
+        state, friction = flow(phase.relaxing, increment, t, phase.position)
+        return with_relaxing(phase, state), friction
+    return carefully(flow, phase, increment), flow.friction(flow.loss(phase.relaxing), 1)
+
+
+def carefully(flow: Any, phase: Phase, increment: Any) -> Phase:
+    """The phase after a constant O map, with what float32 rounds away of it carried into the next."""
+    state, below = Sum(phase.relaxing, phase.below).plus(flow.change(phase.relaxing, increment))
+    return with_relaxing(phase, state).but(below=below)
+
+
+def with_relaxing(phase: Phase, state: Any) -> Phase:
+    """The phase with this for what O acts on."""
+    momentum, push = state if isinstance(state, Pushed) else (state, None)
+    return phase.but(momentum=momentum, push=push)
 
 
 def exchange(scene: Scene, phase: Phase, momentum: Position) -> Scalar:
@@ -105,9 +125,9 @@ def fly(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
     """D: drift and linear friction at once, q += int v ds."""
     del gradient
     flow = scene.maps[stage.flow]
-    momentum, friction = flow(phase.momentum, None, scene.t, phase.position)
-    position = flown(scene, stage, phase, flow)
-    return in_time(scene, stage, phase.but(position=position, momentum=momentum).book(friction=friction))
+    after, friction = relaxed(flow, phase, None, scene.t)
+    after = after.but(position=flown(scene, stage, phase, flow))
+    return in_time(scene, stage, after.book(friction=friction))
 
 
 def flown(scene: Scene, stage: Stage, phase: Phase, flow: Any) -> Position:

@@ -23,10 +23,13 @@ def checkpointed_scan(
     length: int,
     unroll: int = 1,
     prepare: Callable[[Any], Any] | None = None,
+    sums: tuple[Callable[[Any], Any], Callable[[Any, Any], Any]] | None = None,
 ) -> tuple[Any, Any]:
     """`jax.lax.scan`, checkpointed in blocks where it is long.
 
     `prepare`, if given, makes the body's xs from those of a whole block: what many steps need is computed together.
+    `sums`, if given, are (emptied, added): each block starts from emptied(carry) and is put back by added(carry, end),
+    so that long sums are sums of short ones, and round as little.
     """
     carry = _tree.vary_alike(carry, lambda: (carry, xs))
 
@@ -39,7 +42,11 @@ def checkpointed_scan(
     count, tail = divmod(length, block)
 
     def run_block(carry, x):
-        return scan(carry, x, block, unroll)
+        if sums is None:
+            return scan(carry, x, block, unroll)
+        emptied, added = sums
+        end, ys = scan(emptied(carry), x, block, unroll)
+        return added(carry, end), ys
 
     # prevent_cse is for code outside a scan; inside one it only adds barriers.
     run_block = jax.checkpoint(run_block, prevent_cse=False)

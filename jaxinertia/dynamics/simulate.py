@@ -5,10 +5,10 @@ from typing import Any
 import diffrax
 import equinox as eqx
 
-from .._checks import is_key
+from .._checks import is_key, is_traced
 from .._types import Key
 from ..physics.system import System, check_system, prepare, vary_alike
-from . import adaptive, fixed, foreign, grid
+from . import adaptive, clock, fixed, foreign, grid
 from .brownian import check_path
 from .splitting import Splitting
 from .trajectory import Trajectory
@@ -99,6 +99,9 @@ def simulate(
     else:
         settings = dict(dt=dt, substeps=substeps, solver=solver, key=key, path=path, options=options)
         trajectory = adaptive.run(system, ts, position, momentum, **settings)
+        if not is_traced(ts):
+            times = clock.as_given(ts, np.asarray(ts, np.float64))
+            trajectory = eqx.tree_at(lambda x: x.ts, trajectory, times)
     where = (lambda x: x.position) if trajectory.event_time is None else (lambda x: (x.position, x.event_position))
     trajectory = eqx.tree_at(where, trajectory, replace_fn=lambda moved: eqx.combine(moved, rest))
     return trajectory.note_origin(ts)

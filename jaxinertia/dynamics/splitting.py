@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import _words
+from .. import _tree, _words
 from .._checks import is_traced, require
 from .._types import Position
+from ..physics.relaxation import AbstractConstantRelaxation
 from ..physics.system import System
 from . import given
 from .advance import advance, relaxations, relaxing_flows
@@ -114,11 +115,14 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
             none = jnp.all(jnp.stack([jnp.all(x == 0) for x in jax.tree.leaves(law.strength)]))
         return require(position, none, f"{name}{shown} would be dropped: {remedy}")
 
-    # diffrax's interface. The gradient is carried, so that a word that ends with a kick takes one gradient a step.
+    # diffrax's interface. The gradient is carried, so that a word that ends with a kick takes one gradient a step; and
+    # in float32 what the relaxations did below the momentum's last place.
 
     def init(self, terms, t0, t1, y0: Phase, args: System):
         position = self.check(args, given.check(terms, y0, args))
-        return args.gradient(position, given.time(given.read(terms), t0, y0))
+        gradient = args.gradient(position, given.time(given.read(terms), t0, y0))
+        careful = _tree.dtype(y0.momentum) != jnp.float64 and self.has_relaxation and not self._is_general(y0, args)
+        return gradient, jax.tree.map(jnp.zeros_like, y0.relaxing) if careful else None
 
     def func(self, terms, t0, y0: Phase, args: System):
         return terms.vf(t0, y0, args)
@@ -134,12 +138,19 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
             increment = from_path(partial(parts.kick.contr, **more), t0, t1 - t0, t1, h.dtype)
         maps = relaxations(args, relaxing_flows(stages), h, y0.momentum)
         scene = Scene(args, given.time(parts, t0, y0), h, maps, args.gradient, increment)
-        y1, gradient = advance(scene, stages, y0, solver_state)
+        before, below = solver_state
+        y1, gradient = advance(scene, stages, y0.but(below=below), before)
+        y1, below = y1.but(below=None), y1.below
         if gradient is None:
             gradient = args.gradient(y1.position, scene.t + h)
-        ends = (scene.t, y0, solver_state), (scene.t + h, y1, gradient)
+        ends = (scene.t, y0, before), (scene.t + h, y1, gradient)
         rates = tuple(step_rates(args, t, h, y, slope) for t, y, slope in ends)
-        return y1, None, {"y0": y0, "y1": y1, "rates": rates}, gradient, diffrax.RESULTS.successful
+        return y1, None, {"y0": y0, "y1": y1, "rates": rates}, (gradient, below), diffrax.RESULTS.successful
+
+    def _is_general(self, y: Phase, system: System) -> bool:
+        """Whether the O maps ask for more than the momentum."""
+        probe = system.damping.prepared(system.kinetic, system.noise, jnp.ones_like(y.friction), y.momentum)
+        return not isinstance(probe, AbstractConstantRelaxation)
 
 
 def _numbers(strength: Any) -> str:

@@ -42,6 +42,8 @@ class Sampled(eqx.Module):
             if not is_traced(x) and not np.all(np.isfinite(np.asarray(x))):
                 raise ValueError(f"force {name} has a NaN or inf; replace it, e.g. by np.interp over the gap")
         self.even = not is_traced(self.ts) and _is_even(np.asarray(ts, float))
+        if not is_traced(self.ts):
+            _check_rounding(np.asarray(ts, float), np.asarray(self.ts))
 
     def __call__(self, t: Scalar) -> Float[Array, "..."]:
         last = len(self.ts) - 1
@@ -65,3 +67,13 @@ def _is_even(ts: np.ndarray) -> bool:
     even = np.linspace(ts[0], ts[-1], len(ts))
     # A time this little off its place changes the piece of line, not the value on it.
     return bool(np.max(np.abs(ts - even)) <= 1e-6 * (ts[-1] - ts[0]) / (len(ts) - 1))
+
+
+def _check_rounding(given: np.ndarray, kept: np.ndarray) -> None:
+    """ValueError where the samples' times, rounded to a JAX array, are off by a tenth of a step."""
+    if np.max(np.abs(kept - given)) > 0.1 * np.min(np.diff(given)):
+        raise ValueError(
+            f"force ts reaches {given[-1]:.9g}, and {kept.dtype} does not resolve its steps of "
+            f"{np.min(np.diff(given)):.3g} there; count ts from the start, as ts - ts[0], or enable x64: "
+            'jax.config.update("jax_enable_x64", True)'
+        )

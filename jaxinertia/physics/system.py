@@ -96,6 +96,16 @@ class System(eqx.Module):
         return depends_on_time(self.potential)
 
     @property
+    def asks_for_time(self) -> str:
+        """Who is told the time, in words; "" where nobody is."""
+        who = {
+            "force": self.force is not None,
+            "potential": self.moves_with_time,
+            "damping": self.damping.asks_for_time,
+        }
+        return " and ".join(name for name, asks in who.items() if asks)
+
+    @property
     def takes_work(self) -> bool:
         """Whether something outside can do work: a force, or a potential that depends on time."""
         return self.force is not None or self.moves_with_time
@@ -112,7 +122,7 @@ class System(eqx.Module):
 
 
 def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System, Position, Position, Any]:
-    """Bring a system and a state to one dtype, and part what moves from what does not.
+    """Bring a system and a state to one dtype, float32 or finer, and part what moves from what does not.
 
     Numbers and arrays move; of an Equinox module its inexact array leaves do, and the rest is put back before
     the potential is called. Returns (system, position, momentum, rest).
@@ -127,15 +137,16 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
     leaves = jax.tree.leaves(moving)
     if not leaves or not _tree.size(moving):
         raise ValueError(f"position has no float array that could move, got {position!r}; pass an array of floats")
-    dtype = _tree.dtype(moving)
-    moving = _tree.cast(moving, dtype)  # leaves of several precisions move in the finest
+    # Leaves of several precisions move in the finest; a step in float16 or bfloat16 would be lost in the position.
+    dtype = jnp.promote_types(_tree.dtype(moving), jnp.float32)
+    moving = _tree.cast(moving, dtype)
     if momentum is None:
         momentum = jax.tree.map(jnp.zeros_like, moving)
     else:
         momentum = _match_momentum(as_arrays("momentum", momentum), moving)
     _check_finite("position", moving)
     _check_finite("momentum", momentum)
-    system = _tree.cast(system, dtype)
+    system = eqx.tree_at(_force_of, _tree.cast(system, dtype), system.force, is_leaf=lambda x: x is None)
     if jax.tree.leaves(rest):
         system = eqx.tree_at(lambda s: s.potential, system, Rejoined(system.potential, rest))
     _check_scalar(system, moving)
@@ -168,6 +179,11 @@ def vary_alike(
         return system, position, momentum, others, returned
 
     return _tree.vary_alike((system, position, momentum), everything)
+
+
+def _force_of(system: System) -> Any:
+    """What keeps its own precision: it may hold times. What it returns is cast to the position's."""
+    return system.force
 
 
 def as_arrays(name: str, tree: Any) -> Any:

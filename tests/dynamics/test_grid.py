@@ -51,10 +51,10 @@ def test_any_grid_covers_every_interval_with_steps_of_at_most_dt(intervals, dt, 
     grid = plan(ts, dt, None)
     h = np.broadcast_to(grid.h, (grid.rows,))
     ends = np.arange(grid.rows) if grid.ends is None else np.array(grid.ends)
-    reached = np.asarray(grid.starts) + grid.steps * h
+    reached = np.asarray(grid.starts) + grid.steps * h  # since ts[0]
     assert len(ends) == len(intervals)
     assert np.all(h <= dt * (1 + 2e-6))
-    assert np.allclose(reached[ends], ts[1:], rtol=0, atol=64 * EPS * (1 + np.abs(ts).max()))
+    assert np.allclose(reached[ends], ts[1:] - ts[0], rtol=0, atol=64 * EPS * (1 + np.abs(ts).max()))
     assert np.allclose(np.asarray(grid.starts)[1:], reached[:-1], rtol=0, atol=64 * EPS * (1 + np.abs(ts).max()))
     per_interval = np.diff(np.concatenate([[-1], ends])) * grid.steps
     assert np.all(per_interval >= steps_in(np.diff(ts), dt))  # more are allowed on uneven spacing

@@ -68,6 +68,11 @@ class AbstractDamping(eqx.Module):
         return None
 
     @property
+    def asks_for_time(self) -> bool:
+        """Whether the force may depend on the time: where `force_at` is the law's own."""
+        return type(self).force_at is not AbstractDamping.force_at
+
+    @property
     def is_linear(self) -> bool:
         """Whether the force is Gamma v with a constant symmetric Gamma."""
         return False

@@ -85,9 +85,9 @@ class Drag(AbstractDamping):
     def prepared(self, kinetic, noise, h, momentum):
         if noise is None and kinetic.is_euclidean and self.dry is None:
             a, c, _ = self._laid_out(momentum)
-            decay = jax.tree.map(lambda a: jnp.exp(-a * h), a)
+            decay, excess = (jax.tree.map(lambda a, by=by: by(-a * h), a) for by in (jnp.exp, jnp.expm1))
             average = jax.tree.map(lambda a: phi(a * h), a)
-            return Dragged(decay, average, jax.tree.map(lambda c, m: c * h * m, c, average))
+            return Dragged(decay, excess, average, jax.tree.map(lambda c, m: c * h * m, c, average))
         return super().prepared(kinetic, noise, h, momentum)
 
     @property
@@ -167,12 +167,20 @@ class Dragged(AbstractMemoryless):
     """
 
     decay: Position
+    excess: Position  # E - 1
     average: Position  # phi(a h)
     curve: Position
     from_sum: bool = eqx.field(static=True, default=False)
 
     def move(self, momentum, increment):
         return jax.tree.map(lambda e, c, p: e * p / (1 + c * jnp.abs(p)), self.decay, self.curve, momentum)
+
+    def change(self, momentum, increment):
+        def leaf(x, c, p):
+            bend = c * jnp.abs(p)
+            return p * ((x - bend) / (1 + bend))
+
+        return jax.tree.map(leaf, self.excess, self.curve, momentum)
 
     def travel(self, momentum, h):
         return jax.tree.map(lambda p: h * p, self.move(momentum, None))
@@ -183,12 +191,12 @@ class Dragged(AbstractMemoryless):
         )
 
     def between_kicks(self):
-        return Dragged(self.decay, self.average, self.curve, from_sum=True)
+        return Dragged(self.decay, self.excess, self.average, self.curve, from_sum=True)
 
     def loss(self, momentum):
         before = jax.tree.map(_between, self.decay, self.curve, momentum) if self.from_sum else momentum
-        after = self.move(before, None)
-        return (dot(before, before) - dot(after, after)) / 2
+        change = self.change(before, None)
+        return -(dot(before, change) + dot(change, change) / 2)
 
     def friction(self, losses, count):
         return -losses

@@ -175,6 +175,7 @@ class Componentwise(AbstractMemoryless):
     """Every component decays on its own: p_i -> e^{-rate_i h} p_i + sigma_i sqrt(phi(2 rate_i h)) dW_i."""
 
     decay: Position
+    excess: Position  # e^{-rate h} - 1
     average: Position  # (1 - e^{-rate h}) / (rate h), the decay's mean over the time
     amplitude: Position | None
     lost_fraction: Position  # (1 - e^{-2 rate h}) / mass
@@ -187,6 +188,12 @@ class Componentwise(AbstractMemoryless):
             return decayed
         return jax.tree.map(lambda p, a, dw: p + a * dw, decayed, self.amplitude, increment)
 
+    def change(self, momentum, increment):
+        change = jax.tree.map(jnp.multiply, self.excess, momentum)
+        if self.amplitude is None:
+            return change
+        return jax.tree.map(lambda x, a, dw: x + a * dw, change, self.amplitude, increment)
+
     def travel(self, momentum, h):
         return jax.tree.map(lambda d, p: (h * d) * p, self.decay, momentum)
 
@@ -195,7 +202,7 @@ class Componentwise(AbstractMemoryless):
 
     def between_kicks(self):
         lost = jax.tree.map(lambda x, d: x / (1 + d) ** 2, self.lost_fraction, self.decay)  # tanh(gamma h / 2)
-        return Componentwise(self.decay, self.average, self.amplitude, lost, self.heat, self.uniform)
+        return Componentwise(self.decay, self.excess, self.average, self.amplitude, lost, self.heat, self.uniform)
 
     def loss(self, momentum):
         if self.uniform:  # one factor for all: left out of the sum, and of the inner loop
@@ -226,13 +233,15 @@ def _componentwise(gamma: Coefficient, sigma: Coefficient | None, inverse: Coeff
             )
         )
     uniform = gamma.uniform and (inverse is None or inverse.uniform)
-    return Componentwise(decay, jax.tree.map(phi, rates), amplitude, lost, heat, uniform)
+    excess = jax.tree.map(lambda x: jnp.expm1(-x), rates)
+    return Componentwise(decay, excess, jax.tree.map(phi, rates), amplitude, lost, heat, uniform)
 
 
 class Matrix(AbstractMemoryless):
     """A matrix Gamma, Omega, M or sigma couples the components: p -> E p + S dW, with S S^T h = C."""
 
     decay: jax.Array
+    excess: jax.Array  # E - 1
     passage: jax.Array  # int_0^h e^{-Gamma M^-1 s} ds
     amplitude: jax.Array | None
     lost_fraction: jax.Array  # M^-1 - E^T M^-1 E
@@ -245,6 +254,12 @@ class Matrix(AbstractMemoryless):
             return moved
         return jax.tree.map(lambda p, dw: p + self.amplitude @ dw, moved, increment)
 
+    def change(self, momentum, increment):
+        change = jax.tree.map(lambda p: self.excess @ p, momentum)
+        if self.amplitude is None:
+            return change
+        return jax.tree.map(lambda x, dw: x + self.amplitude @ dw, change, increment)
+
     def travel(self, momentum, h):
         return jax.tree.map(lambda p: h * (self.decay @ p), momentum)
 
@@ -255,7 +270,8 @@ class Matrix(AbstractMemoryless):
         if self.turns:  # half a turn makes 1 + E singular
             return None
         inverse = jnp.linalg.inv(jnp.eye(len(self.decay), dtype=self.decay.dtype) + self.decay)
-        return Matrix(self.decay, self.passage, self.amplitude, inverse.T @ self.lost_fraction @ inverse, self.heat)
+        lost = inverse.T @ self.lost_fraction @ inverse
+        return eqx.tree_at(lambda m: m.lost_fraction, self, lost)
 
     def loss(self, momentum):
         return dot(momentum, jax.tree.map(lambda p: self.lost_fraction @ p, momentum)) / 2
@@ -274,10 +290,10 @@ def _matrix(gamma, gyroscopic, sigma, inverse, h):
     # int e^{D^T s} 2 rate e^{D s} ds = M^-1 - E^T M^-1 E: as its own integral it loses no digits.
     lost = linear_flow(drift.T, 2 * rate, h).covariance
     if sigma is None:
-        return Matrix(decay, passage, None, lost, jnp.zeros((), gamma.dtype), turns)
+        return Matrix(decay, drift @ passage, passage, None, lost, jnp.zeros((), gamma.dtype), turns)
     _, _, covariance, integral = linear_flow(drift, sigma @ sigma.T, h)
     heat = jnp.sum(rate * integral)  # int tr(rate C(s)) ds
-    return Matrix(decay, passage, _root_along(covariance / h, sigma), lost, heat, turns)
+    return Matrix(decay, drift @ passage, passage, _root_along(covariance / h, sigma), lost, heat, turns)
 
 
 def _one_rate(gamma, sigma, h):
@@ -286,7 +302,8 @@ def _one_rate(gamma, sigma, h):
     y = 2 * rate * h
     heat = jnp.sum(sigma**2) * phi_deficit(y) * h / 2
     passage = h * phi(rate * h) * one
-    return Matrix(jnp.exp(-rate * h) * one, passage, sigma * jnp.sqrt(phi(y)), -jnp.expm1(-y) * one, heat)
+    decay, excess = (by(-rate * h) * one for by in (jnp.exp, jnp.expm1))
+    return Matrix(decay, excess, passage, sigma * jnp.sqrt(phi(y)), -jnp.expm1(-y) * one, heat)
 
 
 def _root_along(covariance, sigma):

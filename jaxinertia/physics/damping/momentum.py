@@ -37,13 +37,15 @@ class Momentum(AbstractDamping):
     def __init__(self, gamma: ArrayLike):
         self.gamma = Linear(gamma).gamma
 
+    asks_for_time: ClassVar[bool] = False
+
     def force_at(self, t, position, momentum, velocity):
         """gamma p: the friction force is its negative. Shaped like the momentum."""
         return jax.tree.map(jnp.multiply, self._rates(momentum), momentum)
 
     def relaxation(self, kinetic, h, t, position, momentum, push=None):
         rates = self._rates(momentum)
-        relaxed = jax.tree.map(lambda g, p: p * jnp.exp(-g * h), rates, momentum)
+        relaxed = jax.tree.map(lambda g, p: p + p * jnp.expm1(-g * h), rates, momentum)
         if push is None:
             return relaxed
         return jax.tree.map(lambda p, g, f: p + h * phi(g * h) * f, relaxed, rates, push)

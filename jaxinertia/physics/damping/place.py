@@ -1,6 +1,7 @@
 """Friction that changes from place to place."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,8 @@ class PositionDependent(AbstractDamping):
             raise ValueError(f"gamma = {gamma!r} must be a function of the position; a constant one is damping.Linear")
         self.gamma = as_module(gamma)
 
+    asks_for_time: ClassVar[bool] = False
+
     def force_at(self, t, position, momentum, velocity):
         """gamma(q) v: the friction force is its negative. Shaped like the velocity."""
         return jax.tree.map(jnp.multiply, self._rates(position).value, velocity)
@@ -41,7 +44,7 @@ class PositionDependent(AbstractDamping):
     def relaxation(self, kinetic, h, t, position, momentum, push=None):
         rates = self._rates(position)
         if kinetic.is_euclidean:
-            relaxed = jax.tree.map(lambda g, p: p * jnp.exp(-g * h), rates.value, momentum)
+            relaxed = jax.tree.map(lambda g, p: p + p * jnp.expm1(-g * h), rates.value, momentum)
             if push is None:
                 return relaxed
             return jax.tree.map(lambda p, g, f: p + h * phi(g * h) * f, relaxed, rates.value, push)

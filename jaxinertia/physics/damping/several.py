@@ -64,6 +64,10 @@ class Sum(AbstractDamping):
         each = [law.strength for law in self.laws]
         return None if any(x is None for x in each) else each
 
+    @property
+    def asks_for_time(self) -> bool:
+        return any(law.asks_for_time for law in self.laws)
+
     def check(self, position):
         for law in self.laws:
             position = law.check(position)

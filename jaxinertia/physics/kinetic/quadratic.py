@@ -36,7 +36,7 @@ class Euclidean(AbstractKinetic):
         return jax.tree.map(lambda a, b: (a + b) / 2, before, after)
 
     def slowed(self, friction, momentum):
-        return jax.tree.map(lambda p: p * jnp.exp(-friction), momentum)
+        return jax.tree.map(lambda p: p + p * jnp.expm1(-friction), momentum)
 
     @property
     def is_euclidean(self) -> bool:
@@ -68,7 +68,7 @@ class AbstractQuadratic(AbstractKinetic):
         if inverse.matrix:
             flow = linear_flow(-friction * inverse.value, jnp.zeros_like(inverse.value), jnp.ones_like(friction)).flow
             return jax.tree.map(lambda p: flow @ p, momentum)
-        return jax.tree.map(lambda p, w: p * jnp.exp(-friction * w), momentum, inverse.value)
+        return jax.tree.map(lambda p, w: p + p * jnp.expm1(-friction * w), momentum, inverse.value)
 
     @property
     def is_quadratic(self) -> bool:

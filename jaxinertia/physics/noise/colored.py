@@ -116,22 +116,29 @@ def colored_relaxation(gamma: Coefficient, noise: Colored, h: Scalar, momentum: 
     if gamma.matrix or sigma.matrix:
         return _coupled(as_matrix(gamma, momentum), as_matrix(sigma, momentum), noise.tau, h)
     parts = [_component(g, noise.tau, h) for g in jax.tree.leaves(gamma.value)]
-    flow, push, taken, heat = (
+    flow, excess, push, taken, heat = (
         jax.tree.unflatten(jax.tree.structure(gamma.value), list(column)) for column in zip(*parts, strict=True)
     )
-    return _Components(flow, push, taken, heat, sigma.value)
+    return _Components(flow, excess, push, taken, heat, sigma.value)
 
 
 class _Components(AbstractConstantRelaxation):
     """Every component on its own; each field is a pytree like the momentum."""
 
     flow: Position  # (..., 2, 2)
+    excess: Position  # flow - 1
     noise: Position  # (..., 3): dW -> xi, dW -> p, dZ -> p, for a unit sigma
     dissipation: Position  # M, (..., 2, 2)
     heat: Position  # for a unit sigma
     sigma: Position
 
     def move(self, momentum, increment):
+        return self._moved(self.flow, momentum, increment)
+
+    def change(self, momentum, increment):
+        return self._moved(self.excess, momentum, increment)
+
+    def _moved(self, flow, momentum, increment):
         p, xi = momentum
 
         def push(e, n, s, p, xi, dz, dw):
@@ -140,8 +147,8 @@ class _Components(AbstractConstantRelaxation):
         def remember(e, n, s, xi, dw):
             return e[..., 1, 1] * xi + s * n[..., 0] * dw
 
-        pushed = jax.tree.map(push, self.flow, self.noise, self.sigma, p, xi, increment.momentum, increment.force)
-        return Pushed(pushed, jax.tree.map(remember, self.flow, self.noise, self.sigma, xi, increment.force))
+        pushed = jax.tree.map(push, flow, self.noise, self.sigma, p, xi, increment.momentum, increment.force)
+        return Pushed(pushed, jax.tree.map(remember, flow, self.noise, self.sigma, xi, increment.force))
 
     def loss(self, momentum):
         def form(m, p, xi):
@@ -158,7 +165,7 @@ class _Components(AbstractConstantRelaxation):
 
 
 def _component(gamma, tau, h):
-    """(flow, noise, dissipation, heat) of one component with unit sigma; gamma may be an array of components."""
+    """(flow, excess, noise, dissipation, heat) of one component with unit sigma; gamma may be an array of them."""
     zero, one = jnp.zeros_like(gamma), jnp.ones_like(gamma)
     drift = _two_by_two(-gamma, one, zero, -one / tau)
     moved = linear_flow(drift, _two_by_two(zero, zero, zero, 2 * one / tau), h)
@@ -168,7 +175,7 @@ def _component(gamma, tau, h):
     shared = c[..., 0, 1] / (force * h)
     own = jnp.sqrt(c[..., 0, 0] / h - shared**2)
     noise = jnp.stack(jnp.broadcast_arrays(force, shared, own), axis=-1)
-    return moved.flow, noise, taken.covariance, gamma * moved.integral[..., 0, 0]
+    return moved.flow, drift @ moved.passage, noise, taken.covariance, gamma * moved.integral[..., 0, 0]
 
 
 def _two_by_two(a, b, c, d):
@@ -179,12 +186,19 @@ class _Coupled(AbstractConstantRelaxation):
     """A matrix Gamma or sigma couples the components of a one-dimensional momentum."""
 
     flow: jax.Array  # (2 d, 2 d)
+    excess: jax.Array  # flow - 1
     noise: jax.Array  # (2 d, 2 d), on (dW, dZ)
     dissipation: jax.Array
     heat: Scalar
 
     def move(self, momentum, increment):
-        z = self.flow @ _joined(momentum) + self.noise @ _joined(Pushed(increment.force, increment.momentum))
+        return self._moved(self.flow, momentum, increment)
+
+    def change(self, momentum, increment):
+        return self._moved(self.excess, momentum, increment)
+
+    def _moved(self, flow, momentum, increment):
+        z = flow @ _joined(momentum) + self.noise @ _joined(Pushed(increment.force, increment.momentum))
         d = len(z) // 2
         return jax.tree.unflatten(jax.tree.structure(momentum), [z[:d], z[d:]])
 
@@ -213,4 +227,4 @@ def _coupled(gamma, sigma, tau, h):
     shared = unit.covariance[:d, d:] @ sigma / (force * h)
     own = cholesky(moved.covariance[:d, :d] / h - shared @ shared.T)
     noise = jnp.block([[shared, own], [force * sigma, zero]])
-    return _Coupled(moved.flow, noise, taken.covariance, jnp.sum(friction * moved.integral))
+    return _Coupled(moved.flow, drift @ moved.passage, noise, taken.covariance, jnp.sum(friction * moved.integral))
