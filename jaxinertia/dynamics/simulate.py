@@ -60,7 +60,10 @@ def simulate(
 
     Raises:
         ValueError: for times that do not increase, a dt that is not positive, traced ts or dt, shapes that do not
-            match, noise without key or path, or a word that would drop damping or noise.
+            match, noise without key or path, a word that would drop damping or noise, or a diffrax solver or adjoint
+            that cannot run this system (it says which one can). Values that are traced are checked when the program
+            runs; one for several devices, or for another platform than this process runs on, gives NaN instead.
+            diffrax's own checks (its solvers, its Brownian trees) bind a program to its platform.
 
     Example:
         >>> system = ji.System(ji.potentials.Quadratic(), damping=0.2)
