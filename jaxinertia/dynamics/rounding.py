@@ -41,8 +41,8 @@ class Sum(NamedTuple):
 def plan(system: System, letters: tuple[Letter, ...], h: Any, position: Any, momentum: Any) -> tuple[Any, bool]:
     """The position, and whether the relaxations are to carry what they round away.
 
-    A run-time error (NaN in a sweep) where a decay that is not known yet is too weak for the plain loop in float32. To be
-    called outside of what jit keeps: a sweep asks for NaN instead of errors.
+    A run-time error (NaN in a sweep) where a decay that is not known yet is too weak for the plain loop in float32. To
+    be called outside of what jit keeps: a sweep asks for NaN instead of errors.
     """
     weights = {letter.weight for letter in letters if LETTERS[letter.kind].relaxes}
     if _tree.dtype(momentum) == jnp.float64 or not weights:

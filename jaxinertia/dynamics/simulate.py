@@ -4,6 +4,7 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
+import numpy as np
 
 from .._checks import is_key, is_traced
 from .._types import Key
@@ -69,8 +70,11 @@ def simulate(
 
     Raises:
         ValueError: for times that do not increase, a dt that is not positive, traced ts or dt, shapes that do not
-            match, noise without key or path, a word that would drop damping or noise, or an event with a root_finder
-            in a system with noise, whose path between steps is not known.
+            match, noise without key or path, a word that would drop damping or noise, an event with a root_finder in a
+            system with noise, whose path between steps is not known, or a diffrax solver or adjoint that cannot run
+            this system (it says which one can). Values that are traced are checked when the program runs; one for
+            several devices, or for another platform than this process runs on, gives NaN instead. diffrax's own checks
+            (its solvers, its Brownian trees) bind a program to its platform.
 
     Example:
         >>> system = ji.System(ji.potentials.Quadratic(), damping=0.2)

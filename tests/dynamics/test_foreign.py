@@ -148,7 +148,9 @@ def test_noisy_runs_follow_the_path_of_a_fine_run(kind, adapted):
     traj = ji.simulate(NOISY, TS, 1.0, solver=solver, path=tree, **how)
     fine = ji.simulate(NOISY, TS, 1.0, dt=2**-12, path=tree)
     assert np.abs(traj.position - fine.position).max() < 0.02
-    assert np.abs(traj.balance.total - (traj.inertia - traj.inertia[0]))[1:].max() < 1e-12 or kind in LANGEVIN
+    balance = traj.balance  # discretization cannot be told from the noise, and Langevin solvers keep no balance
+    booked = balance.friction + balance.noise + balance.work
+    assert np.abs(booked - (traj.inertia - traj.inertia[0])).max() < 1e-12 or kind in LANGEVIN
 
 
 ADJOINTS = [  # and what is said where it cannot go back through a trajectory
