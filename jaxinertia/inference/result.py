@@ -222,7 +222,7 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
     system = parameters.write(record.system, u)
     in_time = outcome.windows is not None
     halves = words.damping_halves(parameters, evidence, flat, jacobian) if in_time else {}
-    rows = _residuals(outcome, data, record)
+    rows = _residuals(outcome, data)
     error = _position_error(outcome, data, record)
     chi = None
     if outcome.known:
@@ -239,7 +239,7 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
         halves,
         doubts(outcome, record, chi, whiteness, halves, flat, natural[0]),
     )
-    initial = None if outcome.initial is None else _initial(outcome, record)
+    initial = None if outcome.initial is None else _initial(outcome)
     return Fit(
         system=system,
         values=parameters.unflatten(flat),
@@ -282,28 +282,17 @@ def _fingerprint(data: Observations) -> str:
     return digest.hexdigest()
 
 
-def _residuals(outcome, data, record):
-    """Reading - prediction in the record's own rows and units."""
+def _residuals(outcome, data):
+    """Reading - prediction in the data's own rows and units."""
     if outcome.prediction is None:
         return None
-    d = record.d
+    d = outcome.record.d
     out = np.full((len(data.ts), d), np.nan)
-    for run, predicted in zip(
-        record.runs if outcome.windows is None else _runs_like(outcome, record), outcome.prediction, strict=True
-    ):
-        kept = run >= 0
-        rows = predicted[: len(run), :d][kept] * record.units.length
-        out[run[kept]] = data.position.reshape(-1, d)[run[kept]] - rows
+    for run, predicted in zip(outcome.record.runs, outcome.prediction, strict=True):
+        kept = run.row >= 0
+        rows = predicted[: len(run.row), :d][kept] * outcome.record.units.length
+        out[run.row[kept]] = data.position.reshape(-1, d)[run.row[kept]] - rows
     return out.reshape(data.position.shape)
-
-
-def _runs_like(outcome, record):
-    """The record's row of each window's row; finer windows have rows that are no readings between."""
-    finer = round((np.asarray(outcome.windows.ts).shape[-1] - 1) / max(record.longest - 1, 1))
-    for run in record.runs:
-        out = np.full((len(run.row) - 1) * finer + 1, -1)
-        out[::finer] = run.row
-        yield out
 
 
 def _deviance(outcome) -> float:
@@ -345,8 +334,9 @@ def _offset(outcome, covariance, record):
     return outcome.u[index] * record.units.length, np.sqrt(np.diag(covariance)[index]) * record.units.length
 
 
-def _initial(outcome, record):
-    q, p = outcome.initial[:, : record.d], outcome.initial[:, record.d :]
-    step = record.units.time * (record.longest - 1) / max(np.asarray(outcome.windows.ts).shape[-1] - 1, 1)
-    q, p = q * record.units.length, p * (record.units.length / step)
+def _initial(outcome):
+    """Position and momentum at the start of each run, in the data's units."""
+    record = outcome.record
+    length, time = record.units.length, record.units.time
+    q, p = outcome.initial[:, : record.d] * length, outcome.initial[:, record.d :] * (length / time)
     return (q[:, 0], p[:, 0]) if record.scalar else (q, p)
