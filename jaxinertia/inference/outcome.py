@@ -21,7 +21,7 @@ class Outcome(NamedTuple):
     record: Record
     evidence: Evidence
     extra: list[str]
-    converged: bool
+    ended: bool  # the search, and not for want of iterations
     iterations: int
     cost: float
     prediction: Any  # (w, m, c) in the fit's units, or None

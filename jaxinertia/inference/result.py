@@ -14,7 +14,7 @@ from scipy import stats
 
 from ..physics.system import System
 from . import derived, errors, words
-from .doubts import doubts
+from .doubts import doubts, failures, is_lost
 from .observations import Observations
 from .outcome import Outcome
 from .parameters import Parameters
@@ -27,7 +27,8 @@ QUIET = 12  # lags without correlation, after which none is expected
 class Diagnostics(eqx.Module):
     """How the search ended, and what the residuals say of the model.
 
-    converged, iterations: of the last search. residuals: reading - prediction, like the position (NaN where nothing
+    converged: whether the last search ended, and at a motion: least squares that explain no more than they would of
+    noise have not, by the same test as in `fit_many`. iterations: of that search. residuals: reading - prediction, like the position (NaN where nothing
     was read; for "whittle" None). prediction: like the position (one step ahead for the filters). reduced_chi_square:
     None where the error is unknown. rms: of the residuals. autocorrelation: of the residuals, from lag 1.
     whiteness: the probability of so much autocorrelation by chance. halves: for each damping, its value and standard
@@ -228,7 +229,7 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
     if outcome.known:
         chi = float(np.sum(evidence.residuals**2)) / evidence.freedom
     diagnostics = Diagnostics(
-        outcome.converged,
+        not failures(outcome.ended, is_lost(outcome), outcome.iterations),
         outcome.iterations,
         rows,
         None if rows is None else data.position - rows,

@@ -52,7 +52,7 @@ def test_order_with_anisotropic_damping(name):
     assert seen == pytest.approx(dict.fromkeys(seen, SOLVERS[name][1]), abs=0.1)
 
 
-@pytest.mark.parametrize("name", ["OBA", "BAOAB", "kahan_li6", "blanes_moan6"])
+@pytest.mark.parametrize("name", ["OBA", "OBABO", "BAOAB", "ABOBA", "kahan_li6", "blanes_moan6"])
 def test_order_with_a_time_dependent_force(name):
     """The force acts at the time that the drifts have reached, so compositions keep their order."""
     seen = world_order_seen(name, damped=True, driven=True)
