@@ -10,7 +10,8 @@ import numpy as np
 from . import table
 from .times import in_seconds
 
-_shortened = reprlib.Repr(maxother=60)
+_shortened = reprlib.Repr()
+_shortened.maxother = 60
 FEWEST = 8  # finite positions: two of state, two of parameters, and as many to judge them by
 
 
@@ -31,8 +32,8 @@ class Observations(eqx.Module):
         momentum_error: like position_error.
 
     Raises:
-        ValueError: for times that do not increase, a date that is missing (NaT), shapes that do not match, an inf, fewer than eight readings, or a
-            record that never moves.
+        ValueError: for times that do not increase, a date that is missing (NaT), shapes that do not match, an inf,
+            fewer than eight readings, or a record that never moves.
 
     Example:
         >>> data = ji.Observations(ts, volts, position_error=0.3e-3)

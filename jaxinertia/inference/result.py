@@ -28,11 +28,12 @@ class Diagnostics(eqx.Module):
     """How the search ended, and what the residuals say of the model.
 
     converged: whether the last search ended, and at a motion: least squares that explain no more than they would of
-    noise have not, by the same test as in `fit_many`. iterations: of that search. residuals: reading - prediction, like the position (NaN where nothing
-    was read; for "whittle" None). prediction: like the position (one step ahead for the filters). reduced_chi_square:
-    None where the error is unknown. rms: of the residuals. autocorrelation: of the residuals, from lag 1.
-    whiteness: the probability of so much autocorrelation by chance. halves: for each damping, its value and standard
-    error by the early and by the late half of the information. warnings: what is wrong, in words.
+    noise have not, by the same test as in `fit_many`. iterations: of that search. residuals: reading - prediction,
+    like the position (NaN where nothing was read; for "whittle" None). prediction: like the position (one step ahead
+    for the filters). reduced_chi_square: None where the error is unknown. rms: of the residuals. autocorrelation: of
+    the residuals, from lag 1. whiteness: the probability of so much autocorrelation by chance. halves: for each
+    damping, its value and standard error by the early and by the late half of the information. warnings: what is wrong,
+    in words.
     """
 
     converged: bool

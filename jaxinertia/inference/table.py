@@ -10,7 +10,7 @@ import numpy as np
 MISSING = ("", "nan", "na", "n/a", "null", "none", "-")
 _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?|[+-]?\d+,")  # such as -0,25e-3
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d\d?:\d\d")
-_DATE_HINT = "for dates read the file with pandas.read_csv(..., parse_dates=[...]) and pass its times to ji.Observations"
+_DATE_HINT = "for dates pass the columns of pandas.read_csv(..., parse_dates=[...]) to ji.Observations"
 _HINT = "decimal commas? write points, or separate the columns by semicolons or tabs"
 
 

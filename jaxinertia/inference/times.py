@@ -1,6 +1,6 @@
 """Dates and spans of time as seconds from the first reading; numbers stay in the unit they have."""
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -43,12 +43,12 @@ def _from_objects(name: str, raw: np.ndarray) -> np.ndarray:
     spans = []
     first = None
     for i, value in enumerate(raw.ravel()):
-        if value is None or value != value:
+        if value is None or value != value:  # noqa: PLR0124  NaT, whoever made it
             raise ValueError(f"{name} has {value} at entry {i}; {_REMEDY}")
         if not isinstance(value, _DATES):
             raise ValueError(f"{name} has {value!r} at entry {i}, beside dates; pass times of one kind")
         if isinstance(value, datetime) and value.tzinfo is not None:
-            value = value.astimezone(timezone.utc)  # else a zone's own clock, which jumps twice a year
+            value = value.astimezone(UTC)  # else a zone's own clock, which jumps twice a year
         first = value if first is None else first
         try:
             span = value - first

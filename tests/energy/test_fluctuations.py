@@ -51,6 +51,14 @@ def test_the_variance_of_the_inertia_measures_the_temperature():
     assert measured == pytest.approx(COLD, rel=4 * chance / 2 + 0.25**2 / 8)
 
 
+def test_the_temperature_of_several_degrees_of_freedom():
+    """T = sqrt(Var[I] / d): energies of 8 oscillators at T are Gamma distributed with the variance 8 T^2, to 4 standard
+    errors, sqrt((2 + 6 / 8) / n) of the variance."""
+    inertia = np.random.default_rng(2).gamma(8, COLD, 20_000)
+    measured = ji.fluctuations.temperature(inertia, len(inertia), degrees=8)[0]
+    assert measured == pytest.approx(COLD, rel=4 * np.sqrt(2.75 / 20_000) / 2)
+
+
 def test_the_alarm_hears_a_planted_change_of_temperature():
     """The log variance rises by 2 log 2, or 6.8 SPREAD: two windows in a row miss a threshold of 4 once in 10^5."""
     alarm = ji.fluctuations.detect(heated(), WINDOW, REFERENCE, threshold=4.0)

@@ -27,9 +27,9 @@ def said_of(y):
 
 
 def test_clipped_readings_are_counted():
-    """Those at both ends, in percent; of a swing with noise one lies at each, and few levels are a coarse converter's."""
+    """Those at both ends, in percent; one of a swing with noise lies at each, and a coarse converter has few levels."""
     for low, high in ((-0.3, 0.5), (-0.3, 9.0), (-9.0, 0.5)):
-        share = 100 * np.mean((Y <= low) | (Y >= high))
+        share = 100 * np.mean(np.clip(Y, low, high) != Y)
         rest = 100 * ((low < -1) + (high > 1)) / 200  # an end that does not clip has the one reading that is there
         (said,) = said_of(np.clip(Y, low, high))
         assert said == f"{share + rest:.0f} % of the readings lie at the greatest or least value: were they clipped?"

@@ -93,8 +93,10 @@ def test_a_smooth_input_leaves_the_start_alone():
     # The answer to sin(w t), from rest: the steady swing less the ring-down that begins it.
     omega = 0.9
     swing = 1 / (STIFFNESS - omega**2 + 1j * omega * GAMMA)
-    y = y + np.imag(swing * np.exp(1j * omega * ts)) - damped(
-        ts, STIFFNESS, GAMMA, swing.imag, np.imag(1j * omega * swing)
+    y = (
+        y
+        + np.imag(swing * np.exp(1j * omega * ts))
+        - damped(ts, STIFFNESS, GAMMA, swing.imag, np.imag(1j * omega * swing))
     )
     result = ji.fit(ji.System(P.Quadratic()), ji.Observations(ts, y, input=np.sin(omega * ts)), both)
     assert "band-limited" in result.why

@@ -1,6 +1,6 @@
 """Dates and spans of time are seconds from the first reading, however they are written."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -20,7 +20,7 @@ Y = damped(TS, 1.3, 0.2)
 START = np.datetime64("2026-03-29T00:59:55.000000000")  # in Berlin the clock jumps five seconds later
 INSTANTS = START + NANOSECONDS.astype("timedelta64[ns]")
 DATES = pd.DatetimeIndex(INSTANTS)
-UTC = DATES.tz_localize("UTC")
+WORLD = DATES.tz_localize("UTC")
 ZONES = {
     "datetime64": INSTANTS,
     "timedelta64": NANOSECONDS.astype("timedelta64[ns]") + np.timedelta64(7, "s"),
@@ -30,9 +30,11 @@ ZONES = {
     "Timestamps": list(DATES),
     "TimedeltaIndex": pd.TimedeltaIndex(DATES - DATES[0]),
     "Timedeltas": list(DATES - DATES[0]),
-    "with a zone": UTC,
-    "Series with a zone": pd.Series(UTC.tz_convert("Europe/Berlin")),
-    "Timestamps of several zones": [t.tz_convert(z) for t, z in zip(UTC, ["Asia/Tokyo", "UTC"] * (N // 2), strict=True)],
+    "with a zone": WORLD,
+    "Series with a zone": pd.Series(WORLD.tz_convert("Europe/Berlin")),
+    "Timestamps of several zones": [
+        t.tz_convert(z) for t, z in zip(WORLD, ["Asia/Tokyo", "UTC"] * (N // 2), strict=True)
+    ],
 }
 
 
@@ -46,7 +48,7 @@ def test_dates_are_seconds_to_the_nanosecond(name):
 def test_pythons_dates_go_by_one_clock():
     """Python takes two dates of one zone apart by the clock on the wall, which is put forward by an hour meanwhile."""
     berlin = ZoneInfo("Europe/Berlin")
-    start = datetime(2026, 3, 29, 0, 59, 55, tzinfo=timezone.utc)
+    start = datetime(2026, 3, 29, 0, 59, 55, tzinfo=UTC)
     instants = [start + timedelta(milliseconds=250 * k) for k in range(N)]
     for dates in (instants, [t.astimezone(berlin) for t in instants], [t.replace(tzinfo=None) for t in instants]):
         np.testing.assert_array_equal(ji.Observations(dates, Y).ts, 0.25 * np.arange(N))
@@ -74,9 +76,9 @@ REFUSED = {
     "NaT": (with_one(INSTANTS, 3, np.datetime64("NaT")), "ts has NaT at entry 3"),
     "NaT of timedelta64": (with_one(ZONES["timedelta64"], 4, np.timedelta64("NaT")), "ts has NaT at entry 4"),
     "pandas' NaT": (pd.Series(with_one(DATES, 5, pd.NaT)), "ts has NaT at entry 5"),
-    "NaT among Timestamps": (with_one(UTC, 0, pd.NaT), "ts has NaT at entry 0"),
-    "None among Timestamps": (with_one(UTC, 2, None), "ts has None at entry 2"),
-    "some with a zone": (with_one(DATES, 6, UTC[6]), "ts has Timestamp.* at entry 6 .*time zone"),
+    "NaT among Timestamps": (with_one(WORLD, 0, pd.NaT), "ts has NaT at entry 0"),
+    "None among Timestamps": (with_one(WORLD, 2, None), "ts has None at entry 2"),
+    "some with a zone": (with_one(DATES, 6, WORLD[6]), "ts has Timestamp.* at entry 6 .*time zone"),
     "dates and numbers": (with_one(DATES, 7, 1.5), "ts has 1.5 at entry 7, beside dates"),
     "months": (np.arange(N).astype("timedelta64[M]"), "ts is in timedelta64.*no fixed length"),
     "text": ([str(t) for t in INSTANTS], "ts = .* is not an array of real numbers"),
@@ -102,7 +104,7 @@ def test_dates_are_nothing_but_times(name):
 
 
 def test_a_simulation_has_no_unit_of_time():
-    with pytest.raises(ValueError, match="ts has dates .*pass numbers"):
+    with pytest.raises(ValueError, match=r"ts has dates .*pass numbers"):
         ji.simulate(ji.System(ji.potentials.Quadratic()), INSTANTS, 1.0, dt=0.1)
 
 
@@ -123,7 +125,7 @@ def test_one_record_with_dates_or_seconds_is_one_record():
         return s.damping.gamma, s.potential.stiffness
 
     y = Y + 1e-3 * np.random.default_rng(0).normal(size=N)
-    dates = ji.Observations(UTC, y)
+    dates = ji.Observations(WORLD, y)
     numbers = ji.Observations(dates.ts, y)
     system = ji.System(ji.potentials.Quadratic())
     fits = ji.fit_many(system, [dates, numbers], both)
