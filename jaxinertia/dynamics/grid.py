@@ -95,6 +95,10 @@ def check_times(ts: Any) -> np.ndarray:
         host = np.asarray(ts, np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"ts = {ts!r} is not an array of times; pass e.g. np.linspace(0, 10, 101)") from error
+    if np.asarray(ts).dtype.kind in "mM":
+        raise ValueError(
+            "ts has dates or spans of time; pass numbers, as seconds: (ts - ts[0]) / np.timedelta64(1, 's')"
+        )
     if host.ndim != 1 or host.size < 2:
         raise ValueError(f"ts must be 1-D with the start and at least one later time, got shape {host.shape}")
     if not np.all(np.isfinite(host)):

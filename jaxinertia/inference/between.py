@@ -56,6 +56,10 @@ def _between(u: np.ndarray, n: int, way: str) -> np.ndarray:
         return np.interp(at, np.arange(len(u)), u)
     if way == HELD:
         return u[np.floor(at + 1e-9).astype(int)]
-    mirrored = np.concatenate([u, u[-2:0:-1]])  # no jump where the period closes
-    spectrum = np.fft.rfft(mirrored)
-    return FINER * np.fft.irfft(spectrum, len(mirrored) * FINER)[:n]
+    # What is left of the line between its ends, turned about each of them: value and slope run on where the period
+    # closes. A mirror image would bend there, and the kick of that bend would be taken for the start's momentum.
+    ends = [0, len(u) - 1]
+    rest = u - np.interp(np.arange(len(u)), ends, u[ends])
+    turned = np.concatenate([rest, -rest[-2:0:-1]])
+    spectrum = np.fft.rfft(turned)
+    return np.interp(at, ends, u[ends]) + FINER * np.fft.irfft(spectrum, len(turned) * FINER)[:n]

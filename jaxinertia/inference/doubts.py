@@ -19,7 +19,7 @@ CLIPPED = 0.05  # of the readings at the extremes: more than a swing leaves ther
 def doubts(outcome, record, chi, whiteness, halves, flat, covariance) -> tuple[str, ...]:
     """All of them, in words."""
     return (
-        *_of_the_search(outcome),
+        *(f"{why}; do not use the values" for why in failures(outcome.ended, is_lost(outcome), outcome.iterations)),
         *_of_the_scatter(outcome, record, chi),
         *_of_the_model(outcome, record, whiteness, halves),
         *_of_the_readings(record),
@@ -27,14 +27,21 @@ def doubts(outcome, record, chi, whiteness, halves, flat, covariance) -> tuple[s
     )
 
 
-def _of_the_search(outcome) -> Iterator[str]:
-    if not outcome.converged:
-        yield f"the search did not converge in {outcome.iterations} iterations: the values are where it stopped"
-    if outcome.fitted is not None:
-        windows, evidence = outcome.fitted.problem.windows, outcome.evidence
-        total = float(about_mean(windows.weight, windows.y))
-        if not errors.found(total, outcome.cost, evidence.variance, len(evidence.residuals), len(outcome.u)):
-            yield "no such motion was found: noise would be fitted as well; do not use the values"
+def failures(ended: Any, lost: Any, iterations: Any) -> tuple[str, ...]:
+    """Why a search, of one record or of one of many, has not converged to a motion; empty if it has."""
+    stopped = f"the search did not converge in {iterations} iterations"
+    nothing = "no such motion was found: noise would be fitted as well"
+    return (stopped,) * (not ended) + (nothing,) * bool(lost)
+
+
+def is_lost(outcome) -> bool:
+    """Whether least squares found no motion."""
+    if outcome.fitted is None:
+        return False
+    windows, evidence = outcome.fitted.problem.windows, outcome.evidence
+    total = float(about_mean(windows.weight, windows.y))
+    n, p = len(evidence.residuals), len(outcome.u)
+    return not errors.found(total, outcome.cost, evidence.variance, n, p)
 
 
 def _of_the_scatter(outcome, record, chi) -> Iterator[str]:
@@ -87,12 +94,16 @@ def _of_the_model(outcome, record, whiteness, halves) -> Iterator[str]:
 
 def _peak(outcome, record) -> str:
     """Where the residuals of one run on even times have most of their power."""
-    windows = outcome.windows
-    if windows is None or len(record.runs) > 1 or not windows.even or len(outcome.evidence.residuals) < 64:
+    windows, evidence = outcome.windows, outcome.evidence
+    first = evidence.channel == 0
+    if windows is None or len(record.runs) > 1 or not windows.even or first.sum() < 64:
         return ""
-    r = outcome.evidence.residuals[:: record.d]
-    power = np.abs(np.fft.rfft(r - r.mean(), 4 * len(r))) ** 2
-    frequency = np.fft.rfftfreq(4 * len(r), float(record.units.time))[np.argmax(power)]
+    step = float(record.units.time)
+    at = np.round(evidence.time[first] * (float(outcome.record.units.time) / step)).astype(int)
+    r = np.zeros(at.max() + 1)  # 0 where nothing was read: what is there keeps its time
+    r[at] = evidence.residuals[first] - evidence.residuals[first].mean()
+    power = np.abs(np.fft.rfft(r, 4 * len(r))) ** 2
+    frequency = np.fft.rfftfreq(4 * len(r), step)[np.argmax(power)]
     return f", most at frequency {frequency:.4g}"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 LAGS = 24  # of the residuals' autocorrelation that are tested
+ROUNDING = 1e-14  # of an eigenvalue of an information of unit diagonal: sums over thousands of readings are off by it
 DOUBT = 1e-3  # below this probability residuals are called correlated
 
 
@@ -42,15 +43,18 @@ class Evidence(NamedTuple):
 
 
 def inverse(information: np.ndarray) -> np.ndarray:
-    """H^-1, scaled to a unit diagonal first; infinite variance for what the data say nothing of but rounding."""
-    diagonal = np.diag(information)
+    """H^-1, (..., p, p), scaled to a unit diagonal first; infinite variance for what the data say nothing of but
+    rounding, whether one record is fitted or many are."""
+    information = np.where(np.isfinite(information), information, 0.0)
+    diagonal, one = np.diagonal(information, axis1=-2, axis2=-1), np.eye(information.shape[-1])
     known = diagonal > 0
-    root = np.where(known, np.sqrt(np.where(known, diagonal, 1.0)), 1.0)
-    scaled = information / np.outer(root, root) + np.diag(~known)
-    if np.linalg.matrix_rank(scaled, hermitian=True) < len(scaled):
-        return np.full_like(information, np.inf)
-    inverted = np.linalg.inv(scaled)
-    return np.where(np.outer(known, known), inverted / np.outer(root, root), np.diag(np.where(known, 0.0, np.inf)))
+    root = np.sqrt(np.where(known, diagonal, 1.0))
+    square, both = root[..., :, None] * root[..., None, :], known[..., :, None] & known[..., None, :]
+    scaled = np.where(both, information / square, one)
+    full = np.linalg.eigvalsh(scaled)[..., :1, None] > ROUNDING
+    inverted = np.linalg.inv(np.where(full, scaled, one)) / square
+    unknown = np.where(known[..., None] | (one == 0), 0.0, np.inf)
+    return np.where(full, np.where(both, inverted, unknown), np.inf)
 
 
 def curvature(evidence: Evidence) -> np.ndarray:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
@@ -15,6 +14,7 @@ from ..physics.system import System, check_system
 from . import arrow, errors, kalman, solve, spectrum, stochastic
 from .batch import collect
 from .doubts import at_bound
+from .doubts import failures as why_not
 from .fit import LEAST_SQUARES, check_method, prepare_system, record_of
 from .observations import Observations
 from .parameters import Parameters
@@ -27,8 +27,9 @@ class Fits(eqx.Module):
     """Fits of many records; every array has a leading axis of records.
 
     values, stderr: in the structure that `free` returned, NaN where a fit failed. covariance: (records, p, p).
-    converged: which did. failures: for each other record, why. reduced_chi_square: (records,), of readings of known
-    error, else the residuals' variance; NaN with noise in the system, and of several components of unknown error.
+    converged: which did, as `ji.fit` says it. failures: for each other record, why. reduced_chi_square: (records,), of
+    readings of known error, else the residuals' variance; NaN with noise in the system, and of several components of
+    unknown error.
     Standard errors are those of the curvature: residuals that are correlated need `ji.fit`.
     """
 
@@ -219,24 +220,18 @@ def _gather(n: int, parameters: Parameters, groups: list[Group], failures: dict[
     for rows, search, degrees, variance, chi_square, lost in groups:
         freedom[rows], chi[rows] = degrees, chi_square
         iterations[rows], failed = np.asarray(search.iterations), np.asarray(search.failed)
-        values, unit = _natural(search.u[:, :p], _information(search), parameters)
-        flat[rows], covariance[rows] = values, variance[:, None, None] * np.asarray(unit)
-        blind = ~np.all(np.diagonal(covariance[rows], axis1=1, axis2=2) >= 0, axis=1)
-        converged[rows] = ~(failed | lost | blind)
-        for i, stopped, nothing in zip(rows, failed, lost, strict=True):
-            if not converged[i]:
+        flat[rows], jacobian = (np.asarray(x) for x in _natural(search.u[:, :p], parameters))
+        unit = errors.inverse(np.asarray(_information(search)))[:, :p, :p]
+        for i, j, c, stopped, nothing in zip(rows, jacobian, variance[:, None, None] * unit, failed, lost, strict=True):
+            why = why_not(not stopped, nothing, iterations[i])
+            converged[i], covariance[i] = not why, errors.propagated(j, c)
+            if why:
                 flat[i], covariance[i], chi[i] = np.nan, np.nan, np.nan
-                failures[int(i)] = _why(stopped, nothing, iterations[i])
+                failures[int(i)] = "; ".join(why)
     error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     values, stderr = (unflatten_all(parameters, x) for x in (flat, error))
     ended = (converged, iterations, chi, freedom, dict(sorted(failures.items())), parameters)
     return Fits(values, stderr, covariance, flat, tuple(parameters.labels), *ended)
-
-
-def _why(stopped: Any, nothing: Any, iterations: Any) -> str:
-    if stopped:
-        return f"the search did not converge in {iterations} iterations"
-    return "no such motion was found: noise would be fitted as well" if nothing else "the data do not tell the values"
 
 
 @eqx.filter_jit
@@ -245,12 +240,9 @@ def _information(search: solve.Search) -> jax.Array:
 
 
 @eqx.filter_jit
-def _natural(u: jax.Array, information: jax.Array, parameters: Parameters) -> tuple[jax.Array, jax.Array]:
-    """Values, and their covariances for residuals of variance one."""
-    jacobian = jax.vmap(jax.jacfwd(parameters.natural))(u)
-    p = u.shape[1]
-    inverse = jax.vmap(arrow.inverse)(information)[:, :p, :p]
-    return jax.vmap(parameters.natural)(u), jacobian @ inverse @ jnp.swapaxes(jacobian, 1, 2)
+def _natural(u: jax.Array, parameters: Parameters) -> tuple[jax.Array, jax.Array]:
+    """Values, and their derivatives by the coordinates."""
+    return jax.vmap(parameters.natural)(u), jax.vmap(jax.jacfwd(parameters.natural))(u)
 
 
 def unflatten_all(parameters: Parameters, flat: np.ndarray) -> Any:

@@ -1,5 +1,6 @@
 """What was recorded: times, positions, and what is known of their error."""
 
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,10 @@ import equinox as eqx
 import numpy as np
 
 from . import table
+from .times import in_seconds
 
+_shortened = reprlib.Repr()
+_shortened.maxother = 60
 FEWEST = 8  # finite positions: two of state, two of parameters, and as many to judge them by
 
 
@@ -15,7 +19,8 @@ class Observations(eqx.Module):
     """A record of positions: y_k = q(t_k) + offset + error, error ~ N(0, position_error^2).
 
     Arguments:
-        ts: times, shape (n,), any spacing and unit; increasing within each segment.
+        ts: times, shape (n,), any spacing and unit; increasing within each segment. Dates and spans of time (NumPy's,
+            Python's, pandas', with a time zone or without) become seconds from the first reading.
         position: shape (n,), or (n, d) for a position of d components. NaN where nothing was recorded.
         momentum: shaped like the position, if recorded too (with unit mass, the velocity); NaN where it was not.
         position_error: standard deviation of one reading: a number, or shaped like the position; None if unknown, and
@@ -27,8 +32,8 @@ class Observations(eqx.Module):
         momentum_error: like position_error.
 
     Raises:
-        ValueError: for times that do not increase, shapes that do not match, an inf, fewer than eight readings, or a
-            record that never moves.
+        ValueError: for times that do not increase, a date that is missing (NaT), shapes that do not match, an inf,
+            fewer than eight readings, or a record that never moves.
 
     Example:
         >>> data = ji.Observations(ts, volts, position_error=0.3e-3)
@@ -55,7 +60,7 @@ class Observations(eqx.Module):
         offset: Any = 0.0,
         momentum_error: Any = None,
     ):
-        self.ts = _numbers("ts", ts, missing=False)
+        self.ts = _numbers("ts", in_seconds("ts", ts), missing=False)
         if self.ts.ndim != 1:
             raise ValueError(f"ts must be one-dimensional, got shape {self.ts.shape}")
         self.position = _numbers("position", position)
@@ -165,11 +170,12 @@ class Observations(eqx.Module):
 def _numbers(name: str, x: Any, missing: bool = True) -> np.ndarray:
     try:
         raw = np.asarray(x)
-        if np.iscomplexobj(raw):
-            raise TypeError("complex")
+        if np.iscomplexobj(raw) or raw.dtype.kind in "mM":
+            raise TypeError(raw.dtype.name)
         array = np.asarray(raw, np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} = {x!r} is not an array of real numbers") from error
+        shown = " ".join(_shortened.repr(x).split())
+        raise ValueError(f"{name} = {shown} is not an array of real numbers") from error
     if np.any(np.isinf(array)) or (not missing and np.any(np.isnan(array))):
         i = int(np.argmax(~np.isfinite(array.ravel())))
         allowed = "write a missing reading as NaN" if missing else "interpolate it, or drop the row"
@@ -201,8 +207,8 @@ def _segments(segment: Any, n: int) -> np.ndarray:
     array = np.asarray(segment)
     if array.shape != (n,):
         raise ValueError(f"segment has shape {array.shape}; pass one entry for each of the {n} times")
-    if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
-        raise ValueError("segment has a NaN; give every row a segment")
+    if array.dtype.kind in "fmM" and not np.all(np.isfinite(array)):
+        raise ValueError("segment has a NaN or NaT; give every row a segment")
     try:
         return np.unique(array, return_inverse=True)[1]
     except TypeError as error:

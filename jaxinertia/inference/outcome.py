@@ -13,13 +13,15 @@ from .shooting import Fitted, Record
 
 
 class Outcome(NamedTuple):
-    """u: parameters first, then what the method adds. `prediction` and `expected` (its standard deviation) have one row
-    for each row of the windows; `extra` names what follows the parameters in u."""
+    """u: parameters first, then what the method adds; `extra` names it. record: as it was fitted, in units of its own
+    where an input made its steps finer. The first rows of `prediction` are those of the record's runs; what follows
+    them fills a window up."""
 
     u: np.ndarray
+    record: Record
     evidence: Evidence
     extra: list[str]
-    converged: bool
+    ended: bool  # the search, and not for want of iterations
     iterations: int
     cost: float
     prediction: Any  # (w, m, c) in the fit's units, or None
@@ -64,10 +66,10 @@ def of_least_squares(fitted: Fitted, record: Record, unknown: np.ndarray) -> Out
     search = fitted.search
     ended = (not bool(search.failed), int(search.iterations), float(search.normal.cost))
     known = not bool(unknown.any())
-    return Outcome(u, evidence, extra, *ended, prediction, fitted.x, windows, unknown, known, fitted)
+    return Outcome(u, record, evidence, extra, *ended, prediction, fitted.x, windows, unknown, known, fitted)
 
 
-def of_filter(search: Any, problem: kalman.Filter) -> Outcome:
+def of_filter(search: Any, record: Record, problem: kalman.Filter) -> Outcome:
     """Evidence of a Kalman filter: innovations are independent."""
     (e, log_s), scores, roots = jax.tree.map(np.asarray, _filter_score(search.u, problem))
     windows = problem.windows
@@ -83,13 +85,11 @@ def of_filter(search: Any, problem: kalman.Filter) -> Outcome:
     extra = [f"offset[{i}]" for i in range(problem.d)] if problem.free_offset else []
     extra += [f"position_error[{i}]" for i in range(problem.d)] if problem.free_error else []
     ended = (not bool(search.failed), int(search.iterations), float(search.normal.cost))
-    none = np.zeros(problem.d, bool)
-    return Outcome(
-        np.asarray(search.u), evidence, extra, *ended, prediction, None, windows, none, not problem.free_error
-    )
+    u, none = np.asarray(search.u), np.zeros(problem.d, bool)
+    return Outcome(u, record, evidence, extra, *ended, prediction, None, windows, none, not problem.free_error)
 
 
-def of_band(search: Any, problem: spectrum.Band) -> Outcome:
+def of_band(search: Any, record: Record, problem: spectrum.Band) -> Outcome:
     """Evidence of a band of the spectrum: one row for each frequency, the excess of power over its mean."""
     log_s, scores, roots = jax.tree.map(np.asarray, _band_score(search.u, problem))
     excess = np.asarray(problem.power) * np.exp(-log_s) - 1
@@ -99,6 +99,7 @@ def of_band(search: Any, problem: spectrum.Band) -> Outcome:
     ended = (not bool(search.failed), int(search.iterations), float(search.normal.cost))
     return Outcome(
         np.asarray(search.u),
+        record,
         evidence,
         ["floor", "floor slope"],
         *ended,

@@ -15,7 +15,7 @@ from scipy import stats
 from .. import _files
 from ..physics.system import System
 from . import derived, errors, saved, words
-from .doubts import doubts
+from .doubts import doubts, failures, is_lost
 from .observations import Observations
 from .outcome import Outcome
 from .parameters import Parameters
@@ -27,11 +27,13 @@ QUIET = 12  # lags without correlation, after which none is expected
 class Diagnostics(eqx.Module):
     """How the search ended, and what the residuals say of the model.
 
-    converged, iterations: of the last search. residuals: reading - prediction, like the position (NaN where nothing
-    was read; for "whittle" None). prediction: like the position (one step ahead for the filters). reduced_chi_square:
-    None where the error is unknown. rms: of the residuals. autocorrelation: of the residuals, from lag 1.
-    whiteness: the probability of so much autocorrelation by chance. halves: for each damping, its value and standard
-    error by the early and by the late half of the information. warnings: what is wrong, in words.
+    converged: whether the last search ended, and at a motion: least squares that explain no more than they would of
+    noise have not, by the same test as in `fit_many`. iterations: of that search. residuals: reading - prediction,
+    like the position (NaN where nothing was read; for "whittle" None). prediction: like the position (one step ahead
+    for the filters). reduced_chi_square: None where the error is unknown. rms: of the residuals. autocorrelation: of
+    the residuals, from lag 1. whiteness: the probability of so much autocorrelation by chance. halves: for each
+    damping, its value and standard error by the early and by the late half of the information. warnings: what is wrong,
+    in words.
     """
 
     converged: bool
@@ -224,13 +226,13 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
     system = parameters.write(record.system, u)
     in_time = outcome.windows is not None
     halves = words.damping_halves(parameters, evidence, flat, jacobian) if in_time else {}
-    rows = _residuals(outcome, data, record)
+    rows = _residuals(outcome, data)
     error = _position_error(outcome, data, record)
     chi = None
     if outcome.known:
         chi = float(np.sum(evidence.residuals**2)) / evidence.freedom
     diagnostics = Diagnostics(
-        outcome.converged,
+        not failures(outcome.ended, is_lost(outcome), outcome.iterations),
         outcome.iterations,
         rows,
         None if rows is None else data.position - rows,
@@ -241,7 +243,7 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
         halves,
         doubts(outcome, record, chi, whiteness, halves, flat, natural[0]),
     )
-    initial = None if outcome.initial is None else _initial(outcome, record)
+    initial = None if outcome.initial is None else _initial(outcome)
     return Fit(
         system=system,
         values=parameters.unflatten(flat),
@@ -284,28 +286,17 @@ def _fingerprint(data: Observations) -> str:
     return digest.hexdigest()
 
 
-def _residuals(outcome, data, record):
-    """Reading - prediction in the record's own rows and units."""
+def _residuals(outcome, data):
+    """Reading - prediction in the data's own rows and units."""
     if outcome.prediction is None:
         return None
-    d = record.d
+    d = outcome.record.d
     out = np.full((len(data.ts), d), np.nan)
-    for run, predicted in zip(
-        record.runs if outcome.windows is None else _runs_like(outcome, record), outcome.prediction, strict=True
-    ):
-        kept = run >= 0
-        rows = predicted[: len(run), :d][kept] * record.units.length
-        out[run[kept]] = data.position.reshape(-1, d)[run[kept]] - rows
+    for run, predicted in zip(outcome.record.runs, outcome.prediction, strict=True):
+        kept = run.row >= 0
+        rows = predicted[: len(run.row), :d][kept] * outcome.record.units.length
+        out[run.row[kept]] = data.position.reshape(-1, d)[run.row[kept]] - rows
     return out.reshape(data.position.shape)
-
-
-def _runs_like(outcome, record):
-    """The record's row of each window's row; finer windows have rows that are no readings between."""
-    finer = round((np.asarray(outcome.windows.ts).shape[-1] - 1) / max(record.longest - 1, 1))
-    for run in record.runs:
-        out = np.full((len(run.row) - 1) * finer + 1, -1)
-        out[::finer] = run.row
-        yield out
 
 
 def _deviance(outcome) -> float:
@@ -347,8 +338,9 @@ def _offset(outcome, covariance, record):
     return outcome.u[index] * record.units.length, np.sqrt(np.diag(covariance)[index]) * record.units.length
 
 
-def _initial(outcome, record):
-    q, p = outcome.initial[:, : record.d], outcome.initial[:, record.d :]
-    step = record.units.time * (record.longest - 1) / max(np.asarray(outcome.windows.ts).shape[-1] - 1, 1)
-    q, p = q * record.units.length, p * (record.units.length / step)
+def _initial(outcome):
+    """Position and momentum at the start of each run, in the data's units."""
+    record = outcome.record
+    length, time = record.units.length, record.units.time
+    q, p = outcome.initial[:, : record.d] * length, outcome.initial[:, record.d :] * (length / time)
     return (q[:, 0], p[:, 0]) if record.scalar else (q, p)

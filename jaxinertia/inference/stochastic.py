@@ -70,13 +70,13 @@ def _whittle(record, found, band, u, most, report):
     band = spectrum.around(found, math.pi) if band is None else band
     problem = spectrum.pose(record.system, record.parameters, record.units, record.runs, band)
     search = solve.start(np.concatenate([u, [math.log(found.floor), 0.0]]), np.zeros((0, 1)))
-    return of_band(solve.run(spectrum.normal, search, problem, most, report), problem)
+    return of_band(solve.run(spectrum.normal, search, problem, most, report), record, problem)
 
 
 def _filter(record, found, u, error, method, most, report):
     problem, u = pose(record, found, u, error, method)
     search = solve.start(u, np.zeros((0, 1)))
-    return of_filter(solve.run(kalman.normal, search, problem, most, report), problem)
+    return of_filter(solve.run(kalman.normal, search, problem, most, report), record, problem)
 
 
 def pose(

@@ -9,6 +9,8 @@ import numpy as np
 
 MISSING = ("", "nan", "na", "n/a", "null", "none", "-")
 _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?|[+-]?\d+,")  # such as -0,25e-3
+_DATE = re.compile(r"\d{4}-\d\d-\d\d|\d\d?:\d\d")
+_DATE_HINT = "for dates pass the columns of pandas.read_csv(..., parse_dates=[...]) to ji.Observations"
 _HINT = "decimal commas? write points, or separate the columns by semicolons or tabs"
 
 
@@ -72,7 +74,7 @@ class Table(NamedTuple):
         except ValueError as error:
             mixed = "the column has commas and points; write points"
             hint = _HINT if self.delimiter == "," else mixed
-            hint = f"; {hint}" if _COMMA.fullmatch(cell) else ""
+            hint = f"; {hint}" if _COMMA.fullmatch(cell) else f"; {_DATE_HINT}" if _DATE.match(cell) else ""
             raise ValueError(f"{self._at(name, i)}: {cell!r} is not a number{hint}") from error
 
     def _at(self, name: str, i: int) -> str:

@@ -56,12 +56,14 @@ def density(ts, y, gamma, stiffness, sigma, error, units):
     return (np.linalg.slogdet(covariance)[1] + square) / 2, EPS * np.linalg.cond(covariance) * square
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["even", "even, settled", "gaps", "uneven"])
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("even", "even, settled", "uneven")]
+
+
+@pytest.mark.parametrize("kind", ["gaps", *SLOW])
 def test_the_filter_is_the_joint_normal_density(kind):
     """At any parameters."""
     rng = np.random.default_rng(0)
-    n = 40 if kind != "even, settled" else 160
+    n = {"even, settled": 160, "gaps": 60}.get(kind, 40)
     ts = np.arange(n) * 0.3 if kind != "uneven" else np.sort(rng.uniform(0, 12, n))
     y = rng.normal(size=n)
     if kind == "gaps":

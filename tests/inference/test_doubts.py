@@ -1,0 +1,103 @@
+"""What a fit says of its readings and residuals, and what it is worth beside another, by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import jaxinertia as ji
+from jaxinertia.inference import doubts, errors, windows
+
+from .records import damped
+
+P = ji.potentials
+TS = 0.1 * np.arange(200)
+Y = damped(TS, 1.3, 0.2) + 0.02 * np.random.default_rng(0).normal(size=200)
+
+
+def both(s):
+    return s.damping.gamma, s.potential.stiffness
+
+
+def said_of(y):
+    """Of the readings alone."""
+    data = ji.Observations(TS, y)
+    return list(doubts._of_the_readings(SimpleNamespace(runs=windows.runs_of(data, windows.units_of(data)))))
+
+
+def test_clipped_readings_are_counted():
+    """Those at both ends, in percent; one of a swing with noise lies at each, and a coarse converter has few levels."""
+    for low, high in ((-0.3, 0.5), (-0.3, 9.0), (-9.0, 0.5)):
+        share = 100 * np.mean(np.clip(Y, low, high) != Y)
+        rest = 100 * ((low < -1) + (high > 1)) / 200  # an end that does not clip has the one reading that is there
+        (said,) = said_of(np.clip(Y, low, high))
+        assert said == f"{share + rest:.0f} % of the readings lie at the greatest or least value: were they clipped?"
+    assert said_of(Y) == []
+    assert said_of(np.round(Y * 4) / 4) == []
+
+
+@pytest.mark.parametrize(("channels", "finer"), [(1, 1), (2, 1), (1, 4)])
+def test_the_residuals_peak_has_their_frequency(channels, finer):
+    """1.3 cycles per time, a fifth of the readings missing, to a quarter of the record's 0.05; whatever else is read,
+    and on rows of a finer grid."""
+    n, step, frequency = 200, 0.1, 1.3
+    rng = np.random.default_rng(1)
+    row = np.repeat(np.arange(n)[rng.random(n) > 0.2], channels)
+    channel = np.tile(np.arange(channels), len(row) // channels)
+    residuals = np.where(channel == 0, np.sin(2 * np.pi * frequency * step * row), rng.normal(size=len(row)))
+    evidence = SimpleNamespace(residuals=residuals, channel=channel, time=row * float(finer))
+    record = SimpleNamespace(units=SimpleNamespace(time=step), runs=[None], d=1)
+    fitted = SimpleNamespace(units=SimpleNamespace(time=step / finer))
+    outcome = SimpleNamespace(windows=SimpleNamespace(even=True), evidence=evidence, record=fitted)
+    said = doubts._peak(outcome, record)
+    assert said.startswith(", most at frequency ")
+    assert float(said.split()[-1]) == pytest.approx(frequency, abs=1 / (4 * n * step))
+
+
+def test_information_that_says_nothing_of_a_number_is_infinite_for_one_or_many():
+    """A number that moves nothing, two that move the same, numbers of any size; all records at once or one by one."""
+    well = np.array([[2.0, 0.3, 0.1], [0.3, 1.0, 0.2], [0.1, 0.2, 4.0]])
+    blind, twins = well.copy(), well.copy()
+    blind[1], blind[:, 1] = 0.0, 0.0
+    twins[1], twins[:, 1] = twins[0], twins[:, 0]
+    twins[1, 1] = twins[0, 0]
+    scale = np.outer([1e-6, 1.0, 1e8], [1e-6, 1.0, 1e8])
+    matrices = np.stack([well, blind, twins, well * scale, np.full((3, 3), np.nan)])
+    found = errors.inverse(matrices)
+    for matrix, inverse in zip(matrices, found, strict=True):
+        np.testing.assert_array_equal(errors.inverse(matrix), inverse)
+    np.testing.assert_allclose(found[0], np.linalg.inv(well), rtol=1e-14)
+    np.testing.assert_allclose(found[3], np.linalg.inv(well) / scale, rtol=1e-14)
+    assert np.isinf(np.diag(found[1])).tolist() == [False, True, False]
+    kept = np.ix_([0, 2], [0, 2])
+    np.testing.assert_allclose(found[1][kept], np.linalg.inv(well[kept]), rtol=1e-14)
+    assert np.isinf(np.diagonal(found[[2, 4]], axis1=1, axis2=2)).all()
+
+
+def test_information_criteria_are_those_of_the_normal_density():
+    """-2 log L of readings of known errors, which differ from fit to fit and from reading to reading, and of unknown
+    ones (at its greatest); but for what the record alone makes of it. AIC adds 2 k, BIC k log n."""
+    unlike = 0.02 * (1 + np.arange(200) % 3)
+    pairs = []
+    for known in (True, False):
+        pair = []
+        for system, free, error in (
+            (ji.System(P.Quadratic()), both, 0.02),
+            (ji.System(P.Quadratic(1.31)), lambda s: s.damping.gamma, unlike),
+        ):
+            fit = ji.fit(system, ji.Observations(TS, Y, position_error=error if known else None), free)
+            sd = error if known else fit.diagnostics.rms
+            pair.append((fit, -2 * np.sum(stats.norm.logpdf(fit.diagnostics.residuals, scale=sd))))
+        pairs.append(pair)
+        (one, expected), (other, of_other) = pair
+        assert (one.numbers, other.numbers) == ((4, 3) if known else (5, 4))
+        assert other.deviance - one.deviance == pytest.approx(of_other - expected, rel=1e-9)
+        table = ji.compare({"one": one, "other": other})
+        for name, k, deviance, aic, bic, delta in table:
+            fit = one if name == "one" else other
+            assert (k, deviance) == (fit.numbers, fit.deviance)
+            assert aic == pytest.approx(deviance + 2 * k, rel=1e-14)
+            assert bic == pytest.approx(deviance + k * np.log(200), rel=1e-14)
+            assert delta == aic - min(row[3] for row in table)
+        assert [row[3] for row in table] == sorted(row[3] for row in table)

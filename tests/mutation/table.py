@@ -1,0 +1,228 @@
+"""One sign or one factor wrong, and the tests that must notice: `text` of a file becomes `wrong`."""
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """`text` occurs once in `file`; `tests` are pytest's names, in a few seconds each."""
+
+    file: str
+    text: str
+    wrong: str
+    tests: tuple[str, ...]
+
+
+POTENTIALS = ("physics/test_potentials.py::test_values_and_gradients_are_those_by_hand",)
+COLORED = ("dynamics/test_colored.py::test_the_map_is_exact_in_mean_covariance_and_friction",)
+DRIVEN = ("dynamics/test_order.py::test_order_with_a_time_dependent_force[OBABO]",)
+BRACKETS = ("energy/test_modified.py::test_the_forms_of_science_md_are_those_of_the_brackets",)
+LAWS = ("energy/test_moments.py::test_linear_sde_takes_a_spread_start",)
+WEIGHTS = ("dynamics/test_words.py::test_composition_weights_satisfy_the_order_conditions",)
+WORK = ("energy/test_balance.py::test_work_of_a_constant_force_in_verlet_telescopes",)
+ORACLE = ("inference/test_likelihood.py::test_the_filter_is_the_joint_normal_density[gaps]",)
+SCORE = ("inference/test_likelihood.py::test_score_and_information_are_the_costs_derivatives",)
+CRITERIA = ("inference/test_doubts.py::test_information_criteria_are_those_of_the_normal_density",)
+DERIVED = ("inference/test_saved.py::test_derived_numbers_of_other_systems",)
+ERRORS = ("inference/test_errors.py",)
+LENGTHS = "inference/test_lengths.py::test_a_ring_down_of_any_length_has_its_own_start[60-True]"
+DRIVEN_FIT = "inference/test_lengths.py::test_a_driven_record_of_any_length_has_its_own_start_and_residuals[90]"
+SMOOTH = "inference/test_lengths.py::test_a_smooth_input_leaves_the_start_alone"
+
+MUTANTS = {
+    # physics
+    "Duffing's quartic": Mutant("physics/potentials.py", "x * (cubic / 4)", "x * (cubic / 3)", POTENTIALS),
+    "Duffing's force": Mutant(
+        "physics/potentials.py", "(quadratic + x * cubic)", "(quadratic - x * cubic)", POTENTIALS
+    ),
+    "the well's width": Mutant("physics/potentials.py", "/ self.width**2 - 1", "/ self.width - 1", POTENTIALS),
+    "the pendulum's force": Mutant("physics/potentials.py", "sin(x) * dx", "sin(x / 2) * dx", POTENTIALS),
+    "Rosenbrock's valley": Mutant("physics/potentials.py", "(y - x * x)", "(y + x * x)", POTENTIALS),
+    "thermal noise": Mutant(
+        "physics/noise.py",
+        "return jnp.sqrt(2 * temperature * gamma)",
+        "return jnp.sqrt(temperature * gamma)",
+        ("energy/test_fluctuations.py::test_the_variance_of_the_inertia_measures_the_temperature",),
+    ),
+    "a sample late": Mutant(
+        "physics/force.py",
+        "u = self.u[left] + part * (self.u[left + 1] - self.u[left])",
+        "u = self.u[left]",
+        ("physics/test_drag.py::test_a_sampled_force_is_the_line_through_its_samples",),
+    ),
+    "a flow's covariance doubled": Mutant(
+        "physics/linear_flow.py", "c + e @ c @ _transpose(e)", "c + e @ c @ e", ("energy/test_moments.py", *COLORED)
+    ),
+    "a flow's integral doubled": Mutant("physics/linear_flow.py", "d + time * c + e", "d + e", COLORED),
+    "a coloured force's size": Mutant(
+        "physics/colored.py",
+        "phi(2 * h / tau))  # its",
+        "phi(h / tau))  # its",
+        COLORED,
+    ),
+    # energy
+    "the balance's rest": Mutant(
+        "energy/balance.py",
+        "change - friction - noise - work)",
+        "change - friction - noise + work)",
+        ("energy/test_balance.py::test_work_of_a_constant_force_is_force_times_way", *WORK),
+    ),
+    "the inertia's sum": Mutant(
+        "energy/inertia.py",
+        "return kinetic + potential",
+        "return kinetic - potential",
+        ("physics/test_potentials.py::test_the_inertia_is_kinetic_plus_potential",),
+    ),
+    "[B, [B, A]] after a kick": Mutant("energy/modified.py", "w * kick * kick / 12", "w * kick * kick / 6", BRACKETS),
+    "[A, [A, B]] after a drift": Mutant(
+        "energy/modified.py", "w * drift * drift / 12", "w * drift * drift / 6", BRACKETS
+    ),
+    "[A, B] after a drift": Mutant("energy/modified.py", "-w * kick / 2", "w * kick / 2", BRACKETS),
+    "the first order's sign": Mutant(
+        "energy/modified.py",
+        "result + dt * cross",
+        "result - dt * cross",
+        ("energy/test_modified.py::test_on_quadratics_the_first_order_form_is_the_exact_one",),
+    ),
+    "the spring of the closed form": Mutant(
+        "energy/analytic.py",
+        "p0 * c_minus - stiffness * q0 * s",
+        "p0 * c_minus + stiffness * q0 * s",
+        ("energy/test_analytic.py::test_quadratic_is_mpmath_to_1e_13",),
+    ),
+    "the damped invariant": Mutant(
+        "energy/analytic.py",
+        "+ gamma * x * p) / 2",
+        "- gamma * x * p) / 2",
+        ("energy/test_analytic.py::test_damped_invariant_decays_exactly",),
+    ),
+    "the overdamped rate": Mutant(
+        "energy/analytic.py",
+        "excess > 0, gamma + root, 1.0",
+        "excess > 0, gamma - root, 1.0",
+        ("energy/test_analytic.py::test_decay_rate_is_the_exact_formula",),
+    ),
+    "the measured rate": Mutant(
+        "energy/rates.py",
+        "return -jnp.sum(x * jnp.log",
+        "return jnp.sum(x * jnp.log",
+        ("energy/test_analytic.py::test_measured_rate_of_an_exponential_is_exact",),
+    ),
+    "the inertia's variance": Mutant(
+        "energy/moments.py",
+        "spread / 2 + around",
+        "spread + around",
+        ("energy/test_moments.py::test_inertia_moments_are_those_of_gaussian_samples",),
+    ),
+    "a spread start": Mutant("energy/moments.py", "@ start @ flow.T + grown", "@ start + grown", LAWS),
+    "a prediction's scatter": Mutant(
+        "energy/fluctuations.py",
+        " * np.sqrt(1 + 1 / reference))",
+        ")",
+        ("energy/test_fluctuations.py::test_scores_without_a_change_follow_students_law",),
+    ),
+    "degrees of freedom": Mutant(
+        "energy/fluctuations.py",
+        '/ _whole("degrees"',
+        '* _whole("degrees"',
+        ("energy/test_fluctuations.py::test_the_temperature_of_several_degrees_of_freedom",),
+    ),
+    # dynamics
+    "the time of the force in a kick": Mutant(
+        "dynamics/advance.py", "clock.t + stage.drifted * clock.h", "clock.t", DRIVEN
+    ),
+    "the time of the force in two kicks joined": Mutant(
+        "dynamics/stages.py", "drifted=before.drifted", "drifted=0.0", DRIVEN
+    ),
+    "a drive's work": Mutant(
+        "dynamics/advance.py", "h * _tree.dot(force, velocities) / 2", "h * _tree.dot(force, velocities)", WORK
+    ),
+    "Kahan and Li's middle": Mutant(
+        "dynamics/compositions.py", "1 - 2 * sum(_KAHAN_LI_HALF)", "1 - sum(_KAHAN_LI_HALF)", WEIGHTS
+    ),
+    "a flight's half": Mutant(
+        "dynamics/compositions.py",
+        "0.5 - sum(weights)",
+        "1.0 - sum(weights)",
+        ("dynamics/test_words.py::test_nystrom_splittings_are_symmetric_cover_the_step_and_share_the_end_kicks",),
+    ),
+    "steps rounded up": Mutant(
+        "dynamics/grid.py",
+        "np.maximum(1e-6 * intervals,",
+        "np.maximum(0.0 * intervals,",
+        ("dynamics/test_grid.py::test_the_number_of_steps_on_equal_spacing",),
+    ),
+    "a mean's error": Mutant(
+        "dynamics/ensemble.py",
+        "np.sqrt(v / np.maximum(c, 1))",
+        "np.sqrt(v)",
+        ("dynamics/test_ensemble.py::test_statistics_are_those_of_the_single_runs",),
+    ),
+    "a bridge's spread": Mutant(
+        "dynamics/path.py",
+        "span / 2 ** (level + 2)",
+        "span / 2 ** (level + 1)",
+        ("dynamics/test_path.py",),
+    ),
+    # inference
+    "BIC's log n": Mutant("inference/compare.py", "k * np.log(fit.readings)", "k", CRITERIA),
+    "AIC's 2 k": Mutant("inference/compare.py", "deviance + 2 * k", "deviance + k", CRITERIA),
+    "the deviance's sign": Mutant(
+        "inference/result.py", "return squares - scales", "return squares + scales", CRITERIA
+    ),
+    "the deviance of unknown errors": Mutant(
+        "inference/result.py", "squares = n * float(", "squares = float(", CRITERIA
+    ),
+    "clipped readings": Mutant(
+        "inference/doubts.py",
+        "if max(ends) > CLIPPED",
+        "if max(ends) < CLIPPED",
+        ("inference/test_doubts.py::test_clipped_readings_are_counted",),
+    ),
+    "one end's clipped readings": Mutant(
+        "inference/doubts.py",
+        "100 * sum(ends)",
+        "100 * max(ends)",
+        ("inference/test_doubts.py::test_clipped_readings_are_counted",),
+    ),
+    "the residuals' peak": Mutant(
+        "inference/doubts.py",
+        "np.fft.rfftfreq(4 * len(r), step)",
+        "np.fft.rfftfreq(2 * len(r), step)",
+        ("inference/test_doubts.py::test_the_residuals_peak_has_their_frequency",),
+    ),
+    "Newey and West's weights": Mutant("inference/errors.py", "(1 - lag / (lags + 1))", "(1 - lag / lags)", ERRORS),
+    "Newey and West's other half": Mutant("inference/errors.py", "(cross + cross.T)", "(cross)", ERRORS),
+    "Ljung and Box's n": Mutant("inference/errors.py", "n * (n + 2) *", "n * n *", ERRORS),
+    "Bonferroni's channels": Mutant("inference/errors.py", "len(channels) * min(", "min(", ERRORS),
+    "the halves' information": Mutant("inference/errors.py", "(-bread @ score)", "(bread @ score)", ERRORS),
+    "the states eliminated": Mutant(
+        "inference/arrow.py",
+        "return information.a - jnp.sum(information.b @ inner, axis=0)",
+        "return information.a + jnp.sum(information.b @ inner, axis=0)",
+        ("inference/test_arrow.py",),
+    ),
+    "the filter's log S": Mutant("inference/kalman.py", "known, log_s + e * e", "known, e * e", ORACLE),
+    "the filter's update": Mutant("inference/kalman.py", "covariance - across.T @ across", "covariance", ORACLE),
+    "sigma's unit": Mutant(
+        "inference/linear.py", "units.time**1.5 / units.length", "units.time / units.length", ORACLE
+    ),
+    "the score": Mutant("inference/kalman.py", "(1 - z * z) * dlog / 2", "(1 - z * z) * dlog", SCORE),
+    "a damping ratio": Mutant("inference/derived.py", "s.damping.gamma / (2 * jnp", "s.damping.gamma / (jnp", DERIVED),
+    "a frequency": Mutant(
+        "inference/derived.py", "jnp.sqrt(stiffness(s)) / (2 * math.pi)", "stiffness(s) / (2 * math.pi)", DERIVED
+    ),
+    "the start's momentum": Mutant("inference/result.py", "* (length / time)", "* length", (LENGTHS,)),
+    "the rows of a finer grid": Mutant(
+        "inference/between.py", "row[::FINER] = run.row", "row[:: FINER][:-1] = run.row[1:]", (DRIVEN_FIT,)
+    ),
+    "the ramp of an input": Mutant(
+        "inference/linear.py", "jnp.sum(ramp * slope", "0.5 * jnp.sum(ramp * slope", (DRIVEN_FIT,)
+    ),
+    "an input's ends": Mutant("inference/between.py", "[rest, -rest[-2:0:-1]]", "[rest, rest[-2:0:-1]]", (SMOOTH,)),
+    "a zone's own clock": Mutant(
+        "inference/times.py",
+        "value.astimezone(UTC)",
+        "value",
+        ("inference/test_times.py::test_pythons_dates_go_by_one_clock",),
+    ),
+}
