@@ -302,6 +302,7 @@ def test_negative_relaxations_are_refused_with_noise_inside_diffeqsolve():
         by_diffeqsolve(system, EVEN, EVEN, ji.solvers.kahan_li6(), Table.drawn(jax.random.key(4), (4,)))
 
 
+@pytest.mark.optimised
 def test_white_noise_of_a_plain_control_term_drives_a_splitting():
     """diffrax's own ControlTerm beside the drift: as terms(system, path)."""
     path = Table.drawn(jax.random.key(4), (4,))
