@@ -24,9 +24,9 @@ paper: .venv/.paper ## the paper's figures and a verdict on every claim, into pa
 	$(BIN)/jaxinertia paper --out paper
 
 # Most of the tests' time is XLA's, turning a program into machine code. `make test` asks for plain machine code, which
-# costs a quarter: the program that the package makes, and what it computes, are the same, and every oracle holds to the
-# same tolerance. What could see a difference (bits, memory) is marked `optimised` and compiled as users compile;
-# `make slow` compiles all tests so.
+# costs a third or less: the program that the package makes is the same, and is held to the same oracles and tolerances.
+# What could see a difference (bits, memory) is marked `optimised` and compiled as users compile; `make slow` compiles
+# the rest so too.
 PLAIN := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
 	--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
