@@ -91,6 +91,7 @@ def test_the_runs_are_the_same_however_they_are_cut():
     assert whole.quantiles is None
 
 
+@pytest.mark.optimised
 def test_a_stored_ensemble_goes_on_where_it_was(tmp_path):
     first = small(store=tmp_path / "runs", quantiles=())
     again = small(store=tmp_path / "runs", quantiles=())

@@ -210,6 +210,7 @@ def temporaries(steps, rows):
     return jax.jit(jax.grad(late, argnums=(0, 1))).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("rows", [1, 10, "all"])
 def test_reverse_mode_remembers_the_square_root_of_the_steps(rows):
     """From 10^3 to 10^5 steps memory grows by 10 or less, where remembering all would take 100."""

@@ -154,12 +154,14 @@ def test_one_interval_of_one_step():
     assert traj.position[-1] == pytest.approx(1.0 + 0.1 * momentum, rel=2 * EPS)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("dt", [1, np.float32(1), np.array(1.0), jnp.array(1.0)])
 def test_steps_of_any_kind(dt):
     traj = ji.simulate(SYSTEM, [0.0, 1.0, 2.0], 1.0, dt=dt)
     assert np.array_equal(traj.position, ji.simulate(SYSTEM, [0.0, 1.0, 2.0], 1.0, dt=1.0).position)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     "ts", [[0, 1, 2], (0.0, 1.0, 2.0), range(3), np.arange(3), jnp.arange(3.0), np.arange(3, dtype=np.float32)]
 )

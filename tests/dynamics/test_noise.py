@@ -10,6 +10,8 @@ import jaxinertia as ji
 
 from ..oracles import EPS
 
+pytestmark = pytest.mark.optimised
+
 KEY = jax.random.key(42)
 WORDS = ["BAOAB", "OBABO", "OBA"]
 FREE = ji.System(ji.potentials.Quadratic(0.0), noise=1.0)

@@ -41,6 +41,7 @@ def test_the_motion_does_not_depend_on_the_dress(dress):
     assert jax.tree.structure(traj.momentum) == jax.tree.structure(traj.position)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("position", [1, np.array(1), jnp.array(1), True])
 def test_whole_numbers_become_floats(position):
     assert np.array_equal(run(position, 2).position, run(1.0, 2.0).position)

@@ -16,6 +16,8 @@ from jaxinertia.dynamics.random_numbers import RandomNumbers, threefry
 
 from ..oracles import EPS
 
+pytestmark = pytest.mark.optimised
+
 KEY = jax.random.key(11)
 LIKE = {"a": jnp.zeros((2, 3)), "b": jnp.zeros(())}
 

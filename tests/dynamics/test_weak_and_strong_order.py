@@ -107,6 +107,7 @@ def test_strong_order_one_on_shared_paths(noise):
     assert slope(stop / steps, errors) >= 0.95
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 def test_a_brownian_path_is_refined_without_moving():
     """The nodes of 2^6 steps are those of 2^9; increments add up; and their law is Brownian."""

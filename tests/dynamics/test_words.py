@@ -15,6 +15,8 @@ from jaxinertia.dynamics.stages import cut_before_drift, without_relaxation
 
 from ..oracles import EPS, slope
 
+pytestmark = pytest.mark.optimised
+
 COMPOSITIONS = {"yoshida4": (ji.solvers.yoshida4, 3, 4), "suzuki4": (ji.solvers.suzuki4, 5, 4)} | {
     "kahan_li6": (ji.solvers.kahan_li6, 9, 6)
 }

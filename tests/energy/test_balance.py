@@ -106,6 +106,7 @@ def test_discretization_falls_at_the_order_of_the_solver(name):
     assert order_of(gaps) == pytest.approx(order, abs=0.1)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("word", ["BA", "BAB", "ABA", "BAOAB"])
 def test_without_friction_and_noise_all_change_is_discretization(word):
     ts = np.linspace(0, 3, 31)

@@ -9,6 +9,8 @@ import pytest
 
 import jaxinertia as ji
 
+pytestmark = pytest.mark.optimised
+
 EPS32 = float(np.finfo(np.float32).eps)
 TS = np.linspace(0, 2, 9)
 START = np.array([1.0, -0.5], np.float32), np.array([0.2, 0.3], np.float32)

@@ -11,6 +11,8 @@ import jaxinertia as ji
 
 from ..oracles import EPS
 
+pytestmark = pytest.mark.optimised
+
 P = ji.potentials
 X = np.array([0.7, -1.3])
 MATRIX = np.array([[2.0, 0.5], [0.5, 3.0]])

@@ -105,6 +105,7 @@ def run(optimizer, fn, steps=40, kicked=True):
 HEAVY_BALL = T.monitor(optax.sgd(RATE, BETA), H)
 
 
+@pytest.mark.optimised
 def test_rotation_charges_of_stacked_linear_layers_fall_by_exactly_beta():
     charges = run(HEAVY_BALL, linear_loss)
     assert np.abs(charges[0]).max() > 0.1

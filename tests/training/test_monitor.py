@@ -15,6 +15,7 @@ T = ji.training
 ACCOUNTS = ("friction", "noise", "work", "discretization")
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_wrapped_and_bare_give_the_same_bits(name):
     """Op by op, so that nothing is fused: every update and every number of the optimizer's own state."""

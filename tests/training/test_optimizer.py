@@ -36,6 +36,7 @@ def test_oba_is_sgd_with_momentum_to_rounding(learning_rate, momentum):
     np.testing.assert_allclose(flat(ours), flat(theirs), atol=50 * 16 * EPS, rtol=0)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("sigma", [None, 0.3])
 @pytest.mark.parametrize("word", ["OBA", "BAOAB", "OBABO", "BAO"])
 def test_the_positions_are_those_of_simulate_with_the_same_noise(word, sigma):

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+pytestmark = pytest.mark.optimised
 
 FOLDER = Path(__file__).parent
 DEVICES = """

@@ -17,6 +17,8 @@ import jaxinertia as ji
 
 from . import crashing
 
+pytestmark = pytest.mark.optimised
+
 SCRIPT = Path(__file__).with_name("crashing.py")
 CHUNKS = 24
 

@@ -13,6 +13,8 @@ import jaxinertia as ji
 from jaxinertia.dynamics.sweep.chunks import plan
 from jaxinertia.dynamics.sweep.program import compile_chunk
 
+pytestmark = pytest.mark.optimised
+
 GAMMAS = np.linspace(0.0, 2.0, 7)
 STARTS = np.linspace(-1.0, 1.0, 5)
 
