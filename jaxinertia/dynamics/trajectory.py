@@ -14,6 +14,7 @@ from .._checks import is_traced
 from .._types import Position
 from ..energy.balance import Balance
 from ..physics.system import as_arrays
+from .clock import as_given
 from .events import EventState
 
 _VERSION = 1
@@ -108,8 +109,8 @@ class Trajectory(eqx.Module):
         for name in ("event_position", "event_momentum"):
             if any(_belongs(key, name) for key in arrays):
                 state[name] = _state(arrays, name, like)
-        rest = {k: jnp.asarray(arrays[k]) for k in ("ts", "kinetic", "potential", "event_time") if k in arrays}
-        return cls(balance=balance, **state, **rest)
+        rest = {k: jnp.asarray(arrays[k]) for k in ("kinetic", "potential", "event_time") if k in arrays}
+        return cls(ts=as_given(arrays["ts"], arrays["ts"]), balance=balance, **state, **rest)
 
 
 def read_arrays(file: _files.Archive, prefix: str = "") -> dict[str, np.ndarray]:
