@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ... import _tree
 from ..._checks import is_zero
 from ..._types import Position, Scalar
 from ..relaxation import AbstractRelaxation, Split, one_step
@@ -109,6 +110,13 @@ class AbstractDamping(eqx.Module):
 
     def check(self, position: Position) -> Position:
         """The position, if the law can act there; ValueError, or a run-time error where traced, if not."""
+        time = jnp.zeros((), _tree.dtype(position))
+        given = eqx.filter_eval_shape(self.force_at, time, position, position, position)
+        if not _tree.same_structure(given, position) or _tree.shapes(given) != _tree.shapes(position):
+            raise ValueError(
+                f"damping = {type(self).__name__}: its force has the shapes {_tree.shapes(given)} for a velocity of the "
+                f"shapes {_tree.shapes(position)}; it must be like the velocity"
+            )
         return position
 
     def bound(self, system: Any) -> "AbstractDamping":

@@ -51,6 +51,9 @@ class CurvatureAware(AbstractDamping):
     def strength(self) -> Any:
         return self.ratio
 
+    def check(self, position):
+        return position  # the force is known with its system only
+
     def bound(self, system):
         return _Along(self.ratio, system)
 
