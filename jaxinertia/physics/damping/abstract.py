@@ -114,8 +114,8 @@ class AbstractDamping(eqx.Module):
         given = eqx.filter_eval_shape(self.force_at, time, position, position, position)
         if not _tree.same_structure(given, position) or _tree.shapes(given) != _tree.shapes(position):
             raise ValueError(
-                f"damping = {type(self).__name__}: its force has the shapes {_tree.shapes(given)} for a velocity of the "
-                f"shapes {_tree.shapes(position)}; it must be like the velocity"
+                f"damping = {type(self).__name__}: its force has the shapes {_tree.shapes(given)} for a velocity of "
+                f"{_tree.shapes(position)}; it must be like the velocity"
             )
         return position
 
