@@ -28,10 +28,10 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
     """A step as a word of exact sub-flows, written in the order in which they act.
 
     A drifts, q += h grad K(p);  B kicks, p -= h grad L(q);  O relaxes, p -> e^{-Gamma h} p + noise, exactly;  D flies,
-    which is A and O at once without noise: q += int_0^h e^{-Gamma s} ds p, p -> e^{-Gamma h} p. Each letter of a plain
-    word takes dt divided by its count. "BA" is symplectic Euler (the paper's Eq. 9-10), "OBA" heavy ball and so SGD
+    which is A and O at once without noise: q += int_0^h e^{-Gamma s} ds p, p -> e^{-Gamma h} p;  F rubs, which is B and
+    O at once without noise and q at rest. Each letter of a plain word takes dt divided by its count. "BA" is symplectic Euler (the paper's Eq. 9-10), "OBA" heavy ball and so SGD
     with momentum, "BAB" velocity Verlet, "OBABO" and "BAOAB" the damped and Langevin Verlets, "BDB" the damped Verlet
-    that is exact where there is no force.
+    that is exact where there is no force, "AFA" the one in which dry friction holds.
 
     Where `diffrax.diffeqsolve` saves between steps, the position and the momentum are cubics through both ends with
     their rates, of order 4 (with white noise the momentum is linear, and the noise account NaN there).
@@ -41,9 +41,10 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
         order: the order in h, if known; else 2 for a palindrome and 1 for any other word.
 
     Raises:
-        ValueError: for an unknown letter, a word without a drift or a kick, D beside A or O, or weights of a letter
-            that do not sum to 1. When run: for a word without O and D if the system has damping; with noise, for one
-            without O, with D, or with a negative O weight; and for D with another kinetic energy than Euclidean.
+        ValueError: for an unknown letter, a word without a drift or a kick, or weights of all that drifts, kicks or
+            relaxes that do not sum to 1. When run: for a word without O, D and F if the system has damping; with noise,
+            for one without O, with D or F, or with a negative O weight; for D with a law that is not linear or a
+            kinetic energy that is not quadratic; and for negative weights with a law that comes to rest.
 
     Example:
         >>> ji.simulate(system, ts, 1.0, dt=0.01, solver=ji.solvers.Splitting("OBABO"))
@@ -96,6 +97,8 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
                 "solver has a negative O weight, and noise cannot run backwards in time; "
                 "use 'BAOAB' or 'OBABO' for a system with noise"
             )
+        if any(w < 0 for kind, w in self.letters if _words.LETTERS[kind].relaxes):
+            position = system.damping.check_backwards(position)
         return position
 
     @property

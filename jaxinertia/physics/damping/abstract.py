@@ -119,6 +119,10 @@ class AbstractDamping(eqx.Module):
             )
         return position
 
+    def check_backwards(self, position: Position) -> Position:
+        """The same for sub-steps that run backwards in time: ValueError for a law that comes to rest and stays."""
+        return position
+
     def bound(self, system: Any) -> "AbstractDamping":
         """The same law, with what it needs of its system."""
         del system
@@ -153,6 +157,9 @@ class InUnits(AbstractDamping):
     @property
     def strength(self) -> Any:
         return self.law.strength
+
+    def check_backwards(self, position):
+        return self.law.check_backwards(position)
 
     def bound(self, system):
         return self

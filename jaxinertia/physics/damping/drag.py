@@ -100,6 +100,13 @@ class Drag(AbstractDamping):
             position = require(position, least >= 0, "drag must not be negative in any component")
         return position
 
+    def check_backwards(self, position):
+        if self.dry is None:
+            return position
+        none = jnp.all(jnp.stack([jnp.all(x == 0) for x in jax.tree.leaves(self.dry)]))
+        message = "drag dry stops a motion, which cannot run backwards in time: take a word without negative weights"
+        return require(position, none, message + ", such as 'AFA' or 'BAOAB'")
+
     def _laid_out(self, like):
         """(linear, quadratic, dry), each like the position."""
         values = self.linear, self.quadratic, jnp.zeros(()) if self.dry is None else self.dry

@@ -71,6 +71,10 @@ class PowerLaw(AbstractDamping):
         scaled = self.coefficient * by, self.linear * time
         return eqx.tree_at(lambda law: (law.coefficient, law.linear), self, scaled)
 
+    def check_backwards(self, position):
+        message = "damping exponent below 1 stops a motion, which cannot run backwards in time: take 'BAOAB' or 'OBABO'"
+        return require(position, self.exponent >= 1, message)
+
     @property
     def strength(self) -> Any:
         return self.coefficient, self.linear

@@ -73,5 +73,10 @@ class Sum(AbstractDamping):
             position = law.check(position)
         return position
 
+    def check_backwards(self, position):
+        for law in self.laws:
+            position = law.check_backwards(position)
+        return position
+
     def bound(self, system):
         return Sum(*(law.bound(system) for law in self.laws))
