@@ -19,6 +19,7 @@ def deviations(mean, error, expected):
     return np.abs(mean - expected)[1:] / error[1:]
 
 
+@pytest.mark.optimised  # four million runs: running them costs more than compiling
 def test_mean_inertia_is_the_exact_curve_in_all_regimes_and_the_papers_is_not():
     """Under-, critically, overdamped and undamped, in one sweep; the paper's line is rejected by 50 errors."""
     gammas = np.array([0.4, 2 * np.sqrt(STIFFNESS), 4.0, 0.0])
