@@ -73,6 +73,7 @@ class _Plan:
     def __init__(self, system, letters, h, momentum):
         probe = system.damping.prepared(system.kinetic, system.noise, h, momentum)  # looked at, and not computed
         self.system, self.fused = system, fusion.applies(letters, probe)
+        self.may_ask_for_time = any(letter.kind not in "ABODF" for letter in letters)  # somebody's own letter
         if self.fused:
             self.run: Run = fusion.fused(letters, system, probe)
         else:
@@ -100,7 +101,7 @@ def _row(system: System, grid: Grid, plan: _Plan, first: Phase, key, path, told)
     noise = _Noise(system, schedule, first.relaxing, key, path, grid.ts[-1], longest_block(turns))
     # K reads the momentum before it, which XLA then copies: once for two turns.
     unroll = 2 if any(stage.kind == "K" for stage in schedule.turn) else 1
-    numbered = system.noise is not None or system.takes_work or not plan.fused
+    numbered = system.noise is not None or bool(system.asks_for_time) or plan.may_ask_for_time
     # Traced once, for all kicks. (A bound method would be hashed, with the arrays of the system.)
     gradient_of = jax.jit(lambda position, t: system.gradient(position, t), inline=True)  # noqa: PLW0108
     # One step size for all rows: its maps are computed once, outside the scans.
