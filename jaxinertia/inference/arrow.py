@@ -98,11 +98,6 @@ def reduced_information(information: Arrow) -> Float[Array, "p p"]:
     return information.a - jnp.sum(information.b @ inner, axis=0)
 
 
-def inverse(matrix: Float[Array, "p p"]) -> Float[Array, "p p"]:
-    """Of a small positive definite matrix."""
-    return solve(matrix, jnp.eye(len(matrix)))
-
-
 def solve(matrix: Float[Array, "*many n n"], right: Float[Array, "*many n r"]) -> Float[Array, "*many n r"]:
     """Gauss-Jordan, unrolled, on the matrix scaled to a unit diagonal; small, positive definite, and many at once.
 

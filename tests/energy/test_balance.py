@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxinertia as ji
+from jaxinertia.energy.balance import close
 
 from ..oracles import EPS, slope
 from ..worlds import SOLVERS, START, order_of, reference, refined, world
@@ -25,6 +26,21 @@ SIGMAS = {"scalar": 0.6, "components": np.array([0.3, 1.1]), "matrix": SHEAR}
 def covariance_rate(sigma, d=2):
     sigma = np.asarray(sigma)
     return sigma @ sigma.T if sigma.ndim == 2 else np.diag(np.broadcast_to(sigma, (d,)) ** 2)
+
+
+def test_what_no_account_holds_is_discretization():
+    """Or noise, where nobody has counted that; each account alone is what it is."""
+    inertia = jnp.array([3.0, 4.0, 9.0])
+    friction, noise, work = (jnp.array([0.0, x, 2 * x]) for x in (-0.5, 0.25, 2.0))
+    kept = close(inertia, friction, noise, work)
+    np.testing.assert_array_equal(kept.discretization, [0.0, 1 + 0.5 - 0.25 - 2, 6 + 1 - 0.5 - 4])
+    np.testing.assert_array_equal(kept.total, inertia - 3)
+    bare = close(inertia, friction, None, None)
+    np.testing.assert_array_equal(bare.discretization, [0.0, 1.5, 7.0])
+    np.testing.assert_array_equal(bare.noise + bare.work, 0.0)
+    rest = close(inertia, friction, None, work, noise_is_remainder=True)
+    np.testing.assert_array_equal(rest.noise, [0.0, 1 + 0.5 - 2, 6 + 1 - 4])
+    assert np.isnan(rest.discretization).all()
 
 
 def close_enough(value, exact, scale):

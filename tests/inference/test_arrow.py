@@ -6,7 +6,7 @@ import lineax
 import numpy as np
 import pytest
 
-from jaxinertia.inference.arrow import Arrow, Elimination
+from jaxinertia.inference.arrow import Arrow, Elimination, reduced_information
 
 
 @pytest.mark.parametrize(("p", "w", "k"), [(2, 3, 2), (3, 0, 1), (1, 1, 4)])
@@ -29,6 +29,8 @@ def test_elimination_is_the_dense_solve(p, w, k):
         ) + 0.3 * lineax.IdentityLinearOperator(arrow.in_structure())
         dense = dense * np.outer(s, s) + 0.3 * np.eye(n)
         np.testing.assert_allclose(arrow.as_matrix(), dense, rtol=1e-14, atol=1e-15)
+        of_u = np.linalg.inv(np.linalg.inv(dense)[:p, :p])  # what is known of u where the states are not
+        np.testing.assert_allclose(reduced_information(arrow), of_u, rtol=0, atol=1e-12)
         g = rng.normal(size=n)
         right = jnp.asarray(g[:p]), jnp.asarray(g[p:].reshape(w, k))
         u, x = lineax.linear_solve(arrow, right, Elimination()).value

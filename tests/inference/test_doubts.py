@@ -37,6 +37,16 @@ def test_clipped_readings_are_counted():
     assert said_of(np.round(Y * 4) / 4) == []
 
 
+def test_a_search_has_converged_where_it_ended_at_a_motion():
+    """What `fit` warns of and what `fit_many` gives for a failure are the same words."""
+    assert doubts.failures(True, False, 7) == ()
+    (stopped,) = doubts.failures(False, False, 7)
+    (nothing,) = doubts.failures(True, True, 7)
+    assert stopped == "the search did not converge in 7 iterations"
+    assert nothing == "no such motion was found: noise would be fitted as well"
+    assert doubts.failures(False, True, 7) == (stopped, nothing)
+
+
 @pytest.mark.parametrize(("channels", "finer"), [(1, 1), (2, 1), (1, 4)])
 def test_the_residuals_peak_has_their_frequency(channels, finer):
     """1.3 cycles per time, a fifth of the readings missing, to a quarter of the record's 0.05; whatever else is read,

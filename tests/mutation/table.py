@@ -64,7 +64,7 @@ MUTANTS = {
         "energy/balance.py",
         "change - friction - noise - work)",
         "change - friction - noise + work)",
-        ("energy/test_balance.py::test_work_of_a_constant_force_is_force_times_way", *WORK),
+        ("energy/test_balance.py::test_what_no_account_holds_is_discretization",),
     ),
     "the inertia's sum": Mutant(
         "energy/inertia.py",
