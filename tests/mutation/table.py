@@ -21,6 +21,10 @@ WEIGHTS = ("dynamics/test_words.py::test_composition_weights_satisfy_the_order_c
 WORK = ("energy/test_balance.py::test_work_of_a_constant_force_in_verlet_telescopes",)
 ORACLE = ("inference/test_likelihood.py::test_the_filter_is_the_joint_normal_density[gaps]",)
 SCORE = ("inference/test_likelihood.py::test_score_and_information_are_the_costs_derivatives",)
+LAW = "dynamics/test_laws.py::test_each_law_has_its_order_and_only_takes"
+PUSHED, STOPS = (LAW + "[drag, pushed]",), ("dynamics/test_must_reach.py",)
+POWER, FIELD = (LAW + "[power law]",), (LAW + "[gyroscopic, flying]",)
+FIELD_WITH_MASS, RELATIVE = (LAW + "[masses]",), (LAW + "[relativistic]",)
 CRITERIA = ("inference/test_doubts.py::test_information_criteria_are_those_of_the_normal_density",)
 DERIVED = ("inference/test_saved.py::test_derived_numbers_of_other_systems",)
 ERRORS = ("inference/test_errors.py",)
@@ -38,7 +42,7 @@ MUTANTS = {
     "the pendulum's force": Mutant("physics/potentials.py", "sin(x) * dx", "sin(x / 2) * dx", POTENTIALS),
     "Rosenbrock's valley": Mutant("physics/potentials.py", "(y - x * x)", "(y + x * x)", POTENTIALS),
     "thermal noise": Mutant(
-        "physics/noise.py",
+        "physics/noise/white.py",
         "return jnp.sqrt(2 * temperature * gamma)",
         "return jnp.sqrt(temperature * gamma)",
         ("energy/test_fluctuations.py::test_the_variance_of_the_inertia_measures_the_temperature",),
@@ -54,7 +58,7 @@ MUTANTS = {
     ),
     "a flow's integral doubled": Mutant("physics/linear_flow.py", "d + time * c + e", "d + e", COLORED),
     "a coloured force's size": Mutant(
-        "physics/colored.py",
+        "physics/noise/colored.py",
         "phi(2 * h / tau))  # its",
         "phi(h / tau))  # its",
         COLORED,
@@ -128,14 +132,22 @@ MUTANTS = {
     ),
     # dynamics
     "the time of the force in a kick": Mutant(
-        "dynamics/advance.py", "clock.t + stage.drifted * clock.h", "clock.t", DRIVEN
+        "dynamics/letters.py", "scene.t + (stage.drifted + part", "scene.t + (part", DRIVEN
     ),
     "the time of the force in two kicks joined": Mutant(
-        "dynamics/stages.py", "drifted=before.drifted", "drifted=0.0", DRIVEN
+        "dynamics/fusion.py", "drifted=before.drifted", "drifted=0.0", DRIVEN
     ),
     "a drive's work": Mutant(
-        "dynamics/advance.py", "h * _tree.dot(force, velocities) / 2", "h * _tree.dot(force, velocities)", WORK
+        "dynamics/letters.py", "work=h * _tree.dot(force, velocity)", "work=2 * h * _tree.dot(force, velocity)", WORK
     ),
+    "a drag's stop": Mutant("physics/damping/drag.py", "a * r / 2 - force, 1.0)", "a * r - force, 1.0)", STOPS),
+    "a drag's growth": Mutant("physics/damping/drag.py", "a * a / 4 + force * c", "a * a / 2 + force * c", PUSHED),
+    "a power's exponent": Mutant("physics/power_flow.py", "m = 1 - exponent", "m = 2 - exponent", POWER),
+    "a field's side": Mutant("physics/damping/linear.py", "else gyroscopic - gamma", "else -gyroscopic - gamma", FIELD),
+    "a mass in the loss": Mutant(
+        "physics/damping/linear.py", "jnp.expm1(-2 * x) * w", "jnp.expm1(-2 * x)", FIELD_WITH_MASS
+    ),
+    "a speed limit": Mutant("physics/kinetic/relativistic.py", "slope - jnp.arcsinh", "slope + jnp.arcsinh", RELATIVE),
     "Kahan and Li's middle": Mutant(
         "dynamics/compositions.py", "1 - 2 * sum(_KAHAN_LI_HALF)", "1 - sum(_KAHAN_LI_HALF)", WEIGHTS
     ),
@@ -207,7 +219,7 @@ MUTANTS = {
         "inference/linear.py", "units.time**1.5 / units.length", "units.time / units.length", ORACLE
     ),
     "the score": Mutant("inference/kalman.py", "(1 - z * z) * dlog / 2", "(1 - z * z) * dlog", SCORE),
-    "a damping ratio": Mutant("inference/derived.py", "s.damping.gamma / (2 * jnp", "s.damping.gamma / (jnp", DERIVED),
+    "a damping ratio": Mutant("inference/derived.py", "s.damping.linear_part / (2 * jnp", "s.damping.linear_part / (jnp", DERIVED),
     "a frequency": Mutant(
         "inference/derived.py", "jnp.sqrt(stiffness(s)) / (2 * math.pi)", "stiffness(s) / (2 * math.pi)", DERIVED
     ),
