@@ -79,8 +79,9 @@ def parse(word: Word) -> tuple[Letter, ...]:
         if not weights:
             raise ValueError(f"word {shown!r} has no {_either(who)}: {consequence}; {_REMEDY}")
         if not math.isclose(math.fsum(weights), 1.0, abs_tol=1e-12):
+            doing = " and ".join(dict.fromkeys(letter.kind for letter in letters if letter.kind in who))
             raise ValueError(
-                f"word {shown!r}: the weights of {_either(who)} sum to {math.fsum(weights)!r}, not 1: {_meaning(job)}; "
+                f"word {shown!r}: the weights of {doing} sum to {math.fsum(weights)!r}, not 1: {_meaning(job)}; "
                 "scale them so that one step covers dt, and let no letter do again what another does"
             )
     return letters

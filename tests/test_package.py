@@ -76,7 +76,10 @@ def test_public_functions_say_what_they_take_give_and_refuse():
 
 
 def test_without_x64_all_is_float32_and_no_warning_is_raised():
-    """As most users run it: noise, adaptive steps, uneven times, closed forms, gradients; -W error."""
+    """As most users run it: noise, adaptive steps, uneven times, closed forms, gradients; -W error.
+
+    All but `Trajectory.ts`, which stay NumPy's float64, as they were given.
+    """
     program = """
 import diffrax, jax, jax.numpy as jnp, numpy as np, jaxinertia as ji
 system = ji.System(ji.potentials.Duffing(), damping=np.float64(0.3), noise=0.2, force=jnp.cos)
@@ -95,7 +98,8 @@ runs.append(jax.grad(late)(0.0))
 runs.append(ji.analytic.quadratic(uneven, 1.0, 0.0, 1.0, 2.0))
 runs.append(ji.analytic.mean_inertia(uneven, 1.0, 0.0, 1.0, 0.0, 0.3))
 runs.append(ji.modified_inertia(calm, 1.0, 0.5, 0.1, solver="BA"))
-print(*{str(leaf.dtype) for leaf in jax.tree.leaves(runs)})
+assert all(isinstance(x.ts, np.ndarray) for x in runs if isinstance(x, ji.Trajectory))
+print(*{str(leaf.dtype) for leaf in jax.tree.leaves(runs) if isinstance(leaf, jax.Array)})
 assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((runs[:4], runs[5:])))
 """
     assert python(program) == ["float32"]

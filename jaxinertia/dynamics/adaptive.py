@@ -184,7 +184,7 @@ def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, o
 def _even_times(even: Grid) -> Any:
     """Every step's time where each row has as many."""
     steps = jnp.arange(even.steps) * jnp.broadcast_to(even.h, even.starts.shape)[:, None]
-    return jnp.append((even.starts[:, None] + steps).reshape(-1), even.ts[-1])
+    return jnp.append((even.origin + even.starts[:, None] + steps).reshape(-1), even.ts[-1])
 
 
 def _reached(rows: Any, result: diffrax.RESULTS, max_steps: int) -> Any:

@@ -219,7 +219,9 @@ MUTANTS = {
         "inference/linear.py", "units.time**1.5 / units.length", "units.time / units.length", ORACLE
     ),
     "the score": Mutant("inference/kalman.py", "(1 - z * z) * dlog / 2", "(1 - z * z) * dlog", SCORE),
-    "a damping ratio": Mutant("inference/derived.py", "s.damping.linear_part / (2 * jnp", "s.damping.linear_part / (jnp", DERIVED),
+    "a damping ratio": Mutant(
+        "inference/derived.py", "s.damping.linear_part / (2 * jnp", "s.damping.linear_part / (jnp", DERIVED
+    ),
     "a frequency": Mutant(
         "inference/derived.py", "jnp.sqrt(stiffness(s)) / (2 * math.pi)", "stiffness(s) / (2 * math.pi)", DERIVED
     ),
