@@ -16,7 +16,7 @@ class Balance(eqx.Module):
         the start; for any other law the change of K that friction made.
     noise: what the random force gave; of mean tr(sigma sigma^T) t / 2 (with a mass, tr(M^-1 sigma sigma^T) t / 2) at
         every step size if it is white and friction linear, and int v.xi dt if it has a memory.
-    work: what came from outside: int F.v dt of the external force, and int dL/dt dt of a potential that depends on time.
+    work: what came from outside: int F.v dt of the external force, int dL/dt dt of a potential that depends on time.
     discretization: the integrator's own error, of its order in h; zero where the flow is exact. NaN where diffrax's
         stochastic solvers run on white noise, which cannot tell it from noise; with its Langevin solvers (ALIGN,
         ShOULD, QUICSORT), which carry no account, friction and noise are NaN too.
