@@ -5,6 +5,7 @@ left of the change of I is discretization.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -21,6 +22,8 @@ from .stages import Stage
 
 Increment: TypeAlias = Callable[[Stage], Any]  # shaped like what O acts on
 Maps: TypeAlias = dict[tuple[str, float], AbstractRelaxation]
+
+INNER = "GKLU"  # what a run makes of its letters (see fusion)
 
 
 class Scene(NamedTuple):
@@ -43,13 +46,16 @@ def add_letter(kind: str, flow: SubFlow) -> None:
             that it does. See `dynamics/letters.py` for those that the package has.
 
     Raises:
-        ValueError: if the letter is not one character, or is taken.
+        ValueError: if the letter is not one character, or is taken, or flow is no `SubFlow`.
 
     Example:
         >>> ji.solvers.add_letter("W", ji.solvers.SubFlow(act=wait, drifts=True))
     """
-    if not isinstance(kind, str) or len(kind) != 1 or kind in LETTERS:
-        raise ValueError(f"kind = {kind!r} must be one character that is no letter yet; taken are {', '.join(LETTERS)}")
+    taken = [*LETTERS, *INNER]
+    if not isinstance(kind, str) or len(kind) != 1 or kind in taken:
+        raise ValueError(f"kind = {kind!r} must be one character that is no letter yet; taken are {', '.join(taken)}")
+    if not isinstance(flow, SubFlow) or not callable(flow.act):
+        raise ValueError(f"flow = {flow!r} must be a SubFlow: ji.solvers.SubFlow(act=function, drifts=True)")
     LETTERS[kind] = flow
 
 
@@ -148,6 +154,10 @@ def rub(scene: Scene, stage: Stage, phase: Phase, gradient: Position) -> Phase:
     return phase.but(momentum=momentum).book(friction=friction, work=work)
 
 
+def _no_friction(pushed: bool, system: System, position: Position) -> str | None:
+    return system.damping.refuses(system.kinetic, position, pushed)
+
+
 def _no_flight(system: System, position: Position) -> str | None:
     if not system.is_quiet:
         return "the letter D has no noise; use 'BAOAB' or 'OBABO' with noise"
@@ -164,13 +174,14 @@ def _no_flight(system: System, position: Position) -> str | None:
     )
 
 
-def _no_noise(system: System, position: Position) -> str | None:
-    del position
-    return None if system.is_quiet else "the letter F has no noise; use 'BAOAB' or 'OBABO' with noise"
+def _no_rub(system: System, position: Position) -> str | None:
+    if not system.is_quiet:
+        return "the letter F has no noise; use 'BAOAB' or 'OBABO' with noise"
+    return _no_friction(True, system, position)
 
 
 add_letter("A", SubFlow(drift, drifts=True))
 add_letter("B", SubFlow(kick, kicks=True, at_rest=True))
-add_letter("O", SubFlow(relax, relaxes=True, draws=True, frictionless=""))
+add_letter("O", SubFlow(relax, relaxes=True, draws=True, refuses=partial(_no_friction, False), frictionless=""))
 add_letter("D", SubFlow(fly, drifts=True, relaxes=True, refuses=_no_flight, frictionless="A"))
-add_letter("F", SubFlow(rub, kicks=True, relaxes=True, at_rest=True, refuses=_no_noise, frictionless="B"))
+add_letter("F", SubFlow(rub, kicks=True, relaxes=True, at_rest=True, refuses=_no_rub, frictionless="B"))

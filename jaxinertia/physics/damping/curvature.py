@@ -40,7 +40,7 @@ class CurvatureAware(AbstractDamping):
         if ratio.ndim:
             raise ValueError(f"damping ratio must be one number{shown}")
         holds = (ratio >= 0) & jnp.isfinite(ratio)
-        self.ratio = require(ratio, holds, f"damping ratio must not be negative, and finite{shown}; 1 is critical")
+        self.ratio = require(ratio, holds, f"damping ratio must be finite and not negative{shown}; 1 is critical")
 
     nonnegative: ClassVar[tuple[str, ...]] = ("ratio",)
 
@@ -50,6 +50,9 @@ class CurvatureAware(AbstractDamping):
     @property
     def strength(self) -> Any:
         return self.ratio
+
+    def check(self, position):
+        return position  # the force is known once it has a system
 
     def bound(self, system):
         return _Along(self.ratio, system)
