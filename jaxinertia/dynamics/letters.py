@@ -63,15 +63,20 @@ def drift(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
     """A: the flow of K alone. For most K, q += h v."""
     del gradient
     position, momentum = scene.system.kinetic.drift(phase.position, phase.momentum, stage.weight * scene.h)
-    return in_time(scene, stage, phase.but(position=position, momentum=momentum))
+    return in_time(scene, stage, phase, phase.but(position=position, momentum=momentum))
 
 
-def in_time(scene: Scene, stage: Stage, phase: Phase) -> Phase:
-    """A potential that depends on time moves on, too, with the drift: L(q, t + h) - L(q, t) is work."""
+def in_time(scene: Scene, stage: Stage, before: Phase, after: Phase) -> Phase:
+    """A potential that depends on time moves on with the drift: L(q, t + h) - L(q, t) is work.
+
+    Its mean over both ends of the drift: at one end alone the account would be of order 1.
+    """
     if not scene.system.moves_with_time:
-        return phase
-    before, after = (scene.system.level(phase.position, time(scene, stage, part)) for part in (0.0, 1.0))
-    return phase.book(work=after - before)
+        return after
+    begin, end = (time(scene, stage, part) for part in (0.0, 1.0))
+    level = scene.system.level
+    work = sum(level(phase.position, end) - level(phase.position, begin) for phase in (before, after)) / 2
+    return after.book(work=jnp.asarray(work, after.friction.dtype))
 
 
 def time(scene: Scene, stage: Stage, part: float = 0.0) -> Scalar:
@@ -133,7 +138,7 @@ def fly(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
     flow = scene.maps[stage.flow]
     after, friction = relaxed(flow, phase, None, scene.t)
     after = after.but(position=flown(scene, stage, phase, flow))
-    return in_time(scene, stage, after.book(friction=friction))
+    return in_time(scene, stage, phase, after.book(friction=friction))
 
 
 def flown(scene: Scene, stage: Stage, phase: Phase, flow: Any) -> Position:
