@@ -150,7 +150,13 @@ def under_push(
 
 
 def relaxed(
-    damping: Any, kinetic: Any, h: Scalar, t: Scalar, position: Position, momentum: Position, push: Position | None = None
+    damping: Any,
+    kinetic: Any,
+    h: Scalar,
+    t: Scalar,
+    position: Position,
+    momentum: Position,
+    push: Position | None = None,
 ) -> Position:
     """The law's own map, in the momentum's precision: times may have a finer one."""
     after = damping.relaxation(kinetic, h, t, position, momentum, push)

@@ -1,4 +1,4 @@
-"""The laws of `test_laws` in both loops, under vmap, in float32, backwards through their derivatives, and at the edges."""
+"""The laws of `test_laws` in both loops, under vmap, in float32, with their derivatives, and at the edges."""
 
 import diffrax
 import equinox as eqx
@@ -72,8 +72,8 @@ def test_a_float32_run_is_near_the_float64_run(name):
         assert traj.position.dtype == traj.balance.friction.dtype == dtype
         runs.append(traj)
     double, single = runs
-    for name in ("position", "momentum"):
-        np.testing.assert_allclose(getattr(single, name), getattr(double, name), rtol=0, atol=5e-6)
+    for field in ("position", "momentum"):
+        np.testing.assert_allclose(getattr(single, field), getattr(double, field), rtol=0, atol=5e-6)
     np.testing.assert_allclose(single.balance.friction, double.balance.friction, rtol=2e-5, atol=1e-7)
 
 

@@ -1,4 +1,4 @@
-"""A law, a kinetic energy, a noise and a letter as a user writes them: each in ten lines, and in all that takes them."""
+"""A law, a kinetic energy, a noise and a letter as users write them: each in ten lines, in all that takes them."""
 
 import diffrax
 import jax
@@ -67,7 +67,9 @@ def test_a_law_in_a_sweep_and_under_grad():
     assert np.all(slopes < 0)
 
 
-@pytest.mark.parametrize("word", ["BAOAB", *(pytest.param(w, marks=pytest.mark.slow) for w in ("OBABO", "OBA", "ABOBA"))])
+@pytest.mark.parametrize(
+    "word", ["BAOAB", *(pytest.param(w, marks=pytest.mark.slow) for w in ("OBABO", "OBA", "ABOBA"))]
+)
 def test_a_noise_that_is_a_push_is_the_matrix_that_it_is(word):
     """Beside an own law and K, under one key: the package's matrix noise, and so the same numbers."""
     runs = []
@@ -124,9 +126,7 @@ def test_a_letter_added_in_one_place(letter, word, same):
     theirs = ji.simulate(system, ts, Q0, P0, substeps=8, solver=ji.solvers.Splitting(same))
     ours = ji.simulate(system, ts, Q0, P0, substeps=8, solver=ji.solvers.Splitting(word))
     args, y0 = ji.solvers.initial(system, Q0, P0)
-    phase = diffrax.diffeqsolve(
-        ji.solvers.terms(args), ji.solvers.Splitting(word), 0.0, 1.0, 1 / 16, y0, args=args
-    ).ys
+    phase = diffrax.diffeqsolve(ji.solvers.terms(args), ji.solvers.Splitting(word), 0.0, 1.0, 1 / 16, y0, args=args).ys
     for run in (
         (ours.position[-1], ours.momentum[-1], ours.balance.friction[-1]),
         (phase.position[-1], phase.momentum[-1], phase.friction[-1]),

@@ -11,9 +11,7 @@ import jaxinertia as ji
 from ..oracles import EPS, dop853, slope
 
 SPEED, GAMMA, STIFFNESS, START = 0.6, 0.4, 1.7, (1.0, -0.3)
-TRAP = ji.System(
-    ji.potentials.TimeDependent(lambda q, t: STIFFNESS * (q - SPEED * t) ** 2 / 2), damping=GAMMA
-)
+TRAP = ji.System(ji.potentials.TimeDependent(lambda q, t: STIFFNESS * (q - SPEED * t) ** 2 / 2), damping=GAMMA)
 ROWS, END = (4, 6, 8), 2.0
 
 

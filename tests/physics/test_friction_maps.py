@@ -93,9 +93,11 @@ def test_drag_backwards_in_time_ends_where_the_speed_is_infinite(dry):
 
 
 def test_power_laws_for_any_exponent():
-    """Bernoulli's equation, n from 0 to 3, a h up to 800: to rounding, with finite derivatives, stopped where it stops."""
+    """Bernoulli's equation, n from 0 to 3, a h up to 800: to rounding, with finite derivatives."""
     exponents = [0.0, 0.5, 1.0 - 1e-9, 1.0, 1.0 + 1e-7, 1.5, 2.0, 3.0]
-    points = np.array(list(product([1e-8, 0.1, 40.0], [0.0, 1e-9, 0.3, 50.0, 800.0], [0.0, 1e-9, 0.5, 30.0], exponents)))
+    points = np.array(
+        list(product([1e-8, 0.1, 40.0], [0.0, 1e-9, 0.3, 50.0, 800.0], [0.0, 1e-9, 0.5, 30.0], exponents))
+    )
     values, slopes = jax.vmap(jax.value_and_grad(power_flow, argnums=(0, 1, 2, 3)))(*points.T)
     exact = []
     with mpmath.workdps(40):

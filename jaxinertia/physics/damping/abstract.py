@@ -109,7 +109,7 @@ class AbstractDamping(eqx.Module):
         return InUnits(self, origin, time, length)
 
     def refuses(self, kinetic: Any, momentum: Position, pushed: bool) -> str | None:
-        """Why `relaxation` cannot run (under a push, if pushed) with this kinetic energy, and the remedy; None if it can."""
+        """Why `relaxation` cannot run with this kinetic energy (pushed or not), and the remedy; None if it can."""
         del kinetic, momentum, pushed
         return None
 

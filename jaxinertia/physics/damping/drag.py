@@ -93,7 +93,7 @@ class Drag(AbstractDamping):
         if self.dry is None or _by_component(kinetic, momentum):
             return None
         return (
-            f"dry friction stops what it rubs, which is known for the Euclidean kinetic energy and one mass a component "
+            "dry friction stops what it rubs, which is known for the Euclidean kinetic energy and one mass a component "
             f"only, not for kinetic.{type(kinetic).__name__}; leave dry= out, or take a diffrax solver"
         )
 
@@ -174,7 +174,7 @@ def _one_sided(h, r, force, a, c):
 
 
 def _decaying(square, h, a, bend, cosine, sine):
-    """C - a S / 2, without the cancellation of a long decay: k - a / 2 is bend / (k + a / 2), with bend = k^2 - a^2 / 4."""
+    """C - a S / 2, without the cancellation of a long decay: k - a / 2 = bend / (k + a / 2), bend = k^2 - a^2 / 4."""
     long = square * h * h > 1
     k = jnp.sqrt(jnp.where(long, square, 1.0))
     half = a / 2

@@ -59,7 +59,9 @@ class PositionDependent(AbstractDamping):
     def check(self, position):
         values = [jnp.min(g) for g in jax.tree.leaves(jax.lax.stop_gradient(self._rates(position).value))]
         least = jnp.stack(values).min()
-        return require(position, least >= 0, "damping gamma(q) must not be negative, and is at the start; raise it there")
+        return require(
+            position, least >= 0, "damping gamma(q) must not be negative, and is at the start; raise it there"
+        )
 
     def _rates(self, position):
         value = leaves_of("damping gamma(q)", self.gamma(position))

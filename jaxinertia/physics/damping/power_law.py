@@ -63,8 +63,8 @@ class PowerLaw(AbstractDamping):
             return None
         return (
             f"damping exponent = {np.asarray(self.exponent)} below 1 stops the motion, which is known for the Euclidean "
-            "kinetic energy and one mass only, and not in the letter F; take damping.Drag(dry=...), an exponent of 1 or "
-            "more, or a diffrax solver"
+            "kinetic energy and one mass only, and not in the letter F; take damping.Drag(dry=...), an exponent of 1 "
+            "or more, or a diffrax solver"
         )
 
     @property
@@ -105,4 +105,6 @@ def _number(name, x):
     if x.ndim:
         raise ValueError(f"damping {name} must be one number, got shape {x.shape}; damping.Drag takes one a component")
     shown = "" if is_traced(x) else f", got {np.asarray(x)}"
-    return require(x, (x >= 0) & jnp.isfinite(x), f"damping {name} must be finite and not negative{shown}; pass {name} >= 0")
+    return require(
+        x, (x >= 0) & jnp.isfinite(x), f"damping {name} must be finite and not negative{shown}; pass {name} >= 0"
+    )

@@ -74,7 +74,7 @@ class TimeVarying(AbstractTimeVarying):
     def rate(self, t):
         value = as_float("gamma(t)", self.gamma(t))
         if value.shape != ():
-            raise ValueError(f"gamma(t) must be one number, got shape {value.shape}; one a component is damping.Linear")
+            raise ValueError(f"gamma(t) must be one number, got shape {value.shape}; pass one rate for all")
         return jnp.where(value < 0, jnp.nan, value).astype(jnp.result_type(t))
 
     def integral(self, t, h):
@@ -119,7 +119,8 @@ def nesterov(r: ArrayLike = 3.0) -> Nesterov:
     r"""gamma(t) = r / t: the damping that Nesterov's accelerated gradient has in continuous time, with r = 3.
 
     dI/dt = -(r/t) |v|^2. Over an O sub-step from t to t + h the momentum falls by (t / (t + h))^r, exactly, so that it
-    starts at t = 0 without harm, from rest; before t = 0 it is NaN. On L = q^2/2 from rest at 1, q(t) = 2 J_1(t) / t for r = 3.
+    starts at t = 0 without harm, from rest; before t = 0 it is NaN. On L = q^2/2 from rest at 1, q(t) = 2 J_1(t) / t
+    for r = 3.
 
     Arguments:
         r: > 0; with r >= 3 the loss falls as 1/t^2 on every convex L.

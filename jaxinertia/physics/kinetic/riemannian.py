@@ -21,8 +21,8 @@ class Riemannian(AbstractKinetic):
     r"""K(q, p) = p^T G(q)^{-1} p / 2: a metric G(q) on the positions, so v = G(q)^{-1} p.
 
     Its drift is the geodesic flow, dq/dt = G^{-1} p and dp/dt = -dK/dq, by the implicit midpoint rule: symplectic,
-    symmetric, of order 2. Where its iteration does not contract, the step is too long and the result NaN, as it is where
-    G is not positive definite; of a matrix that is not symmetric the symmetric part counts.
+    symmetric, of order 2. Where its iteration does not contract, the step is too long and the result NaN, as it is
+    where G is not positive definite; of a matrix that is not symmetric the symmetric part counts.
 
     Arguments:
         metric: G, a callable from the position to a number, to what is shaped like the position (a diagonal), or to a
