@@ -62,9 +62,9 @@ class PowerLaw(AbstractDamping):
         if is_traced(self.exponent) or self.exponent >= 1 or (_shortens(kinetic, momentum) and not pushed):
             return None
         return (
-            f"damping exponent = {np.asarray(self.exponent)} below 1 stops the motion, which is known for the Euclidean "
-            "kinetic energy and one mass only, and not in the letter F; take damping.Drag(dry=...), an exponent of 1 "
-            "or more, or a diffrax solver"
+            f"damping exponent = {np.asarray(self.exponent)} below 1 stops the motion, which is known for the "
+            "Euclidean kinetic energy and one mass only, and not in the letter F; take damping.Drag(dry=...), an "
+            "exponent of 1 or more, or a diffrax solver"
         )
 
     @property
