@@ -138,7 +138,7 @@ def _damped(flow: Any, phase: Phase, increment: Any = None) -> Phase:
 
 def _fly(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
     flow: Any = scene.maps[stage.flow]
-    return in_time(scene, stage, _damped(flow, phase).but(position=flown(scene, stage, phase, flow)))
+    return in_time(scene, stage, phase, _damped(flow, phase).but(position=flown(scene, stage, phase, flow)))
 
 
 def _glide(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:

@@ -5,6 +5,7 @@ left of the change of I is discretization.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -21,6 +22,8 @@ from .stages import Stage
 
 Increment: TypeAlias = Callable[[Stage], Any]  # shaped like what O acts on
 Maps: TypeAlias = dict[tuple[str, float], AbstractRelaxation]
+
+INNER = "GKLU"  # what a run makes of its letters (see fusion)
 
 
 class Scene(NamedTuple):
@@ -43,13 +46,16 @@ def add_letter(kind: str, flow: SubFlow) -> None:
             that it does. See `dynamics/letters.py` for those that the package has.
 
     Raises:
-        ValueError: if the letter is not one character, or is taken.
+        ValueError: if the letter is not one character, or is taken, or flow is no `SubFlow`.
 
     Example:
         >>> ji.solvers.add_letter("W", ji.solvers.SubFlow(act=wait, drifts=True))
     """
-    if not isinstance(kind, str) or len(kind) != 1 or kind in LETTERS:
-        raise ValueError(f"kind = {kind!r} must be one character that is no letter yet; taken are {', '.join(LETTERS)}")
+    taken = [*LETTERS, *INNER]
+    if not isinstance(kind, str) or len(kind) != 1 or kind in taken:
+        raise ValueError(f"kind = {kind!r} must be one character that is no letter yet; taken are {', '.join(taken)}")
+    if not isinstance(flow, SubFlow) or not callable(flow.act):
+        raise ValueError(f"flow = {flow!r} must be a SubFlow: ji.solvers.SubFlow(act=function, drifts=True)")
     LETTERS[kind] = flow
 
 
@@ -57,15 +63,20 @@ def drift(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
     """A: the flow of K alone. For most K, q += h v."""
     del gradient
     position, momentum = scene.system.kinetic.drift(phase.position, phase.momentum, stage.weight * scene.h)
-    return in_time(scene, stage, phase.but(position=position, momentum=momentum))
+    return in_time(scene, stage, phase, phase.but(position=position, momentum=momentum))
 
 
-def in_time(scene: Scene, stage: Stage, phase: Phase) -> Phase:
-    """A potential that depends on time moves on, too, with the drift: L(q, t + h) - L(q, t) is work."""
+def in_time(scene: Scene, stage: Stage, before: Phase, after: Phase) -> Phase:
+    """A potential that depends on time moves on with the drift: L(q, t + h) - L(q, t) is work.
+
+    Its mean over both ends of the drift: at one end alone the account would be of order 1.
+    """
     if not scene.system.moves_with_time:
-        return phase
-    before, after = (scene.system.level(phase.position, time(scene, stage, part)) for part in (0.0, 1.0))
-    return phase.book(work=after - before)
+        return after
+    begin, end = (time(scene, stage, part) for part in (0.0, 1.0))
+    level = scene.system.level
+    work = sum(level(phase.position, end) - level(phase.position, begin) for phase in (before, after)) / 2
+    return after.book(work=jnp.asarray(work, after.friction.dtype))
 
 
 def time(scene: Scene, stage: Stage, part: float = 0.0) -> Scalar:
@@ -127,7 +138,7 @@ def fly(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
     flow = scene.maps[stage.flow]
     after, friction = relaxed(flow, phase, None, scene.t)
     after = after.but(position=flown(scene, stage, phase, flow))
-    return in_time(scene, stage, after.book(friction=friction))
+    return in_time(scene, stage, phase, after.book(friction=friction))
 
 
 def flown(scene: Scene, stage: Stage, phase: Phase, flow: Any) -> Position:
@@ -148,6 +159,10 @@ def rub(scene: Scene, stage: Stage, phase: Phase, gradient: Position) -> Phase:
     return phase.but(momentum=momentum).book(friction=friction, work=work)
 
 
+def _no_friction(pushed: bool, system: System, position: Position) -> str | None:
+    return system.damping.refuses(system.kinetic, position, pushed)
+
+
 def _no_flight(system: System, position: Position) -> str | None:
     if not system.is_quiet:
         return "the letter D has no noise; use 'BAOAB' or 'OBABO' with noise"
@@ -164,13 +179,14 @@ def _no_flight(system: System, position: Position) -> str | None:
     )
 
 
-def _no_noise(system: System, position: Position) -> str | None:
-    del position
-    return None if system.is_quiet else "the letter F has no noise; use 'BAOAB' or 'OBABO' with noise"
+def _no_rub(system: System, position: Position) -> str | None:
+    if not system.is_quiet:
+        return "the letter F has no noise; use 'BAOAB' or 'OBABO' with noise"
+    return _no_friction(True, system, position)
 
 
 add_letter("A", SubFlow(drift, drifts=True))
 add_letter("B", SubFlow(kick, kicks=True, at_rest=True))
-add_letter("O", SubFlow(relax, relaxes=True, draws=True, frictionless=""))
+add_letter("O", SubFlow(relax, relaxes=True, draws=True, refuses=partial(_no_friction, False), frictionless=""))
 add_letter("D", SubFlow(fly, drifts=True, relaxes=True, refuses=_no_flight, frictionless="A"))
-add_letter("F", SubFlow(rub, kicks=True, relaxes=True, at_rest=True, refuses=_no_noise, frictionless="B"))
+add_letter("F", SubFlow(rub, kicks=True, relaxes=True, at_rest=True, refuses=_no_rub, frictionless="B"))

@@ -63,7 +63,7 @@ def cut_before_drift(letters: tuple[Letter, ...], joins: str) -> Run:
     """The run of a word. Neighbours of the kinds in `joins` become one: where their flows over a and b are one."""
     moving, resting = kinds("drifts"), kinds("at_rest")
     drifts = [i for i, x in enumerate(letters) if x.kind in moving and letters[i - 1].kind not in moving]
-    cut = next((i for i in drifts if letters[i - 1].kind in resting), drifts[0])
+    cut = next((i for i in drifts if letters[i - 1].kind in resting), drifts[0] if drifts else 0)
     this, following = lay_out(letters), lay_out(letters, step=1)
     parts = (this[:cut], this[cut:] + following[:cut], this[cut:])
     return Run(*(_join(part, joins) for part in parts))

@@ -115,11 +115,11 @@ class Split(AbstractRelaxation):
 
     def _rub(self, state, h, t, position):
         momentum = state.momentum if isinstance(state, Pushed) else state
-        relaxed = self.damping.relaxation(self.kinetic, h, t, position, momentum)
+        after = relaxed(self.damping, self.kinetic, h, t, position, momentum)
         # The change of K, which in float32 the difference of two K would lose.
-        velocity = self.kinetic.mean_velocity(position, momentum, relaxed)
-        change = _tree.dot(velocity, jax.tree.map(jnp.subtract, relaxed, momentum))
-        return (state._replace(momentum=relaxed) if isinstance(state, Pushed) else relaxed), change
+        velocity = self.kinetic.mean_velocity(position, momentum, after)
+        change = _tree.dot(velocity, jax.tree.map(jnp.subtract, after, momentum))
+        return (state._replace(momentum=after) if isinstance(state, Pushed) else after), change
 
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)
@@ -134,14 +134,33 @@ def under_push(
     Returns (momentum, friction, distance): friction = -int f.v dt and distance = int v dt, by Gauss and Legendre's
     quadrature along the law's own map. Its weights are positive, so friction never gives.
     """
-    friction, distance = jnp.zeros((), _tree.dtype(momentum)), jax.tree.map(jnp.zeros_like, momentum)
-    for node, weight in zip(_NODES, _WEIGHTS, strict=True):
-        p = damping.relaxation(kinetic, node * h, t, position, momentum, push)
+
+    def after(node):
+        p = relaxed(damping, kinetic, node * h, t, position, momentum, push)
         v = kinetic.velocity_at(position, p)
-        force = damping.force_at(t + node * h, position, p, v)
-        friction = friction - weight * h * _tree.dot(force, v)
-        distance = _tree.add_scaled(distance, weight * h, v)
-    return damping.relaxation(kinetic, h, t, position, momentum, push), friction, distance
+        power = _tree.dot(damping.force_at(t + node * h, position, p, v), v)
+        return p, jnp.asarray(power, _tree.dtype(momentum)), v
+
+    # The nodes and the end at once: one copy of the law's map to compile.
+    dtype = _tree.dtype(momentum)
+    p, power, v = jax.vmap(after)(jnp.asarray([*_NODES, 1.0], dtype))
+    weights = h * jnp.asarray(_WEIGHTS, dtype)
+    distance = jax.tree.map(lambda v: jnp.tensordot(weights, v[:-1], 1), v)
+    return jax.tree.map(lambda p: p[-1], p), -jnp.sum(weights * power[:-1]), distance
+
+
+def relaxed(
+    damping: Any,
+    kinetic: Any,
+    h: Scalar,
+    t: Scalar,
+    position: Position,
+    momentum: Position,
+    push: Position | None = None,
+) -> Position:
+    """The law's own map, in the momentum's precision: times may have a finer one."""
+    after = damping.relaxation(kinetic, h, t, position, momentum, push)
+    return jax.tree.map(lambda a, p: jnp.asarray(a, p.dtype), after, momentum)
 
 
 def one_step(rate: Any, h: Scalar, t: Scalar, momentum: Position) -> Position:

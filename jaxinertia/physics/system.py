@@ -62,8 +62,8 @@ class System(eqx.Module):
             raise ValueError(f"force must be a function of time, got {force!r}; for a constant F pass lambda t: F")
         if kinetic is not None and not isinstance(kinetic, AbstractKinetic):
             raise ValueError(f"kinetic must be a ji.kinetic energy, got {kinetic!r}; pass ji.kinetic.Euclidean()")
-        _check_law("damping", damping, AbstractDamping, "force")
-        _check_law("noise", noise, AbstractNoise, "push")
+        _check_law("damping", damping, AbstractDamping, ("force", "force_at"))
+        _check_law("noise", noise, AbstractNoise, ("push",))
         self.potential = as_module(potential)
         self.damping = damping if isinstance(damping, AbstractDamping) else Linear(damping)
         self.noise = noise if isinstance(noise, AbstractNoise) or noise is None else White(noise)
@@ -234,12 +234,19 @@ def _check_finite(name: str, state: Position) -> None:
             raise ValueError(f"{name} has a NaN or inf: {leaf}; start from finite numbers")
 
 
-def _check_law(name: str, value: Any, kind: type, method: str) -> None:
-    """ValueError for an object with a law's method that is none: as a pytree of numbers it would run as another."""
-    if callable(getattr(value, method, None)) and not isinstance(value, kind):
+def _check_law(name: str, value: Any, kind: type, methods: tuple[str, ...]) -> None:
+    """ValueError for what is no such law, but would run as another where it is a pytree of numbers."""
+    if isinstance(value, type):
+        raise ValueError(f"{name} = {value.__name__} is a class: make one, {value.__name__}(...)")
+    if isinstance(value, kind):
+        return
+    has = next((method for method in methods if callable(getattr(value, method, None))), None)
+    if has is not None:
         raise ValueError(
-            f"{name} = {type(value).__name__} has a {method}, but is no law: let it subclass ji.{name}.{kind.__name__}"
+            f"{name} = {type(value).__name__} has a {has}, but is no law: let it subclass ji.{name}.{kind.__name__}"
         )
+    if isinstance(value, (AbstractDamping, AbstractNoise, AbstractKinetic)):
+        raise ValueError(f"{name} = {type(value).__name__} is no {name}; pass one of ji.{name}, or a number")
 
 
 def _check_scalar(system: System, position: Position) -> None:

@@ -108,13 +108,23 @@ class AbstractDamping(eqx.Module):
         """The same law where t = origin + time s and q = length x."""
         return InUnits(self, origin, time, length)
 
+    def refuses(self, kinetic: Any, momentum: Position, pushed: bool) -> str | None:
+        """Why `relaxation` cannot run with this kinetic energy (pushed or not), and the remedy; None if it can."""
+        del kinetic, momentum, pushed
+        return None
+
+    @property
+    def sticks(self) -> bool:
+        """Whether it holds what is at rest against a push: of several laws, one such takes the push of the letter F."""
+        return False
+
     def check(self, position: Position) -> Position:
         """The position, if the law can act there; ValueError, or a run-time error where traced, if not."""
-        time = jnp.zeros((), _tree.dtype(position))
-        given = eqx.filter_eval_shape(self.force_at, time, position, position, position)
+        t = jnp.zeros((), _tree.dtype(position))
+        given = jax.eval_shape(lambda q: jax.tree.map(jnp.asarray, self.force_at(t, q, q, q)), position)
         if not _tree.same_structure(given, position) or _tree.shapes(given) != _tree.shapes(position):
             raise ValueError(
-                f"damping = {type(self).__name__}: its force has the shapes {_tree.shapes(given)} for a velocity of "
+                f"damping = {type(self).__name__}: the force has the shapes {_tree.shapes(given)} for a velocity of "
                 f"{_tree.shapes(position)}; it must be like the velocity"
             )
         return position

@@ -40,7 +40,7 @@ class CurvatureAware(AbstractDamping):
         if ratio.ndim:
             raise ValueError(f"damping ratio must be one number{shown}")
         holds = (ratio >= 0) & jnp.isfinite(ratio)
-        self.ratio = require(ratio, holds, f"damping ratio must not be negative, and finite{shown}; 1 is critical")
+        self.ratio = require(ratio, holds, f"damping ratio must be finite and not negative{shown}; 1 is critical")
 
     nonnegative: ClassVar[tuple[str, ...]] = ("ratio",)
 

@@ -29,9 +29,11 @@ _NAMES = ("linear", "quadratic", "dry")
 class Drag(AbstractDamping):
     r"""Dry, linear and quadratic friction: dp/dt = -(linear + quadratic |v|) v - dry sign(v), component by component.
 
-    With the Euclidean kinetic energy dI/dt = -sum_i (dry_i + linear_i |v_i| + quadratic_i v_i^2) |v_i| <= 0, and the O
-    sub-step is exact: with dry friction a component stops after a finite time, and stays. In a word whose kicks are
-    letters of their own a stopped component creeps; the letter F, kick and friction together, holds it bit by bit.
+    dI/dt = -sum_i (dry_i + linear_i |v_i| + quadratic_i v_i^2) |v_i| <= 0. With the Euclidean kinetic energy, and with
+    one mass a component, the O sub-step is exact: with dry friction a component stops after a finite time, and stays.
+    In a word whose kicks are letters of their own a stopped component creeps; the letter F, kick and friction together,
+    holds it bit by bit. Dry friction with any other kinetic energy is refused in words; backwards in time (a negative
+    weight) the speed may become infinite within a step, which gives NaN.
 
     Arguments:
         linear: >= 0, one over time; quadratic: >= 0, one over length; dry: >= 0, a force over a mass, or None for none
@@ -77,10 +79,27 @@ class Drag(AbstractDamping):
         return jax.tree.map(lambda a, c, b, v: (a + c * jnp.abs(v)) * v + b * jnp.sign(v), a, c, b, velocity)
 
     def relaxation(self, kinetic, h, t, position, momentum, push=None):
-        if not kinetic.is_euclidean:
+        if not _by_component(kinetic, momentum):
             return super().relaxation(kinetic, h, t, position, momentum, push)
         push = jax.tree.map(jnp.zeros_like, momentum) if push is None else push
-        return jax.tree.map(partial(_rubbed, h), *self._laid_out(momentum), momentum, push)
+        a, c, b = self._laid_out(momentum)
+        inverse = kinetic.inverse_mass(momentum)
+        if inverse is not None:
+            a = jax.tree.map(lambda a, w: a * w, a, inverse.value)
+            c = jax.tree.map(lambda c, w: c * w**2, c, inverse.value)
+        return jax.tree.map(partial(_rubbed, h), a, c, b, momentum, push)
+
+    def refuses(self, kinetic, momentum, pushed):
+        if self.dry is None or _by_component(kinetic, momentum):
+            return None
+        return (
+            "dry friction stops what it rubs, which is known for the Euclidean kinetic energy and one mass a component "
+            f"only, not for kinetic.{type(kinetic).__name__}; leave dry= out, or take a diffrax solver"
+        )
+
+    @property
+    def sticks(self) -> bool:
+        return self.dry is not None
 
     def prepared(self, kinetic, noise, h, momentum):
         if noise is None and kinetic.is_euclidean and self.dry is None:
@@ -116,6 +135,12 @@ class Drag(AbstractDamping):
         return [coefficient.value for coefficient in laid_out]
 
 
+def _by_component(kinetic, momentum):
+    """Whether every component of the velocity is its momentum times a number."""
+    inverse = kinetic.inverse_mass(momentum)
+    return kinetic.is_euclidean or (inverse is not None and not inverse.matrix)
+
+
 def _coefficient(name, value):
     return jax.tree.map(partial(_not_negative, name), leaves_of(f"drag {name}", value))
 
@@ -146,8 +171,22 @@ def _one_sided(h, r, force, a, c):
     cosine, sine = cosh_sinh(square * h * h)
     sine = sine * h
     denominator = cosine + a * sine / 2 + c * r * sine
-    value = (r * (cosine - a * sine / 2) + force * sine) / jnp.where(denominator > 0, denominator, 1.0)
-    return jnp.where(value < 0, 0.0, value), _stopping_time(square, r, force, a)
+    value = (r * _decaying(square, h, a, force * c, cosine, sine) + force * sine) / jnp.where(
+        denominator > 0, denominator, 1.0
+    )
+    stop = _stopping_time(square, r, force, a)
+    # Not positive: after the stop, where the value means nothing; or backwards in time, once the speed is infinite.
+    value = jnp.where((denominator > 0) | (stop < h), value, jnp.nan)
+    return jnp.where(value < 0, 0.0, value), stop
+
+
+def _decaying(square, h, a, bend, cosine, sine):
+    """C - a S / 2, without the cancellation of a long decay: k - a / 2 = bend / (k + a / 2), bend = k^2 - a^2 / 4."""
+    long = square * h * h > 1
+    k = jnp.sqrt(jnp.where(long, square, 1.0))
+    half = a / 2
+    far = (bend / (k + half) + jnp.exp(-2 * k * jnp.abs(h)) * (k + half)) / (2 * k)
+    return jnp.where(long & (h > 0), far, cosine - half * sine)
 
 
 def _stopping_time(square, r, force, a):
@@ -180,12 +219,12 @@ class Dragged(AbstractMemoryless):
     from_sum: bool = eqx.field(static=True, default=False)
 
     def move(self, momentum, increment):
-        return jax.tree.map(lambda e, c, p: e * p / (1 + c * jnp.abs(p)), self.decay, self.curve, momentum)
+        return jax.tree.map(lambda e, c, p: e * p / _finite(1 + c * jnp.abs(p)), self.decay, self.curve, momentum)
 
     def change(self, momentum, increment):
         def leaf(x, c, p):
             bend = c * jnp.abs(p)
-            return p * ((x - bend) / (1 + bend))
+            return p * ((x - bend) / _finite(1 + bend))
 
         return jax.tree.map(leaf, self.excess, self.curve, momentum)
 
@@ -207,6 +246,11 @@ class Dragged(AbstractMemoryless):
 
     def friction(self, losses, count):
         return -losses
+
+
+def _finite(denominator):
+    """NaN where a run back in time has passed an infinite speed: beyond, the formula has another sign."""
+    return jnp.where(denominator > 0, denominator, jnp.nan)
 
 
 def _between(decay, curve, total):

@@ -6,9 +6,10 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from ..._checks import require
 from ..potentials import as_module
 from ..series import phi
-from ..shapes import match
+from ..shapes import leaves_of, match
 from .abstract import AbstractDamping
 
 
@@ -22,7 +23,8 @@ class PositionDependent(AbstractDamping):
             makes the run NaN.
 
     Raises:
-        ValueError: if gamma is not callable, or what it returns does not fit the position.
+        ValueError: if gamma is not callable; when run, if what it returns does not fit the position, or is negative at
+            the start.
 
     Example:
         >>> ji.System(ji.potentials.Quadratic(), damping=ji.damping.PositionDependent(lambda q: 0.1 * q**2))
@@ -55,11 +57,14 @@ class PositionDependent(AbstractDamping):
         return super().relaxation(kinetic, h, t, position, momentum, push)
 
     def check(self, position):
-        self._rates(position)  # shapes that do not fit are found before anything runs
-        return position
+        values = [jnp.min(g) for g in jax.tree.leaves(jax.lax.stop_gradient(self._rates(position).value))]
+        least = jnp.stack(values).min()
+        return require(
+            position, least >= 0, "damping gamma(q) must not be negative, and is at the start; raise it there"
+        )
 
     def _rates(self, position):
-        value = jax.tree.map(jnp.asarray, self.gamma(position))
+        value = leaves_of("damping gamma(q)", self.gamma(position))
         rates = match("damping gamma(q)", value, position)
         if rates.matrix:
             raise ValueError("damping gamma(q) is a matrix; return a number, or what is shaped like the position")

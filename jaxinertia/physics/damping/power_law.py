@@ -18,7 +18,8 @@ class PowerLaw(AbstractDamping):
     r"""dp/dt = -(linear + coefficient |v|^{n-1}) v, with |v| over the whole position: it only shortens the momentum.
 
     n = 0 is dry friction, 1 linear, 2 quadratic drag. Below 1 the motion stops after a finite time. dI/dt =
-    -(linear |v|^2 + coefficient |v|^{n+1}). The O sub-step is exact for the Euclidean kinetic energy.
+    -(linear |v|^2 + coefficient |v|^{n+1}). The O sub-step is exact for the Euclidean kinetic energy and for one mass.
+    Where it is not, nor in the letter F, an exponent below 1 is refused.
 
     Arguments:
         coefficient: >= 0. exponent: n >= 0. linear: >= 0, one over time. Numbers.
@@ -48,12 +49,23 @@ class PowerLaw(AbstractDamping):
         return jax.tree.map(lambda v: factor * v, velocity)
 
     def relaxation(self, kinetic, h, t, position, momentum, push=None):
-        if not kinetic.is_euclidean or push is not None:
+        if not _shortens(kinetic, momentum) or push is not None:
             return super().relaxation(kinetic, h, t, position, momentum, push)
+        inverse = kinetic.inverse_mass(momentum)
+        w = jnp.ones_like(self.linear) if inverse is None else jax.tree.leaves(inverse.value)[0]
         size, moves = _size(momentum)
-        slowed = power_flow(size, self.linear * h, self.coefficient * h, self.exponent)
+        slowed = power_flow(size, self.linear * w * h, self.coefficient * w**self.exponent * h, self.exponent)
         factor = jnp.where(moves, slowed / size, 1.0)
         return jax.tree.map(lambda p: factor * p, momentum)
+
+    def refuses(self, kinetic, momentum, pushed):
+        if is_traced(self.exponent) or self.exponent >= 1 or (_shortens(kinetic, momentum) and not pushed):
+            return None
+        return (
+            f"damping exponent = {np.asarray(self.exponent)} below 1 stops the motion, which is known for the "
+            "Euclidean kinetic energy and one mass only, and not in the letter F; take damping.Drag(dry=...), an "
+            "exponent of 1 or more, or a diffrax solver"
+        )
 
     @property
     def linear_part(self) -> Scalar:
@@ -80,6 +92,12 @@ class PowerLaw(AbstractDamping):
         return self.coefficient, self.linear
 
 
+def _shortens(kinetic, momentum):
+    """Whether the velocity is the momentum times one number."""
+    inverse = kinetic.inverse_mass(momentum)
+    return kinetic.is_euclidean or (inverse is not None and inverse.uniform)
+
+
 def _size(vector):
     """(|v|, whether it is not zero); 1 in its place where it is, for the sake of derivatives."""
     square = _tree.dot(vector, vector)
@@ -89,6 +107,8 @@ def _size(vector):
 def _number(name, x):
     x = as_float(f"damping {name}", x)
     if x.ndim:
-        raise ValueError(f"damping {name} must be one number, got shape {x.shape}")
+        raise ValueError(f"damping {name} must be one number, got shape {x.shape}; damping.Drag takes one a component")
     shown = "" if is_traced(x) else f", got {np.asarray(x)}"
-    return require(x, (x >= 0) & jnp.isfinite(x), f"damping {name} must not be negative, and finite{shown}")
+    return require(
+        x, (x >= 0) & jnp.isfinite(x), f"damping {name} must be finite and not negative{shown}; pass {name} >= 0"
+    )

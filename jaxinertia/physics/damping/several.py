@@ -13,7 +13,8 @@ class Sum(AbstractDamping):
     r"""All of these laws at once: dp/dt = -force_1 - force_2 - ...
 
     Its O sub-step is the laws' own in turn and back, each over half the time: of order 2, never giving energy, and
-    symmetric, so that compositions of symmetric words still raise the order.
+    symmetric, so that compositions of symmetric words still raise the order. In the letter F the push goes with the law
+    that holds what is at rest (dry friction), if there is one.
 
     Arguments:
         laws: two or more of `ji.damping`, or your own.
@@ -40,13 +41,27 @@ class Sum(AbstractDamping):
         return first
 
     def relaxation(self, kinetic, h, t, position, momentum, push=None):
-        *outer, middle = self.laws
+        outer, middle = self._parted()
         for law in outer:
             momentum = law.relaxation(kinetic, h / 2, t, position, momentum)
         momentum = middle.relaxation(kinetic, h, t, position, momentum, push)
         for law in reversed(outer):
             momentum = law.relaxation(kinetic, h / 2, t + h / 2, position, momentum)
         return momentum
+
+    def _parted(self):
+        """(the laws that act first and last, the one in between)."""
+        middle = max(range(len(self.laws)), key=lambda i: (self.laws[i].sticks, i))
+        return [law for i, law in enumerate(self.laws) if i != middle], self.laws[middle]
+
+    def refuses(self, kinetic, momentum, pushed):
+        outer, middle = self._parted()
+        reasons = (law.refuses(kinetic, momentum, pushed and law is middle) for law in (*outer, middle))
+        return next((why for why in reasons if why is not None), None)
+
+    @property
+    def sticks(self) -> bool:
+        return any(law.sticks for law in self.laws)
 
     def in_units(self, origin, time, length):
         return Sum(*(law.in_units(origin, time, length) for law in self.laws))

@@ -72,9 +72,9 @@ class TimeVarying(AbstractTimeVarying):
         self.gamma = as_module(gamma)
 
     def rate(self, t):
-        value = jnp.asarray(self.gamma(t))
+        value = as_float("gamma(t)", self.gamma(t))
         if value.shape != ():
-            raise ValueError(f"gamma(t) must be one number, got shape {value.shape}")
+            raise ValueError(f"gamma(t) must be one number, got shape {value.shape}; pass one rate for all")
         return jnp.where(value < 0, jnp.nan, value).astype(jnp.result_type(t))
 
     def integral(self, t, h):
@@ -90,17 +90,25 @@ class Nesterov(AbstractTimeVarying):
 
     r: Scalar
 
+    def __init__(self, r: ArrayLike):
+        r = as_float("r", r)
+        shown = "" if is_traced(r) else f" = {np.asarray(r)}"
+        if r.ndim:
+            raise ValueError(f"r{shown} must be one number")
+        self.r = require(r, (r > 0) & jnp.isfinite(r), f"r{shown} must be positive and finite; Nesterov's is 3")
+
     nonnegative: ClassVar[tuple[str, ...]] = ("r",)
 
     def rate(self, t):
-        """r / t; 0 at t = 0, where the momentum is zero."""
+        """r / t; 0 at t = 0, where the momentum is zero; NaN before, where it would give energy."""
         later = t > 0
-        return jnp.where(later, self.r / jnp.where(later, t, 1.0), 0.0)
+        return jnp.where(later, self.r / jnp.where(later, t, 1.0), jnp.where(t < 0, jnp.nan, 0.0))
 
     def integral(self, t, h):
         # log((t + h) / t)^r: infinite at t = 0, where e^{-infinity} = 0 is what friction leaves of any momentum.
         later = t > 0
-        return jnp.where(later, self.r * jnp.log1p(h / jnp.where(later, t, 1.0)), jnp.inf)
+        grown = self.r * jnp.log1p(h / jnp.where(later, t, 1.0))
+        return jnp.where(later, grown, jnp.where(t < 0, jnp.nan, jnp.inf))
 
     def passage(self, t, h):
         end, ratio = t + h, t / (t + h)
@@ -111,7 +119,8 @@ def nesterov(r: ArrayLike = 3.0) -> Nesterov:
     r"""gamma(t) = r / t: the damping that Nesterov's accelerated gradient has in continuous time, with r = 3.
 
     dI/dt = -(r/t) |v|^2. Over an O sub-step from t to t + h the momentum falls by (t / (t + h))^r, exactly, so that it
-    starts at t = 0 without harm, from rest. On L = q^2/2 from rest at 1, q(t) = 2 J_1(t) / t for r = 3.
+    starts at t = 0 without harm, from rest; before t = 0 it is NaN. On L = q^2/2 from rest at 1, q(t) = 2 J_1(t) / t
+    for r = 3.
 
     Arguments:
         r: > 0; with r >= 3 the loss falls as 1/t^2 on every convex L.
@@ -125,8 +134,4 @@ def nesterov(r: ArrayLike = 3.0) -> Nesterov:
 
     Source: W. Su, S. Boyd, E. J. Candes, J. Mach. Learn. Res. 17, 1 (2016).
     """
-    r = as_float("r", r)
-    shown = "" if is_traced(r) else f" = {np.asarray(r)}"
-    if r.ndim:
-        raise ValueError(f"r{shown} must be one number")
-    return Nesterov(require(r, (r > 0) & jnp.isfinite(r), f"r{shown} must be positive and finite; Nesterov's is 3"))
+    return Nesterov(r)

@@ -91,7 +91,9 @@ class AbstractKinetic(eqx.Module):
         """The position, if K can be taken there; ValueError, or a run-time error where traced, if not."""
         given = eqx.filter_eval_shape(self.energy_at, position, position)
         if getattr(given, "shape", None) != () or not jnp.issubdtype(given.dtype, jnp.floating):
-            raise ValueError(f"kinetic = {type(self).__name__} must give one float, got {given}; sum over components")
+            raise ValueError(
+                f"kinetic = {type(self).__name__}: the energy must be one float, got {given}; sum it over components"
+            )
         return position
 
     def bound(self, position: Position) -> "AbstractKinetic":

@@ -51,7 +51,9 @@ class Learned(AbstractKinetic):
     def check(self, position):
         size, inputs = _tree.size(position), self.network.in_size
         if inputs != size and not (inputs == "scalar" and size == 1):
-            raise ValueError(f"kinetic: network takes {inputs} inputs, but the position has {size} components")
+            raise ValueError(
+                f"kinetic: network takes {inputs} inputs, but the position has {size} components; match it"
+            )
         return position
 
     def _convex(self, p):

@@ -16,6 +16,7 @@ class PowerLaw(AbstractKinetic):
 
     a = 2 is Euclidean. With a < 2 a small momentum is quick (v is singular at p = 0, so that a splitting's order is
     irregular there), with a > 2 slow. Under linear friction of one rate |p| obeys a power law, solved exactly.
+    Any other friction is solved step by step, which gives NaN for a < 2 where a component comes to rest.
 
     Arguments:
         exponent: a > 1, a number.

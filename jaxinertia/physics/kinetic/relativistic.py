@@ -60,20 +60,33 @@ class Relativistic(AbstractKinetic):
         size = _tree.dot(momentum, momentum)
         moves = size > 0
         r = jnp.sqrt(jnp.where(moves, size, 1.0)) / (self.mass * self.speed_limit)
-        fall = jnp.minimum(friction / self.mass, 1e4)  # e^{-10000} is 0
-        # In y = log r: f(y) = sqrt(1 + e^{2y}) - asinh(e^{-y}) has f' = sqrt(1 + e^{2y}) >= 1 and f'' > 0, so that
-        # Newton's steps come down to the root from any start above it, such as this one, which is near.
-        target = jnp.sqrt(1 + r * r) - jnp.arcsinh(1 / r) - fall
-        start = jnp.where(target > 0, jnp.log1p(jnp.maximum(target, 0.0)), target)
+        change = _log_change(r, jnp.minimum(friction / self.mass, 1e4))  # e^{-10000} is 0
+        little = change > -1
+        excess, factor = jnp.expm1(jnp.where(little, change, 0.0)), jnp.exp(change)
+        slowed = lambda p: jnp.where(moves, jnp.where(little, p + excess * p, factor * p), p)  # noqa: E731
+        return jax.tree.map(slowed, momentum)
 
-        def newton(_, y):
-            slope = jnp.sqrt(1 + jnp.exp(2 * y))
-            return y - (slope - jnp.arcsinh(jnp.exp(-y)) - target) / slope
 
-        y = jax.lax.stop_gradient(jax.lax.fori_loop(0, _NEWTON_STEPS, newton, start))
-        y = newton(None, y)  # at the root, and so with the derivatives of the root
-        factor = jnp.where(moves, jnp.exp(y) / r, 1.0)
-        return jax.tree.map(lambda p: factor * p, momentum)
+def _log_change(r, fall):
+    """u with f(y + u) = f(y) - fall for y = log r: the change of log r, with all its digits where it is little.
+
+    f(y) = sqrt(1 + e^{2y}) - asinh(e^{-y}) has f' = sqrt(1 + e^{2y}) >= 1 and f'' > 0, so that Newton's steps come down
+    to the root from any start above it, such as this one, which is near.
+    """
+    gamma = jnp.sqrt(1 + r * r)
+    target = gamma - jnp.arcsinh(1 / r) - fall
+    start = jnp.where(target > 0, jnp.log1p(jnp.maximum(target, 0.0)), target) - jnp.log(r)
+
+    def newton(_, u):
+        slope = jnp.sqrt(1 + (r * jnp.exp(u)) ** 2)
+        rise = r * r * jnp.expm1(2 * u) / (slope + gamma)  # of the square root
+        share = rise / (1 + gamma)
+        close = jnp.abs(share) < 0.5  # else 1 + share, (1 + slope) / (1 + gamma), loses digits
+        turn = jnp.where(close, jnp.log1p(jnp.where(close, share, 0.0)), jnp.log((1 + slope) / (1 + gamma)))
+        return u - (u + rise - turn + fall) / slope
+
+    u = jax.lax.stop_gradient(jax.lax.fori_loop(0, _NEWTON_STEPS, newton, start))
+    return newton(None, u)  # at the root, and so with the derivatives of the root
 
 
 def _number(name, x):

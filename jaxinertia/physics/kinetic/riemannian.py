@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import optimistix
 
 from ... import _tree
+from ..._checks import require
 from ..._types import Position, Scalar
 from ..potentials import as_module
-from ..shapes import match
+from ..shapes import leaves_of, match
 from .abstract import AbstractKinetic
 
 _MOST_ITERATIONS = 64
@@ -20,14 +21,16 @@ class Riemannian(AbstractKinetic):
     r"""K(q, p) = p^T G(q)^{-1} p / 2: a metric G(q) on the positions, so v = G(q)^{-1} p.
 
     Its drift is the geodesic flow, dq/dt = G^{-1} p and dp/dt = -dK/dq, by the implicit midpoint rule: symplectic,
-    symmetric, of order 2. Where its iteration does not contract, the step is too long and the result NaN.
+    symmetric, of order 2. Where its iteration does not contract, the step is too long and the result NaN, as it is
+    where G is not positive definite; of a matrix that is not symmetric the symmetric part counts.
 
     Arguments:
         metric: G, a callable from the position to a number, to what is shaped like the position (a diagonal), or to a
             symmetric positive definite (d, d) matrix where the position is one 1-D array.
 
     Raises:
-        ValueError: if the metric is not callable, or what it returns does not fit the position.
+        ValueError: if the metric is not callable; when run, if what it returns does not fit the position, or is not
+            symmetric and positive definite at the start.
 
     Example:
         >>> metric = lambda q: 1.0 + jnp.sum(q**2)
@@ -51,8 +54,10 @@ class Riemannian(AbstractKinetic):
     def velocity_at(self, position, momentum):
         metric = self._metric(position)
         if metric.matrix:
-            return jax.tree.map(lambda p: jnp.linalg.solve(metric.value, p), momentum)
-        return jax.tree.map(jnp.divide, momentum, metric.value)
+            factor = jnp.linalg.cholesky(metric.value)  # NaN where it is not positive definite
+            return jax.tree.map(lambda p: jax.scipy.linalg.cho_solve((factor, True), p), momentum)
+        positive = jax.tree.map(lambda g: jnp.where(g > 0, g, jnp.nan), metric.value)
+        return jax.tree.map(jnp.divide, momentum, positive)
 
     def drift(self, position, momentum, h):
         start = position, momentum
@@ -69,9 +74,15 @@ class Riemannian(AbstractKinetic):
         return jax.tree.map(lambda x: jnp.where(found, x, jnp.nan), solved.value)
 
     def check(self, position):
-        self._metric(position)  # shapes that do not fit are found before anything runs
-        return position
+        metric = self._metric(position)
+        leaves = [jax.lax.stop_gradient(g) for g in jax.tree.leaves(metric.value)]
+        holds = jnp.all(jnp.stack([jnp.all(g > 0) for g in leaves]))
+        if metric.matrix:
+            (value,) = leaves
+            slack = 64 * len(value) * jnp.finfo(value.dtype).eps * jnp.max(jnp.abs(value))
+            symmetric = jnp.all(jnp.abs(value - value.T) <= slack)
+            holds = symmetric & jnp.all(jnp.isfinite(jnp.linalg.cholesky(value)))
+        return require(position, holds, "metric must be symmetric and positive definite, and is not at the start")
 
     def _metric(self, position: Position) -> Any:
-        value = jax.tree.map(jnp.asarray, self.metric(position))
-        return match("metric", value, position)
+        return match("metric", leaves_of("metric", self.metric(position)), position)
