@@ -116,6 +116,7 @@ class Split(AbstractRelaxation):
     def _rub(self, state, h, t, position):
         momentum = state.momentum if isinstance(state, Pushed) else state
         relaxed = self.damping.relaxation(self.kinetic, h, t, position, momentum)
+        relaxed = _tree.cast(relaxed, _tree.dtype(momentum))  # a law told the time finely may answer so
         # The change of K, which in float32 the difference of two K would lose.
         velocity = self.kinetic.mean_velocity(position, momentum, relaxed)
         change = _tree.dot(velocity, jax.tree.map(jnp.subtract, relaxed, momentum))
@@ -123,7 +124,7 @@ class Split(AbstractRelaxation):
 
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)
-_NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
+_NODES, _WEIGHTS = ((_NODES + 1) / 2).tolist(), (_WEIGHTS / 2).tolist()  # Python's floats promote no float32
 
 
 def under_push(
@@ -141,7 +142,8 @@ def under_push(
         force = damping.force_at(t + node * h, position, p, v)
         friction = friction - weight * h * _tree.dot(force, v)
         distance = _tree.add_scaled(distance, weight * h, v)
-    return damping.relaxation(kinetic, h, t, position, momentum, push), friction, distance
+    relaxed = damping.relaxation(kinetic, h, t, position, momentum, push)
+    return _tree.cast(relaxed, _tree.dtype(momentum)), friction, distance
 
 
 def one_step(rate: Any, h: Scalar, t: Scalar, momentum: Position) -> Position:
