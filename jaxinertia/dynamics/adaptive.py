@@ -171,9 +171,8 @@ def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, o
         phase = jax.tree.map(lambda y, y0: y.at[0].set(y0), phase, first)  # diffrax leaves it out of a run of no step
     if event is not None or not throw:  # diffrax marks rows that it did not reach with inf
         phase = jax.tree.map(lambda y: jnp.where(jnp.isinf(y), jnp.nan, y), phase)
-    times = jnp.asarray(ts, _tree.dtype(first.position))
     kinetic, potential = jax.lax.map(
-        lambda x: kinetic_and_potential(system, x[0].position, x[0].momentum, x[1]), (phase, times)
+        lambda x: kinetic_and_potential(system, x[0].position, x[0].momentum, x[1]), (phase, jnp.asarray(ts))
     )
     by_remainder = system.noise is not None and not system.noise.remembers and not isinstance(solver, Splitting)
     noise = None if by_remainder else phase.noise

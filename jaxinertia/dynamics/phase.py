@@ -33,10 +33,12 @@ class Phase(eqx.Module):
         return self.momentum if self.push is None else Pushed(self.momentum, self.push)
 
     def book(self, friction: Any = 0.0, noise: Any = 0.0, work: Any = 0.0) -> "Phase":
-        """The same point with these amounts added to the accounts that there are."""
-        kept = None if self.noise is None else self.noise + noise
-        done = None if self.work is None else self.work + work
-        return self.but(friction=self.friction + friction, noise=kept, work=done)
+        """The same point with these amounts added to the accounts that there are, in their precision."""
+
+        def on(account, amount):
+            return None if account is None else account + jnp.asarray(amount, account.dtype)
+
+        return self.but(friction=on(self.friction, friction), noise=on(self.noise, noise), work=on(self.work, work))
 
     def but(self, **fields: Any) -> "Phase":
         """The same phase with these fields in place of its own."""

@@ -38,6 +38,6 @@ def inertia(system: System, position: Any, momentum: Any = None, *, t: Any = Non
         >>> ji.inertia(ji.System(ji.potentials.Quadratic()), 1.0, 0.5)   # 0.5 + 0.125
     """
     system, position, momentum, _ = prepare(system, position, momentum)
-    t = None if t is None else jnp.asarray(t, _tree.dtype(position))
+    t = None if t is None else jnp.asarray(t, jnp.result_type(float))
     kinetic, potential = kinetic_and_potential(system, position, momentum, t)
     return kinetic + potential

@@ -68,7 +68,7 @@ def modified_inertia(
     cross, curvature, slope = brackets(_letters(solver))
     system, position, momentum, _ = prepare(system, position, momentum)
     system, position, momentum = vary_alike(system, position, momentum)
-    t = None if t is None else jnp.asarray(t, _tree.dtype(position))
+    t = None if t is None else jnp.asarray(t, jnp.result_type(float))
     kinetic, potential = kinetic_and_potential(system, position, momentum, t)
     result = kinetic + potential
     dt = jnp.asarray(dt, result.dtype)

@@ -123,7 +123,7 @@ class Split(AbstractRelaxation):
 
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)
-_NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
+_NODES, _WEIGHTS = ((_NODES + 1) / 2).tolist(), (_WEIGHTS / 2).tolist()  # Python's floats promote no float32
 
 
 def under_push(

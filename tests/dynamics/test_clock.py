@@ -90,3 +90,39 @@ def test_times_that_even_float64_does_not_resolve():
     ts = 1e12 + np.array([0.0, 1e-3])
     with pytest.raises(ValueError, match="force is told the time; count from the start, as ts - ts"):
         ji.simulate(driven(0.0), ts, Q0, dt=1e-4)
+
+
+def switched(origin):
+    gamma = ji.damping.TimeVarying(lambda t: 0.1 * (1 + jnp.sin(t - origin)))
+    return ji.System(ji.potentials.Duffing(), damping=gamma)
+
+
+def breathing(origin):
+    return ji.System(
+        ji.potentials.TimeDependent(lambda q, t: 0.5 * q**2 * (1 + 0.3 * jnp.sin(t - origin))), damping=0.1
+    )
+
+
+WORDS = {word: dict(solver=ji.solvers.Splitting(word)) for word in ("BAOAB", "AFA")}
+
+
+@pytest.mark.parametrize(
+    ("world", "options"),
+    [(switched, WORDS["BAOAB"]), (switched, WORDS["AFA"]), (breathing, WORDS["AFA"]), (breathing, TSIT5)],
+    ids=["damping BAOAB", "damping AFA", "potential AFA", "potential Tsit5"],
+)
+def test_a_float32_state_whose_system_changes_with_a_time_far_from_0(world, options):
+    here, there = (ji.simulate(world(o), NEAR + o, Q0, dt=DT, **options) for o in (0.0, FAR))
+    exact = ji.simulate(world(0.0), NEAR, np.float64(Q0), dt=DT, **options)
+    for traj in (here, there):
+        assert traj.position.dtype == jnp.float32
+        assert np.abs(traj.position - exact.position).max() < CLOSE
+        assert np.abs(traj.balance.discretization - exact.balance.discretization).max() < CLOSE
+
+
+def test_the_inertia_of_a_float32_state_at_a_time_far_from_0():
+    system = breathing(FAR)
+    expected = 0.5 * (1 + 0.3 * np.sin(1.0))
+    assert abs(ji.inertia(system, Q0, t=FAR + 1) - expected) < 1e-6
+    shadow = ji.modified_inertia(system, Q0, None, 0.0625, solver=ji.solvers.Splitting("BAB"), order=0, t=FAR + 1)
+    assert abs(shadow - expected) < 1e-6

@@ -13,7 +13,7 @@ from ..potentials import as_module
 from .abstract import AbstractDamping
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
-_NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
+_NODES, _WEIGHTS = ((_NODES + 1) / 2).tolist(), (_WEIGHTS / 2).tolist()  # Python's floats promote no float32
 
 
 class AbstractTimeVarying(AbstractDamping):
