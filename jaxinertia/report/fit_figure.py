@@ -162,10 +162,10 @@ def envelope(system: System, traj: Trajectory) -> list[np.ndarray]:
 
 def _friction(system: System, traj: Trajectory, p: np.ndarray) -> np.ndarray:
     """The friction at these momenta along the motion."""
-    ts, q, p = (jnp.asarray(x) for x in (traj.ts, traj.position, p))
-    system = prepare(system, q[0], p[0])[0]
-    v = jax.vmap(system.kinetic.velocity_at)(q, p)
-    return np.asarray(jax.vmap(system.damping.force_at)(ts, q, p, v))
+    at = tuple(jnp.asarray(x) for x in (traj.position, p))
+    system = prepare(system, *(x[0] for x in at))[0]
+    velocity = jax.vmap(system.kinetic.velocity_at)(*at)
+    return np.asarray(jax.vmap(system.damping.force_at)(jnp.asarray(traj.ts), *at, velocity))
 
 
 def residuals(result: Fit, data: Observations, ax: Axes) -> None:

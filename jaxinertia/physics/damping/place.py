@@ -54,6 +54,9 @@ class PositionDependent(AbstractDamping):
                 return slowed
         return super().relaxation(kinetic, h, t, position, momentum, push)
 
+    def composes(self, kinetic):
+        return kinetic.is_euclidean
+
     def check(self, position):
         self._rates(position)  # shapes that do not fit are found before anything runs
         return position
