@@ -41,9 +41,9 @@ def fit(
     matter for parameters of which the start knows nothing. All of it in double precision and in units of the record.
 
     Arguments:
-        system: its numbers are the start; free ones may be anything: of any friction, kinetic energy, potential or noise
-            without a memory, your own too. The state is (q, p), so `data.momentum` are readings of p, which is M v with
-            a mass; positions alone tell no mass and stiffness apart. With `data.input` its force is gain times the
+        system: its numbers are the start; free ones may be anything: of any friction, kinetic energy, potential or
+            noise without a memory, your own too. The state is (q, p): `data.momentum` are readings of p, M v with a
+            mass; positions alone do not tell a mass from a stiffness. With `data.input` its force is gain times the
             input: give a `force.Sampled` with a gain to start from, or None for the gain 1.
         data: `Observations`.
         free: which leaves may change, as for `eqx.tree_at`: `lambda s: (s.damping.gamma, s.potential.stiffness)`, with
@@ -154,7 +154,7 @@ def check_method(system: System, method: str | None, band: Any) -> str | None:
     if method == stochastic.KALMAN and not linear.is_linear(system):
         other = f"{stochastic.UNSCENTED!r} or {stochastic.EXTENDED!r}"
         raise ValueError(
-            f"method = {method!r} needs a quadratic potential, linear damping and a Euclidean kinetic energy; use {other}"
+            f"method = {method!r} needs a quadratic potential, linear damping and kinetic.Euclidean(); use {other}"
         )
     if band is not None and not 0 <= band[0] < band[1]:
         raise ValueError(f"band = {band!r} must be (low, high) in cycles per time, with 0 <= low < high")

@@ -65,7 +65,10 @@ def fit(
 
 def _whittle(record, found, band, u, most, report):
     if record.d != 1 or not linear.is_linear(record.system) or record.system.force is not None:
-        raise ValueError("method = 'whittle' needs one component, a quadratic potential and no input; use 'kalman'")
+        raise ValueError(
+            "method = 'whittle' needs one component, a quadratic potential, linear damping, kinetic.Euclidean() and no "
+            "input; use a Kalman filter"
+        )
     spectrum.check_whole(record.runs)
     band = spectrum.around(found, math.pi) if band is None else band
     problem = spectrum.pose(record.system, record.parameters, record.units, record.runs, band, record.scalar)

@@ -162,10 +162,10 @@ def envelope(system: System, traj: Trajectory) -> list[np.ndarray]:
 
 def _friction(system: System, traj: Trajectory, p: np.ndarray) -> np.ndarray:
     """The friction at these momenta along the motion."""
-    at = tuple(jnp.asarray(x) for x in (traj.position, p))
-    system = prepare(system, *(x[0] for x in at))[0]
-    velocity = jax.vmap(system.kinetic.velocity_at)(*at)
-    return np.asarray(jax.vmap(system.damping.force_at)(jnp.asarray(traj.ts), *at, velocity))
+    position, momentum = jnp.asarray(traj.position), jnp.asarray(p)
+    system = prepare(system, position[0], momentum[0])[0]
+    velocity = jax.vmap(system.kinetic.velocity_at)(position, momentum)
+    return np.asarray(jax.vmap(system.damping.force_at)(jnp.asarray(traj.ts), position, momentum, velocity))
 
 
 def residuals(result: Fit, data: Observations, ax: Axes) -> None:

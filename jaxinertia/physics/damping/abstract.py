@@ -78,6 +78,11 @@ class AbstractDamping(eqx.Module):
         return False
 
     @property
+    def turns(self) -> bool:
+        """Whether a part of the force does no work, as a gyroscopic one: the motion has it without friction too."""
+        return False
+
+    @property
     def linear_part(self) -> Position | None:
         """The force over the velocity of small motions, for a unit mass; None where there is none such."""
         return None
@@ -161,6 +166,10 @@ class InUnits(AbstractDamping):
     @property
     def strength(self) -> Any:
         return self.law.strength
+
+    @property
+    def turns(self) -> bool:
+        return self.law.turns
 
     def composes(self, kinetic: Any) -> bool:
         return self.law.composes(self._back(kinetic))

@@ -107,6 +107,10 @@ class Linear(AbstractDamping):
         return self.gyroscopic is None
 
     @property
+    def turns(self) -> bool:
+        return self.gyroscopic is not None
+
+    @property
     def linear_part(self) -> Position | None:
         return self.gamma if self.gyroscopic is None else None
 

@@ -56,6 +56,10 @@ class Sum(AbstractDamping):
         """The sum of the laws' linear parts, where they are alike."""
         return _sum([law.linear_part for law in self.laws if law.linear_part is not None])
 
+    @property
+    def turns(self) -> bool:
+        return any(law.turns for law in self.laws)
+
     def composes(self, kinetic):
         return all(law.composes(kinetic) for law in self.laws)
 
