@@ -137,6 +137,14 @@ class Parameters(eqx.Module):
         return out
 
     @property
+    def constant(self) -> np.ndarray:
+        """Which flat values no coordinate changes: the zeros on the diagonal of a skew matrix."""
+        pairs = zip(self.kinds, self.shapes, strict=True)
+        return np.concatenate(
+            [(np.eye(s[0]) == 1).ravel() if k == SKEW else np.zeros(int(np.prod(s)), bool) for k, s in pairs]
+        )
+
+    @property
     def slices(self) -> list[slice]:
         """Where each leaf's coordinates are in u."""
         ends = np.cumsum([0, *(_coordinates(k, s) for k, s in zip(self.kinds, self.shapes, strict=True))])

@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import least_squares
 
 import jaxinertia as ji
-from jaxinertia.inference import derived, parameters
+from jaxinertia.inference import derived, errors, parameters
 
 from ..oracles import dop853
 from .records import langevin
@@ -159,7 +159,7 @@ CASES = {
         (0.2, 0.2, 1.0),
     ),
 }
-QUICK = ("mass", "own law, relativistic", "gyroscopic")
+QUICK = ("mass",)
 
 
 def record(system, position=1.0, **options):
@@ -226,6 +226,11 @@ def test_a_skew_matrix_stays_skew():
     np.testing.assert_array_equal(chosen.write(system, u).damping.gyroscopic, system.damping.gyroscopic)
     other = np.asarray(chosen.write(system, u + np.array([0.1, -0.2, 0.3])).damping.gyroscopic)
     np.testing.assert_array_equal(other, -other.T)
+    constant = np.eye(3, dtype=bool).ravel()
+    np.testing.assert_array_equal(chosen.constant, constant)
+    jacobian = np.asarray(jax.jacfwd(chosen.natural)(u))
+    error = np.sqrt(np.diag(errors.propagated(jacobian, np.eye(3), chosen.constant)))
+    np.testing.assert_array_equal(error, np.where(constant, 0.0, 1.0))  # a zero that stays zero has no error
     with pytest.raises(ValueError, match="gyroscopic, a matrix, cannot be kept"):
         parameters.choose(system, lambda s: s.damping.gyroscopic, (0.0, 1.0))
 
