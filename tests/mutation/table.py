@@ -207,9 +207,9 @@ MUTANTS = {
         "inference/linear.py", "units.time**1.5 / units.length", "units.time / units.length", ORACLE
     ),
     "the score": Mutant("inference/kalman.py", "(1 - z * z) * dlog / 2", "(1 - z * z) * dlog", SCORE),
-    "a damping ratio": Mutant("inference/derived.py", "s.damping.gamma / (2 * jnp", "s.damping.gamma / (jnp", DERIVED),
+    "a damping ratio": Mutant("inference/derived.py", "decay(s) / (2 * jnp", "decay(s) / (jnp", DERIVED),
     "a frequency": Mutant(
-        "inference/derived.py", "jnp.sqrt(stiffness(s)) / (2 * math.pi)", "stiffness(s) / (2 * math.pi)", DERIVED
+        "inference/derived.py", "jnp.sqrt(curvature(s)) / (2 * math.pi)", "curvature(s) / (2 * math.pi)", DERIVED
     ),
     "the start's momentum": Mutant("inference/result.py", "* (length / time)", "* length", (LENGTHS,)),
     "the rows of a finer grid": Mutant(
