@@ -53,7 +53,8 @@ def modified_inertia(
         A scalar, in units of energy.
 
     Raises:
-        ValueError: for another order, a solver that is not a splitting, or another kinetic energy.
+        ValueError: for another order, a solver that is not a splitting, another kinetic energy, a gyroscopic force, or
+            a potential that depends on time and no t.
 
     Example:
         >>> ji.modified_inertia(system, 1.0, 0.0, 0.1, solver=ji.solvers.Splitting("BAB"), order=2)
@@ -65,6 +66,11 @@ def modified_inertia(
         check_step(dt)
     if not system.kinetic.is_euclidean:
         raise ValueError(f"kinetic = {system.kinetic!r}: the modified inertia is known for kinetic.Euclidean() only")
+    if system.damping.turns:
+        raise ValueError(
+            "damping has a gyroscopic force, whose part in the modified inertia is not known: leave it out, or watch "
+            "balance.discretization"
+        )
     cross, curvature, slope = brackets(_letters(solver))
     system, position, momentum, _ = prepare(system, position, momentum)
     system, position, momentum = vary_alike(system, position, momentum)

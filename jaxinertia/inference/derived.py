@@ -1,6 +1,8 @@
 r"""What engineers call a fit's numbers: for x'' + gamma x' + k x = sigma dW/dt,
 
 f0 = sqrt(k) / 2 pi, zeta = gamma / (2 sqrt k), Q = sqrt(k) / gamma, tau = 2 / gamma, T = sigma^2 / (2 gamma).
+
+With a mass, of small motions, k and gamma are those over it; T is that of the force.
 """
 
 import math
@@ -41,20 +43,34 @@ def put(system: System, parameters: Parameters, flat: Any) -> System:
 
 def _formulas(system: System) -> dict[str, Callable[[Any], Any]]:
     """Those that make sense for this system: functions of a system like it."""
-    k, gamma = stiffness(system), system.damping.linear_part
+    mass = system.kinetic.small_mass
+    if mass is None or np.shape(mass) != ():
+        return {}
+    k, gamma = curvature(system), decay(system)
     damped, bound = _positive(gamma), _positive(k)
     out: dict[str, Callable[[Any], Any]] = {}
     if bound:
-        out["natural_frequency"] = lambda s: jnp.sqrt(stiffness(s)) / (2 * math.pi)
+        out["natural_frequency"] = lambda s: jnp.sqrt(curvature(s)) / (2 * math.pi)
     if bound and gamma is not None and np.shape(gamma) == ():
-        out["damping_ratio"] = lambda s: s.damping.linear_part / (2 * jnp.sqrt(stiffness(s)))
+        out["damping_ratio"] = lambda s: decay(s) / (2 * jnp.sqrt(curvature(s)))
     if bound and damped:
-        out["quality_factor"] = lambda s: jnp.sqrt(stiffness(s)) / s.damping.linear_part
+        out["quality_factor"] = lambda s: jnp.sqrt(curvature(s)) / decay(s)
     if bound and damped and np.asarray(gamma) ** 2 < 4 * np.asarray(k):
-        out["decay_time"] = lambda s: 2 / s.damping.linear_part
-    if damped and np.shape(getattr(system.noise, "sigma", [])) == ():
+        out["decay_time"] = lambda s: 2 / decay(s)
+    if damped and system.damping.is_linear and np.shape(getattr(system.noise, "sigma", [])) == ():
         out["temperature"] = lambda s: s.noise.sigma**2 / (2 * s.damping.linear_part)
     return out
+
+
+def curvature(system: System) -> Any:
+    """omega^2 of small motions: k over the mass, or None."""
+    k = stiffness(system)
+    return None if k is None or np.shape(k) != () else k / system.kinetic.small_mass
+
+
+def decay(system: System) -> Any:
+    """gamma of x'' + gamma x' of small motions, or None."""
+    return system.damping.decay(system.kinetic.small_mass)
 
 
 def stiffness(system: System) -> Any:

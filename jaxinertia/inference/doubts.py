@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import errors
+from .shooting import mass_of
 from .windows import about_mean
 
 AT = 1e-6  # this close, in standard errors, a value is at its bound
@@ -20,6 +21,7 @@ def doubts(outcome, record, chi, whiteness, halves, flat, covariance) -> tuple[s
     """All of them, in words."""
     return (
         *(f"{why}; do not use the values" for why in failures(outcome.ended, is_lost(outcome), outcome.iterations)),
+        *_of_the_steps(outcome),
         *_of_the_scatter(outcome, record, chi),
         *_of_the_model(outcome, record, whiteness, halves),
         *_of_the_readings(record),
@@ -42,6 +44,14 @@ def is_lost(outcome) -> bool:
     total = float(about_mean(windows.weight, windows.y))
     n, p = len(evidence.residuals), len(outcome.u)
     return not errors.found(total, outcome.cost, evidence.variance, n, p)
+
+
+def _of_the_steps(outcome) -> Iterator[str]:
+    if outcome.fitted is not None and not outcome.fitted.fine:
+        yield (
+            "the steps between readings are not known to be short enough: half of them would still move the prediction "
+            "by more than a tenth of a standard error"
+        )
 
 
 def _of_the_scatter(outcome, record, chi) -> Iterator[str]:
@@ -74,12 +84,15 @@ def _of_the_model(outcome, record, whiteness, halves) -> Iterator[str]:
     ]
     for name, early, late in drifting:
         verb = "falls" if late < early else "rises"
-        trial = "quadratic drag" if late < early else "another potential, or dry friction"
-        has_drag = any("quadratic" in label for label in record.parameters.names)
-        advice = f"; try {trial}" if not (has_drag and late < early) else ""
+        law = record.system.damping
+        told, trial = f"damping = {type(law).__name__}", "another potential, or another law of friction"
+        if law.is_linear:
+            told = "viscous damping alone"
+            trial = "quadratic drag" if late < early else "another potential, or dry friction"
+        advice = f"; try {trial}"
         together = ": residuals are correlated," if correlated else ":"
         yield (
-            f"viscous damping alone does not describe this record{together} "
+            f"{told} does not describe this record{together} "
             f"{name} {verb} from {early:.4g} to {late:.4g}{_hint(record)}{advice}"
         )
     if correlated and not drifting:
@@ -124,9 +137,11 @@ def _of_the_readings(record) -> Iterator[str]:
 def _of_the_values(record, flat, covariance) -> Iterator[str]:
     parameters = record.parameters
     spread = np.sqrt(np.diag(covariance))
-    for label, value, error, (low, high) in zip(parameters.labels, flat, spread, parameters.limits, strict=True):
-        rate = label.startswith("damping") and "quadratic" not in label
-        if rate and value * float(record.units.time) > AWAY:
+    fields = [name for name, shape in zip(parameters.names, parameters.shapes, strict=True) for _ in np.ndindex(*shape)]
+    away = _far(record)
+    rows = zip(fields, parameters.labels, flat, spread, parameters.limits, strict=True)
+    for field, label, value, error, (low, high) in rows:
+        if value > away.get(field, np.inf):
             yield f"{label} ran off to {value:.3g}: the data do not hold it"
         elif at_bound(value, error, low, high):
             bound = low if value - low < high - value else high
@@ -135,6 +150,14 @@ def _of_the_values(record, flat, covariance) -> Iterator[str]:
             yield f"the data say nothing about {label}: its value is the start's; fix it, or record where it matters"
         elif label.startswith(("damping", "noise")) and error > abs(value):
             yield f"{label} cannot be told from zero: {value:.3g} +- {error:.2g}"
+
+
+def _far(record) -> dict[str, float]:
+    """Of each field of the friction that has a size: the value beyond which nothing that was recorded could be told."""
+    units = record.units
+    speed = float(units.length / units.time)
+    likely = record.system.damping.likely(AWAY / float(units.time), speed, mass_of(record.system))
+    return {f"damping.{field}": float(value) for field, value in likely.items()}
 
 
 def at_bound(value: Any, error: Any, low: float, high: float) -> np.ndarray | np.bool_:

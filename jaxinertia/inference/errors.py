@@ -82,12 +82,16 @@ def sandwich(evidence: Evidence, lags: int) -> np.ndarray:
     return bread @ total @ bread * (n / max(evidence.freedom, 1)) + np.diag(np.where(known, 0.0, np.inf))
 
 
-def propagated(jacobian: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """J C J^T; what depends on a coordinate of which the data say nothing is as unknown, and disturbs no other."""
+def propagated(jacobian: np.ndarray, covariance: np.ndarray, constant: np.ndarray | None = None) -> np.ndarray:
+    """J C J^T; what depends on a coordinate of which the data say nothing is as unknown, and disturbs no other.
+
+    `constant`: which values no coordinate changes; they have no error.
+    """
     known = np.isfinite(np.diag(covariance))
     j = jacobian[:, known]
     out = j @ covariance[np.ix_(known, known)] @ j.T
     blind = np.any(jacobian[:, ~known] != 0, axis=1) | ~np.any(j != 0, axis=1)
+    blind = blind if constant is None else blind & ~constant
     out[blind], out[:, blind] = 0.0, 0.0
     return out + np.diag(np.where(blind, np.inf, 0.0))
 

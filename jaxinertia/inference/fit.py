@@ -41,11 +41,14 @@ def fit(
     matter for parameters of which the start knows nothing. All of it in double precision and in units of the record.
 
     Arguments:
-        system: its numbers are the start; free ones may be anything. With `data.input` its force is gain times the
+        system: its numbers are the start; free ones may be anything: of any friction, kinetic energy, potential or
+            noise without a memory, your own too. The state is (q, p): `data.momentum` are readings of p, M v with a
+            mass; positions alone do not tell a mass from a stiffness. With `data.input` its force is gain times the
             input: give a `force.Sampled` with a gain to start from, or None for the gain 1.
         data: `Observations`.
         free: which leaves may change, as for `eqx.tree_at`: `lambda s: (s.damping.gamma, s.potential.stiffness)`, with
-            `s.force.gain` for the input's gain. Damping and sigma stay positive, matrices of them PSD.
+            `s.force.gain` for the input's gain. What a law names as `nonnegative` (dampings, sigma, masses) stays
+            positive, matrices of them PSD; what it names as `skew` stays skew.
         bounds: shaped like what `free` returns, with (low, high) or None for each leaf; either may be None.
         method: "least squares", "kalman", "unscented kalman", "extended kalman" or "whittle"; None chooses, and the
             result says why. The unscented filter is for systems that are not linear; it needs readings that tell where
@@ -150,7 +153,9 @@ def check_method(system: System, method: str | None, band: Any) -> str | None:
         raise ValueError(f"method = {method!r} needs noise in the system; pass noise=1.0 and free its sigma")
     if method == stochastic.KALMAN and not linear.is_linear(system):
         other = f"{stochastic.UNSCENTED!r} or {stochastic.EXTENDED!r}"
-        raise ValueError(f"method = {method!r} needs a quadratic potential and linear damping; use {other}")
+        raise ValueError(
+            f"method = {method!r} needs a quadratic potential, linear damping and kinetic.Euclidean(); use {other}"
+        )
     if band is not None and not 0 <= band[0] < band[1]:
         raise ValueError(f"band = {band!r} must be (low, high) in cycles per time, with 0 <= low < high")
     return method

@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 
 from . import solve
 from .errors import DOUBT
+from .parameters import MATRICES
 from .predict import Problem, normal
 from .result import correlation_length
 from .solve import Normal
@@ -25,7 +26,7 @@ def profile(fit: Any, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Where 2 (cost - least cost) = t^2 variance, each value in turn held while all else is refitted; at a bound where
     the cost does not rise so far before it."""
     outcome, parameters, _ = fit.refit
-    if any(kind in ("gram", "factor") for kind in parameters.kinds):
+    if any(kind in MATRICES for kind in parameters.kinds):
         raise ValueError("method = 'profile' is for numbers and components, not for matrices; use 'bootstrap'")
     reach = float(stats.t.ppf((1 + level) / 2, fit.freedom))
     spread = np.sqrt(np.diag(fit.covariance_curvature))

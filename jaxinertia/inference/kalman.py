@@ -122,7 +122,7 @@ def _settled(system, offset, error, window, problem):
     """A linear system on even times without gaps: the gain settles, and the rest is a constant recursion in blocks."""
     y = window.y[:, : problem.d] - offset
     variance = _variances(error, window, problem)[0]
-    step = _step(system, problem.d, problem.units)
+    step = _step(system, problem.d, problem.units, problem.scalar)
 
     def turn(state, value):
         e, log_s, z, covariance = _update(*state, value, variance)
@@ -197,14 +197,14 @@ def _before(first, problem):
 
 
 @eqx.filter_jit
-def _step(system, d, units):
+def _step(system, d, units, scalar):
     """Between readings on even times."""
-    return linear.step(linear.rate(system, d, units), linear.noise_rate(system, d, units), 1.0)
+    return linear.step(linear.rate(system, d, units), linear.noise_rate(system, d, units, scalar), 1.0)
 
 
-def settles_after(system: System, d: int, units: Units, variance: np.ndarray, speed: float) -> int:
+def settles_after(system: System, d: int, units: Units, scalar: bool, variance: np.ndarray, speed: float) -> int:
     """Readings until the predicted covariance changes by less than 1e-13 of itself; at most 4096. `variance`: (d,)."""
-    step = _step(system, d, units)
+    step = _step(system, d, units, scalar)
     move, noise = np.asarray(step.move), np.asarray(step.noise)
     covariance = VAGUE * np.diag(np.repeat([1.0, speed**2], d))
     for k in range(4096):

@@ -56,9 +56,9 @@ def rest(system: System, d: int, units: Units) -> Float[Array, " d"]:
     return (match("center", _as_vector(potential.center), like).value + like) / units.length
 
 
-def noise_rate(system: System, d: int, units: Units) -> Float[Array, "n n"]:
-    """R, the covariance that white noise adds to (x, x') per time, in the fit's units."""
-    sigma = _columns(system.noise, jnp.zeros(()) if d == 1 else jnp.zeros(d), d)
+def noise_rate(system: System, d: int, units: Units, scalar: bool) -> Float[Array, "n n"]:
+    """R, the covariance that white noise adds to (x, p) per time, in the fit's units; `scalar`: x is a number."""
+    sigma = _columns(system.noise, jnp.zeros(()) if scalar else jnp.zeros(d), d)
     sigma = sigma * (units.time**1.5 / units.length)
     return jnp.zeros((2 * d, 2 * d)).at[d:, d:].set(sigma @ sigma.T)
 

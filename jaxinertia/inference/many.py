@@ -224,7 +224,7 @@ def _gather(n: int, parameters: Parameters, groups: list[Group], failures: dict[
         unit = errors.inverse(np.asarray(_information(search)))[:, :p, :p]
         for i, j, c, stopped, nothing in zip(rows, jacobian, variance[:, None, None] * unit, failed, lost, strict=True):
             why = why_not(not stopped, nothing, iterations[i])
-            converged[i], covariance[i] = not why, errors.propagated(j, c)
+            converged[i], covariance[i] = not why, errors.propagated(j, c, parameters.constant)
             if why:
                 flat[i], covariance[i], chi[i] = np.nan, np.nan, np.nan
                 failures[int(i)] = "; ".join(why)

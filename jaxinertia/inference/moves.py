@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from . import linear
-from .predict import drive, local
+from .predict import bound, drive, local
 
 SERIES = 8  # terms of the series of a linearised step: it is exact to 1e-8 of itself
 JITTER = 1e-10  # of a variance: keeps P's root real where a reading was all but exact
@@ -32,7 +32,7 @@ def rows(system: Any, window: Any, problem: Any) -> tuple:
     h = jnp.diff(window.ts)
     if not linear.is_linear(system):
         return window.ts[:-1], h
-    rate, noise = linear.rate(system, d, units), linear.noise_rate(system, d, units)
+    rate, noise = linear.rate(system, d, units), linear.noise_rate(system, d, units, problem.scalar)
     if window.even:
         step = linear.step(rate, noise, 1.0)
         step = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(h), *x.shape)), step)
@@ -87,8 +87,8 @@ def _by_points(flow):
 def _flow(system, window, problem):
     """(z, t, h) -> z after h, with the linearised step that took it there."""
     d = problem.d
-    here = local(system, window, problem)
-    noise = linear.noise_rate(system, d, problem.units)
+    here = bound(local(system, window, problem), problem)
+    noise = linear.noise_rate(system, d, problem.units, problem.scalar)
 
     def flat(x):
         return jnp.reshape(x, (d,))
@@ -96,18 +96,21 @@ def _flow(system, window, problem):
     def shaped(x):
         return x[0] if problem.scalar else x
 
-    def acceleration(z, t):
-        q, v = shaped(z[:d]), shaped(z[d:])
-        force = 0.0 if here.force is None else here.drive(t, q)
-        return flat(force - here.gradient(q, t) - here.damping.force_at(t, q, v, v))
+    def motion(z, t):
+        q, p = shaped(z[:d]), shaped(z[d:])
+        v = here.kinetic.velocity_at(q, p)
+        push = 0.0 if here.force is None else here.drive(t, q)
+        push = push - here.gradient(q, t) - here.damping.force_at(t, q, p, v)
+        if not here.kinetic.is_separable:
+            push = push - jax.grad(here.kinetic.energy_at)(q, p)
+        return jnp.concatenate([flat(v), flat(push)])
 
     def flow(z, t, h):
-        slope = jax.jacfwd(acceleration)(z, t)
-        rate = jnp.concatenate([jnp.eye(d, 2 * d, d), slope])
-        step = linear.step(rate, noise, h, SERIES)
-        now = acceleration(z, t)
-        # Between t and t + h the force goes on a straight line.
-        ramp = jnp.zeros(d) if here.force is None else (acceleration(z, t + h) - now) / h
-        return z + step.constant @ jnp.concatenate([z[d:], now]) + step.ramp[:, d:] @ ramp, step
+        step = linear.step(jax.jacfwd(motion)(z, t), noise, h, SERIES)
+        now = motion(z, t)
+        moved = z + step.constant @ now
+        if here.asks_for_time:  # between t and t + h what the time does goes on a straight line
+            moved = moved + step.ramp[:, d:] @ ((motion(z, t + h) - now)[d:] / h)
+        return moved, step
 
     return flow

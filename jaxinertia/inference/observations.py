@@ -22,7 +22,7 @@ class Observations(eqx.Module):
         ts: times, shape (n,), any spacing and unit; increasing within each segment. Dates and spans of time (NumPy's,
             Python's, pandas', with a time zone or without) become seconds from the first reading.
         position: shape (n,), or (n, d) for a position of d components. NaN where nothing was recorded.
-        momentum: shaped like the position, if recorded too (with unit mass, the velocity); NaN where it was not.
+        momentum: shaped like the position, if recorded too (p: of a unit mass the velocity); NaN where it was not.
         position_error: standard deviation of one reading: a number, or shaped like the position; None if unknown, and
             then estimated from the residuals.
         segment: shape (n,), numbers or names: rows of one segment belong to one run, and every run has an initial state

@@ -1,7 +1,8 @@
 """Which numbers of a system a fit may change, and the unbounded coordinates in which it changes them.
 
 A leaf theta above a bound is theta = low + e^u, below one high - e^u, between two low + (high - low) / (1 + e^-u); a
-friction or noise matrix is theta = R R^T, or R itself, with R lower triangular and log R_ii among the u.
+friction or noise matrix is theta = R R^T, or R itself, with R lower triangular and log R_ii among the u; a skew one is
+theta = R - R^T with R strictly lower triangular.
 """
 
 import math
@@ -17,7 +18,9 @@ import numpy as np
 
 from ..physics.system import System
 
-REAL, ABOVE, BELOW, BETWEEN, GRAM, FACTOR = "real", "above", "below", "between", "gram", "factor"
+REAL, ABOVE, BELOW, BETWEEN = "real", "above", "below", "between"
+GRAM, FACTOR, SKEW = "gram", "factor", "skew"
+MATRICES = (GRAM, FACTOR, SKEW)
 
 
 class _Place:
@@ -70,7 +73,7 @@ class Parameters(eqx.Module):
 
     def unbounded(self) -> "Parameters":
         """The same leaves with no bounds on numbers and components: what is linear in a leaf is linear in them."""
-        kinds = tuple(kind if kind in (GRAM, FACTOR) else REAL for kind in self.kinds)
+        kinds = tuple(kind if kind in MATRICES else REAL for kind in self.kinds)
         return replace(self, kinds=kinds)
 
     def loosen(self, u: np.ndarray) -> np.ndarray:
@@ -134,6 +137,14 @@ class Parameters(eqx.Module):
         return out
 
     @property
+    def constant(self) -> np.ndarray:
+        """Which flat values no coordinate changes: the zeros on the diagonal of a skew matrix."""
+        pairs = zip(self.kinds, self.shapes, strict=True)
+        return np.concatenate(
+            [(np.eye(s[0]) == 1).ravel() if k == SKEW else np.zeros(int(np.prod(s)), bool) for k, s in pairs]
+        )
+
+    @property
     def slices(self) -> list[slice]:
         """Where each leaf's coordinates are in u."""
         ends = np.cumsum([0, *(_coordinates(k, s) for k, s in zip(self.kinds, self.shapes, strict=True))])
@@ -167,18 +178,19 @@ def choose(system: System, free: Callable, bounds: Any = None) -> Parameters:
         if not eqx.is_inexact_array(leaf):
             raise ValueError(f"free returns {name} = {leaf!r}, which is not an array of floats")
     limits = _bounds(bounds, picked_structure, names)
-    positive = [_is_positive(system, paths[i][0]) for i in where]
-    each = zip(names, leaves, limits, positive, strict=True)
+    positive = [_is_in(system, paths[i][0], "nonnegative") for i in where]
+    skew = [_is_in(system, paths[i][0], "skew") for i in where]
+    each = zip(names, leaves, limits, positive, skew, strict=True)
     kinds, low, high = zip(*(_kind(*one) for one in each), strict=True)
     return Parameters(low, high, where, kinds, tuple(x.shape for x in leaves), names, picked_structure)
 
 
-def _is_positive(system: System, path: tuple) -> bool:
-    """Whether the leaf is, or lies in, a field that its owner wants positive."""
+def _is_in(system: System, path: tuple, wish: str) -> bool:
+    """Whether the leaf is, or lies in, a field that its owner names in its `nonnegative` (or `skew`)."""
     node: Any = system
     for key in path:
         name = getattr(key, "name", None)
-        if name is not None and name in getattr(node, "nonnegative", ()):
+        if name is not None and name in getattr(node, wish, ()):
             return True
         node = getattr(node, name) if name is not None else node[key.idx if hasattr(key, "idx") else key.key]
     return False
@@ -200,11 +212,13 @@ def _bounds(bounds, structure, names):
     return given
 
 
-def _kind(name, leaf, limits, positive):
+def _kind(name, leaf, limits, positive, skew):
     matrix = leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1]
-    if positive and matrix:
+    if skew or (positive and matrix):
         if limits is not None:
             raise ValueError(f"bounds of {name}, a matrix, cannot be kept; pass None for it")
+        if skew:
+            return SKEW, np.zeros(()), np.zeros(())
         return FACTOR if name.startswith("noise") else GRAM, np.zeros(()), np.zeros(())
     low, high = limits if limits is not None else (None, None)
     if positive and (low is None or np.any(np.asarray(low) < 0)):
@@ -214,10 +228,15 @@ def _kind(name, leaf, limits, positive):
 
 
 def _coordinates(kind, shape):
+    if kind == SKEW:
+        return shape[0] * (shape[0] - 1) // 2
     return shape[0] * (shape[0] + 1) // 2 if kind in (GRAM, FACTOR) else int(np.prod(shape))
 
 
 def _decode(kind, u, shape, low, high):
+    if kind == SKEW:
+        lower = jnp.zeros(shape, u.dtype).at[np.tril_indices(shape[0], -1)].set(u)
+        return lower - lower.T
     if kind in (GRAM, FACTOR):
         i, j = np.tril_indices(shape[0])
         factor = jnp.zeros(shape, u.dtype).at[i, j].set(jnp.where(i == j, jnp.exp(u), u))
@@ -237,6 +256,8 @@ def _free(kind, u, low, high):
 
 def encode(kind, value, low, high):
     """The coordinates of a value, at a distance from the bounds where it lies on or beyond them."""
+    if kind == SKEW:
+        return value[np.tril_indices(len(value), -1)]
     if kind in (GRAM, FACTOR):
         size = max(float(np.abs(value).max()), 1e-300)
         gram = value if kind == GRAM else value @ value.T

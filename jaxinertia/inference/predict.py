@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from .._checks import nan_for_bad_values
 from ..dynamics import solvers
 from ..dynamics.simulate import simulate
+from ..physics import system as systems
 from ..physics.force import Sampled
 from ..physics.shapes import match
 from ..physics.system import System
@@ -150,6 +151,11 @@ def local(system: System, window: Windows, problem: Any) -> System:
     return eqx.tree_at(lambda s: s.force, moved, Sampled(ts, u, gain), is_leaf=lambda x: x is None)
 
 
+def bound(system: System, problem: Any) -> System:
+    """The system with friction and kinetic energy that know it."""
+    return systems.bind(system, jnp.zeros(()) if problem.scalar else jnp.zeros(problem.d))
+
+
 def _by_integrals(system, state, window, problem):
     """x(t) = x0 + t v0 - Gamma int (x - x(0)) - int int (grad V(x) - f), with the readings for x on the right.
 
@@ -157,7 +163,7 @@ def _by_integrals(system, state, window, problem):
     reading x(0) it would be bilinear, and a first reading that is off could lead it astray; this only shifts v0.
     """
     d = problem.d
-    here = local(system, window, problem)
+    here = bound(local(system, window, problem), problem)
     offset = problem.offset
     x = window.y[:, :d] - offset
     shaped = x[:, 0] if problem.scalar else x
@@ -165,12 +171,42 @@ def _by_integrals(system, state, window, problem):
     if here.force is not None:
         slope = slope - jax.vmap(here.drive)(window.ts, shaped).reshape(x.shape)
     t = window.ts[:, None]
+    if not here.kinetic.is_euclidean or here.damping.linear_part is None:
+        return _by_two_turns(here, state, x, slope, window, problem)
     impulse = _cumulative(x, window.ts) - t * x[0]
     like = jnp.zeros(()) if problem.scalar else jnp.zeros(d)
     part = here.damping.linear_part
     gamma = match("damping gamma", jnp.zeros(()) if part is None else part, like)
     drag = jax.vmap(gamma.times)(impulse[:, 0] if problem.scalar else impulse).reshape(x.shape)
     position = state[:d] + t * state[d:] - drag - _cumulative(_cumulative(slope, window.ts), window.ts)
+    return jnp.concatenate([position, jnp.zeros_like(position)], axis=-1)
+
+
+def _by_two_turns(here, state, x, slope, window, problem):
+    """For any kinetic energy and friction: p(t) = p0 - int (grad V(x) - f), then with the friction of that p, twice.
+
+    From it x(t) = x0 + int v.
+    """
+    d = problem.d
+
+    def shaped(y):
+        return y[:, 0] if problem.scalar else y
+
+    q, start = shaped(x), state[d:]
+
+    def moved(p):
+        v = jax.vmap(here.kinetic.velocity_at)(q, p)
+        force = jax.vmap(here.damping.force_at)(window.ts, q, p, v)
+        if not here.kinetic.is_separable:
+            force = force + jax.vmap(jax.grad(here.kinetic.energy_at))(q, p)
+        return v.reshape(x.shape), force.reshape(x.shape)
+
+    p = start - _cumulative(slope, window.ts)
+    for _ in range(2):
+        _, force = moved(shaped(p))
+        p = start - _cumulative(slope + force, window.ts)
+    velocity, _ = moved(shaped(p))
+    position = state[:d] + _cumulative(velocity, window.ts)
     return jnp.concatenate([position, jnp.zeros_like(position)], axis=-1)
 
 

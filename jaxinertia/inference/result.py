@@ -221,7 +221,7 @@ def conclude(record: Record, data: Observations, outcome: Outcome, method: str, 
     whiteness = errors.whiteness(evidence)
     white = whiteness > errors.DOUBT
     in_u = plain if white else corrected
-    natural = [errors.propagated(jacobian, c[:p, :p]) for c in (in_u, plain, corrected)]
+    natural = [errors.propagated(jacobian, c[:p, :p], parameters.constant) for c in (in_u, plain, corrected)]
     flat = np.asarray(parameters.natural(u))
     system = parameters.write(record.system, u)
     in_time = outcome.windows is not None

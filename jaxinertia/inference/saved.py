@@ -9,7 +9,7 @@ from .. import _files
 from . import parameters
 
 VERSION = 2
-_KINDS = [parameters.REAL, parameters.ABOVE, parameters.BELOW, parameters.BETWEEN, parameters.GRAM, parameters.FACTOR]
+_KINDS = [parameters.REAL, parameters.ABOVE, parameters.BELOW, parameters.BETWEEN, *parameters.MATRICES]
 _NUMBER, _MAYBE = (int, float), (int, float, type(None))
 _ENTRIES: dict[str, Any] = {
     "parameters": dict,

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -26,6 +27,7 @@ FIRST, GROWTH = 2.0, 6  # cycles of the first windows; how much longer the next 
 KEPT = 0.2  # of the motion may be left unexplained where a search over whole runs begins
 HALVINGS = 6  # of the step, till it no longer matters
 PHASE = 0.7  # radians a step of the sixth-order solver may take
+MODEST_PHASE = 0.1  # of a step of order 2, which a friction that does not compose starts with
 COARSE_PHASE = 0.02  # below it, and over few enough radians, order 2 does
 
 
@@ -56,6 +58,7 @@ class Fitted(NamedTuple):
     x: np.ndarray
     problem: Problem
     search: solve.Search
+    fine: bool = True  # whether its steps are known to be short enough
 
 
 class Stage(NamedTuple):
@@ -102,8 +105,9 @@ def other_starts(parameters: Parameters, system: System, units: Units, omega: An
     plain = sensible(parameters, system, units, omega)
     likely = sensible(parameters, system, units, omega, 1.0)
     little = likely.copy()
+    rates = {f"damping.{field}" for field in system.damping.likely(1.0, 1.0)}
     for name, kind, part in zip(parameters.names, parameters.kinds, parameters.slices, strict=True):
-        if kind == ABOVE and name.startswith("damping"):
+        if kind == ABOVE and name in rates:
             little[..., part] -= math.log(30)  # a decay over fifty cycles, not two
     return little, likely, plain
 
@@ -158,6 +162,8 @@ def how_to_step(record: Record, omega: float) -> How:
         return How(EXACT)
     longest = max(float(np.max(np.diff(run.ts), initial=1.0)) for run in record.runs)
     phase = omega * longest
+    if not composes(record.system):
+        return How(STEPS, solver="BAOAB", substeps=max(1, math.ceil(phase / MODEST_PHASE)))
     whole = omega * max(float(run.ts[-1]) for run in record.runs)
     if phase < COARSE_PHASE and phase**2 / 24 * whole < 1e-4:
         return How(STEPS, solver="BAOAB")
@@ -203,13 +209,14 @@ def sensible(
     u = parameters.read(system)
     u = np.broadcast_to(u, (*omega.shape[:-1], len(u))).copy()
     rate = omega / time
-    friction = system.damping.likely(0.1 * rate, length / time)
+    mass = mass_of(system)
+    friction = system.damping.likely(0.1 * rate, length / time, mass)
     likely = {f"damping.{field}": value for field, value in friction.items()} | {
-        "potential.stiffness": rate**2,
-        "potential.linear": rate**2,
-        "potential.frequency": rate,
+        "potential.stiffness": mass * rate**2,
+        "potential.linear": mass * rate**2,
+        "potential.frequency": math.sqrt(mass) * rate,
     }
-    largest = {"potential.cubic": (rate / length) ** 2, "potential.quadratic": rate**2 / length}
+    largest = {"potential.cubic": mass * (rate / length) ** 2, "potential.quadratic": mass * rate**2 / length}
     for name, kind, low, part in zip(
         parameters.names, parameters.kinds, parameters.low, parameters.slices, strict=True
     ):
@@ -223,6 +230,15 @@ def sensible(
         elif kind == REAL and name in largest:
             u[..., part] = np.where(np.abs(here) > within * largest[name], 0.0, here)
     return u
+
+
+def mass_of(system: System) -> float:
+    """The mean mass of small motions, about: for start values. 1 where the kinetic energy tells none."""
+    mass = system.kinetic.small_mass
+    if mass is None:
+        return 1.0
+    leaves = [np.diag(x) if np.ndim(x) == 2 else np.ravel(x) for x in jax.tree.leaves(mass)]
+    return float(np.mean(np.concatenate(leaves)))
 
 
 def first_states(problem: Problem) -> np.ndarray:
@@ -241,7 +257,7 @@ def _go_on(fitted: Fitted, problem: Problem, most: int, report: Callable | None)
     """Another problem, from where the last one ended; iterations are counted together."""
     search = solve.run(normal, solve.start(fitted.u, fitted.x), problem, most, report)
     search = search._replace(iterations=search.iterations + fitted.search.iterations)
-    return Fitted(np.asarray(search.u), np.asarray(search.x), problem, search)
+    return Fitted(np.asarray(search.u), np.asarray(search.x), problem, search, fitted.fine)
 
 
 def reweighted(fitted: Fitted, record: Record, unknown: np.ndarray) -> Record:
@@ -262,19 +278,27 @@ def refined(fitted: Fitted, most: int, report: Callable | None = None) -> Fitted
     for _ in range(HALVINGS):
         problem = fitted.problem
         if problem.how.kind != STEPS:
-            break
-        finer = eqx.tree_at(lambda p: p.how, problem, halved(problem.how))
+            return fitted
+        finer = with_shorter_steps(problem)
         at = jnp.asarray(fitted.u), jnp.asarray(fitted.x)
         change = float(jnp.sum((_residuals(*at, finer) - _residuals(*at, problem)) ** 2))
         if change < fine_enough(float(fitted.search.normal.unit), problem):
-            break
+            return fitted
         fitted = _go_on(fitted, finer, most, report)
-    return fitted
+    return fitted._replace(fine=False)
 
 
-def halved(how: How) -> How:
-    """Half the step; the sixth order in place of the second."""
-    return How(STEPS, substeps=2 * how.substeps if how.solver == "kahan_li6" else how.substeps)
+def with_shorter_steps(problem: Problem) -> Problem:
+    """The problem with half the step; the sixth order in place of the second, where friction composes."""
+    how, composed = problem.how, composes(problem.system)
+    same = how.solver == "kahan_li6" or not composed
+    finer = How(STEPS, "kahan_li6" if composed else how.solver, 2 * how.substeps if same else how.substeps)
+    return eqx.tree_at(lambda p: p.how, problem, finer)
+
+
+def composes(system: System) -> bool:
+    """Whether the sixth order, some of whose steps go backwards, is for this friction."""
+    return system.damping.composes(system.kinetic)
 
 
 def fine_enough(unit: Any, problem: Problem) -> Any:

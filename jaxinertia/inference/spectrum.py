@@ -48,6 +48,7 @@ class Band(eqx.Module):
     units: Units
     omega: Float[Array | np.ndarray, " n"]
     power: Float[Array | np.ndarray, " n"]
+    scalar: bool = eqx.field(static=True)  # whether a position is a number
 
 
 def periodogram(run: Run, component: int) -> tuple[np.ndarray, np.ndarray]:
@@ -194,12 +195,14 @@ def around(found: Resonance, limit: float) -> tuple[float, float]:
     return max(found.omega - reach, 0.0), min(found.omega + reach, limit)
 
 
-def pose(system: System, parameters: Parameters, units: Units, runs: list[Run], band: tuple[float, float]) -> Band:
+def pose(
+    system: System, parameters: Parameters, units: Units, runs: list[Run], band: tuple[float, float], scalar: bool
+) -> Band:
     """The periodogram inside the band (radians per step), of all runs."""
     omega, power = spectra(runs, 0)
     inside = (omega >= band[0]) & (omega <= band[1])
     _check_band(inside)
-    return Band(system, parameters, units, omega[inside], power[inside])
+    return Band(system, parameters, units, omega[inside], power[inside], scalar)
 
 
 def normal(u: Float[Array, " p"], x: Any, problem: Band) -> Normal:
@@ -222,7 +225,7 @@ def log_spectrum(u: Float[Array, " p"], problem: Band) -> Float[Array, " n"]:
     """log S at the band's frequencies."""
     system = problem.parameters.write(problem.system, u)
     rate = linear.rate(system, 1, problem.units)
-    noise = linear.noise_rate(system, 1, problem.units)
+    noise = linear.noise_rate(system, 1, problem.units, problem.scalar)
     omega = jnp.asarray(problem.omega)
     middle, half = (omega[0] + omega[-1]) / 2, (omega[-1] - omega[0]) / 2
     floor = jnp.exp(u[-2] + u[-1] * (omega - middle) / half)

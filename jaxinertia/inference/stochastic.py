@@ -10,7 +10,7 @@ from ..physics.system import System
 from . import kalman, linear, solve, spectrum
 from .outcome import Outcome, of_band, of_filter
 from .parameters import encode
-from .shooting import Record
+from .shooting import Record, mass_of
 from .windows import cut
 
 KALMAN, EXTENDED, UNSCENTED, WHITTLE = "kalman", "extended kalman", "unscented kalman", "whittle"
@@ -65,10 +65,13 @@ def fit(
 
 def _whittle(record, found, band, u, most, report):
     if record.d != 1 or not linear.is_linear(record.system) or record.system.force is not None:
-        raise ValueError("method = 'whittle' needs one component, a quadratic potential and no input; use 'kalman'")
+        raise ValueError(
+            "method = 'whittle' needs one component, a quadratic potential, linear damping, kinetic.Euclidean() and no "
+            "input; use a Kalman filter"
+        )
     spectrum.check_whole(record.runs)
     band = spectrum.around(found, math.pi) if band is None else band
-    problem = spectrum.pose(record.system, record.parameters, record.units, record.runs, band)
+    problem = spectrum.pose(record.system, record.parameters, record.units, record.runs, band, record.scalar)
     search = solve.start(np.concatenate([u, [math.log(found.floor), 0.0]]), np.zeros((0, 1)))
     return of_band(solve.run(spectrum.normal, search, problem, most, report), record, problem)
 
@@ -88,7 +91,7 @@ def pose(
     omega = max(x.omega for x in found)
     floor = np.array([x.floor for x in found])
     scatter = np.mean([np.sqrt(x.power / max(2 * x.gamma, 1e-300)) for x in found])
-    speed = np.asarray(max(float(scatter), omega * 1e-3))
+    speed = np.asarray(max(float(scatter), omega * 1e-3) * mass_of(record.system))
     free_offset = record.offset is None
     exact = linear.is_linear(record.system)
     transient = None
@@ -103,7 +106,7 @@ def pose(
         here = record.parameters.write(record.system, u)
         variance = floor if not error else 1 / weight[0, 0] ** 2
         # A search tries other values, where the gain may settle later.
-        transient = 2 * kalman.settles_after(here, d, record.units, variance / 4, float(speed)) + 64
+        transient = 2 * kalman.settles_after(here, d, record.units, record.scalar, variance / 4, float(speed)) + 64
         # A power of two: records of one length share a program.
         transient = 2 ** math.ceil(math.log2(transient))
         transient = transient if transient < record.longest // 2 else None
@@ -131,13 +134,17 @@ def start(record: Record, found: list[spectrum.Resonance]) -> np.ndarray:
     units, parameters = record.units, record.parameters
     omega, gamma, power = (np.array([getattr(x, name) for x in found]) for name in ("omega", "gamma", "power"))
     system = record.system
-    friction = system.damping.likely(gamma / units.time)
+    mass = mass_of(system)
+    friction = system.damping.likely(gamma / units.time, None, mass)
+    amplitude = (
+        {} if system.noise is None else system.noise.likely(mass * np.sqrt(power) * units.length / units.time**1.5)
+    )
     known = {f"damping.{field}": value for field, value in friction.items()} | {
-        "potential.stiffness": (omega / units.time) ** 2,
-        "potential.linear": (omega / units.time) ** 2,
-        "potential.frequency": omega / units.time,
-        "noise.sigma": np.sqrt(power) * units.length / units.time**1.5,
+        "potential.stiffness": mass * (omega / units.time) ** 2,
+        "potential.linear": mass * (omega / units.time) ** 2,
+        "potential.frequency": math.sqrt(mass) * omega / units.time,
     }
+    known |= {f"noise.{field}": value for field, value in amplitude.items()}
     u = parameters.read(system)
     for name, kind, part, shape, low, high in zip(
         parameters.names,

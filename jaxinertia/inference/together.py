@@ -25,7 +25,7 @@ def settle(batch: Batch, most: int, run: Callable) -> tuple[Batch, solve.Search]
     for _ in range(shooting.HALVINGS):
         if problem.how.kind != STEPS:
             break
-        finer = eqx.tree_at(lambda p: p.how, problem, shooting.halved(problem.how))
+        finer = shooting.with_shorter_steps(problem)
         change = np.sum((_residuals(search, finer) - _residuals(search, problem)) ** 2, (1, 2, 3))
         good = ~np.asarray(search.failed)
         if np.all((change < shooting.fine_enough(np.asarray(search.normal.unit), problem))[good]):

@@ -51,7 +51,9 @@ class _Force(eqx.Module):
 def check(system: System) -> None:
     """ValueError for what a fit cannot do."""
     if system.noise is not None and system.noise.remembers:
-        raise ValueError(f"noise = {system.noise!r}: a fit needs noise.White, or None for deterministic data")
+        raise ValueError(
+            f"noise = {system.noise!r} has a memory, which no fit follows: use noise.White, or None for least squares"
+        )
 
 
 def rescale(system: System, units: Units) -> System:

@@ -153,10 +153,10 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
     _check_force(system, moving)
     for part in (system.damping, system.kinetic, system.noise):
         moving = moving if part is None else part.check(moving)
-    return _bind(system, moving), moving, momentum, rest
+    return bind(system, moving), moving, momentum, rest
 
 
-def _bind(system: System, position: Position) -> System:
+def bind(system: System, position: Position) -> System:
     """The system with a kinetic energy ready for the run, and a damping that knows the system."""
     system = eqx.tree_at(lambda s: s.kinetic, system, system.kinetic.bound(position))
     return eqx.tree_at(lambda s: s.damping, system, system.damping.bound(system))

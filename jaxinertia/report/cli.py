@@ -76,7 +76,9 @@ def fit(
         float | None, typer.Option(help="Standard deviation of a reading; estimated if not given.")
     ] = None,
     potential: Annotated[str, typer.Option(help="quadratic, duffing, asymmetric or pendulum.")] = "quadratic",
-    drag: Annotated[str, typer.Option(help="linear, or quadratic: linear and quadratic drag.")] = "linear",
+    drag: Annotated[
+        str, typer.Option(help="linear, quadratic or dry, or some as dry,quadratic: added to linear drag.")
+    ] = "linear",
     noise: Annotated[bool, typer.Option("--noise", help="The motion is driven by white noise.")] = False,
     offset: Annotated[bool, typer.Option(help="Fit the reading at rest; else it is 0.")] = True,
     out: Annotated[Path | None, typer.Option(help="Where to write: OUT.fit.json and OUT.fit.png.")] = None,

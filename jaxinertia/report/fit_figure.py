@@ -11,10 +11,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from ..dynamics.compositions import kahan_li6
 from ..dynamics.simulate import simulate
+from ..dynamics.splitting import Splitting
 from ..dynamics.trajectory import Trajectory
 from ..inference.observations import Observations
 from ..inference.result import Fit
-from ..physics.system import System
+from ..physics.system import System, prepare
 from . import style
 
 SHOWN = 4000  # readings of the first run that are drawn
@@ -25,6 +26,11 @@ SYMBOLS = {
     "damping.gamma": r"$\gamma$",
     "damping.linear": "linear drag",
     "damping.quadratic": "quadratic drag",
+    "damping.dry": "dry friction",
+    "damping.coefficient": "drag",
+    "damping.exponent": "exponent",
+    "kinetic.mass": "$m$",
+    "kinetic.speed_limit": "$c$",
     "natural_frequency": "$f_0$",
     "quality_factor": "$Q$",
     "temperature": "$T$",
@@ -95,8 +101,10 @@ def motion(result: Fit, data: Observations) -> Trajectory:
     finer = -(-SMOOTH // len(ts))
     fine = np.interp(np.arange((len(ts) - 1) * finer + 1) / finer, np.arange(len(ts)), ts)
     q, p = (x[0] for x in result.initial)
+    high = result.system.damping.composes(result.system.kinetic)
+    dt = float(np.median(np.diff(ts))) / (2 if high else 20)
     with jax.enable_x64(True):
-        return simulate(result.system, fine, q, p, dt=float(np.median(np.diff(ts))) / 2, solver=kahan_li6("BAOAB"))
+        return simulate(result.system, fine, q, p, dt=dt, solver=kahan_li6("BAOAB") if high else Splitting("BAOAB"))
 
 
 def record(result: Fit, data: Observations, traj: Trajectory | None, ax: Axes) -> None:
@@ -120,27 +128,44 @@ def record(result: Fit, data: Observations, traj: Trajectory | None, ax: Axes) -
 
 
 def envelope(system: System, traj: Trajectory) -> list[np.ndarray]:
-    """How far the motion of one component would go to either side: where L = J. Nothing, if it does not swing.
+    """How far the motion of one component would go to either side: where L = J. Nothing, if it does not swing, or the
+    potential changes with time.
 
     J = I + q f(p) / 2, with f(p) the friction, is I at the turning points, which therefore lie on the envelope; for
-    linear friction on a harmonic potential it falls as exp(-gamma t), and the envelope as exp(-gamma t / 2).
+    linear friction on a harmonic potential it falls as exp(-gamma t), and the envelope as exp(-gamma t / 2). Where
+    friction jumps at rest, as dry friction does, J goes on straight lines between the turning points.
     """
     q, p = np.asarray(traj.position), np.asarray(traj.momentum)
-    if q.size != len(q) or np.sum(p.ravel()[1:] * p.ravel()[:-1] < 0) < SWINGS:
+    turns = np.flatnonzero(p.ravel()[1:] * p.ravel()[:-1] < 0)
+    if q.size != len(q) or len(turns) < SWINGS or system.moves_with_time:
         return []
     shape = q.shape[1:]
     with jax.enable_x64(True):
         x = np.linspace(2 * q.min() - q.max(), 2 * q.max() - q.min(), 40001)
         well = np.asarray(jax.vmap(system.potential)(jnp.asarray(x).reshape(-1, *shape)))
-        friction = np.asarray(jax.vmap(system.damping.force)(jnp.asarray(p)))
+        friction = _friction(system, traj, p)
+        jump = _friction(system, traj, 1e-9 * np.abs(p)) - _friction(system, traj, -1e-9 * np.abs(p))
     inside = (x >= q.min()) & (x <= q.max())
     rest = int(np.flatnonzero(inside)[np.argmin(well[inside])])
     j = np.asarray(traj.inertia) + ((q - x[rest]) * friction).ravel() / 2
+    if np.abs(jump).max() > 1e-3 * np.abs(friction).max():
+        speed = np.abs(p).ravel()
+        nearest = turns + (speed[turns + 1] < speed[turns])
+        at = np.union1d(nearest, np.flatnonzero(speed == 0))
+        j = np.interp(np.arange(len(j)), at, np.asarray(traj.inertia)[at])
     # The square root of the depth is straight near the bottom, where the depth itself is not.
     depth, root = (np.sqrt(np.maximum(e - well[rest], 0.0)) for e in (well, j))
     sides = depth[rest:], depth[rest::-1]
     reach = x[rest:], x[rest::-1]
     return [np.interp(root, np.maximum.accumulate(side), to) for side, to in zip(sides, reach, strict=True)]
+
+
+def _friction(system: System, traj: Trajectory, p: np.ndarray) -> np.ndarray:
+    """The friction at these momenta along the motion."""
+    position, momentum = jnp.asarray(traj.position), jnp.asarray(p)
+    system = prepare(system, position[0], momentum[0])[0]
+    velocity = jax.vmap(system.kinetic.velocity_at)(position, momentum)
+    return np.asarray(jax.vmap(system.damping.force_at)(jnp.asarray(traj.ts), position, momentum, velocity))
 
 
 def residuals(result: Fit, data: Observations, ax: Axes) -> None:
@@ -165,12 +190,12 @@ def residuals(result: Fit, data: Observations, ax: Axes) -> None:
 def energy(system: System, traj: Trajectory, ax: Axes) -> None:
     """The fitted motion's inertia, and what friction left of it by the balance."""
     with jax.enable_x64(True):
-        rest = system.potential(jnp.zeros(np.shape(traj.position)[1:]))
+        rest = 0.0 if system.moves_with_time else system.potential(jnp.zeros(np.shape(traj.position)[1:]))
     inertia = np.asarray(traj.inertia) - float(rest)
     booked = inertia[0] + np.asarray(traj.balance.friction + traj.balance.work)
     ax.plot(traj.ts, inertia, color=style.BLUE, label="inertia $I$ of the fit")
     ax.plot(traj.ts, booked, color=style.BLACK, ls=(0, (1, 2)), lw=1.4, label="$I(0)$ + friction + work")
-    if system.force is None and np.all(inertia > 0):
+    if not system.takes_work and np.all(inertia > 0):
         scale_energy(ax, float(inertia.max() / inertia.min()))
     ax.set(ylabel="energy")
     _legend_above(ax)

@@ -9,7 +9,7 @@ from ..inference.fit import fit
 from ..inference.observations import Observations
 from ..inference.result import Fit
 from ..physics import potentials
-from ..physics.damping import Drag, Linear
+from ..physics.damping import AbstractDamping, Drag, Linear
 from ..physics.force import Sampled
 from ..physics.system import System
 from .entries import check_writable
@@ -20,7 +20,7 @@ POTENTIALS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "asymmetric": (potentials.Duffing, ("linear", "quadratic", "cubic")),
     "pendulum": (potentials.Pendulum, ("frequency",)),
 }
-DAMPINGS = {"linear": (Linear, ("gamma",)), "quadratic": (Drag, ("linear", "quadratic"))}
+DRAGS = ("linear", "quadratic", "dry")
 
 
 def run(
@@ -41,13 +41,13 @@ def run(
         ValueError: for a bad file, an unknown potential or drag, or files that cannot be written.
     """
     make, numbers = _choice("potential", potential, POTENTIALS)
-    damp, rates = _choice("drag", drag, DAMPINGS)
+    damping, rates = _drag(drag)
     data = Observations.from_csv(path, **columns, offset=None if offset else 0.0)
     force = None
     if data.input is not None:
         first = data.runs[0]
         force = Sampled(data.ts[first], data.input[first], 1.0)
-    system = System(make(), damp(*(0.1 for _ in rates)), noise=1.0 if noise else None, force=force)
+    system = System(make(), damping, noise=1.0 if noise else None, force=force)
 
     def free(s: Any) -> dict[str, Any]:
         leaves = {f"damping.{name}": getattr(s.damping, name) for name in rates}
@@ -73,6 +73,19 @@ def _write(result: Fit, data: Observations, stem: Path, axes: tuple[str, str] | 
     except OSError as error:
         raise ValueError(f"out = {str(stem)!r} cannot be written: {error}") from error
     return written
+
+
+def _drag(drag: str) -> tuple[AbstractDamping, tuple[str, ...]]:
+    """The friction that a text such as "dry,quadratic" names, and its free fields; linear drag is always among them."""
+    named = [name.strip() for name in drag.split(",")]
+    if len(set(named)) < len(named) or not set(named) <= set(DRAGS):
+        raise ValueError(
+            f"drag = {drag!r} must be one of {sorted(DRAGS)}, or some with commas, such as 'dry,quadratic'"
+        )
+    if named == ["linear"]:
+        return Linear(0.1), ("gamma",)
+    fields = tuple(name for name in DRAGS if name in {*named, "linear"})
+    return Drag(**dict.fromkeys(fields, 0.1)), fields
 
 
 def _choice(name: str, value: str, known: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from ..dynamics.sweep.result import Sweep
 from ..dynamics.trajectory import Trajectory
 from ..energy import analytic
 from ..energy.rates import measured_decay_rate
+from ..physics.potentials import depends_on_time
 from . import style
 from .maps import basins as basins
 from .maps import heat_map as heat_map
@@ -55,7 +56,7 @@ def _energy_of_one(trajectory: Trajectory, ax: Axes, parts: bool) -> None:
 
 
 def phase_portrait(trajectory: Trajectory | Sweep, ax: Axes | None = None, *, component: int = 0, **line: Any) -> Axes:
-    """Momentum against position of one component, with a dot at the start.
+    """Momentum against position of one component, with a dot at the start; it is called velocity where it is one.
 
     Arguments:
         trajectory: one run, or many with a leading axis, or a Sweep of them.
@@ -73,8 +74,16 @@ def phase_portrait(trajectory: Trajectory | Sweep, ax: Axes | None = None, *, co
             raise ValueError(f"component = {component!r} must be in 0..{q.shape[1] - 1}: the position's components")
         (drawn,) = ax.plot(q[:, component], p[:, component], **line)
         ax.plot(q[0, component], p[0, component], "o", ms=3, color=drawn.get_color())
-    ax.set(xlabel=r"position $\theta$", ylabel=r"velocity $v$")
+    ax.set(xlabel=r"position $\theta$", ylabel="velocity $v$" if _is_velocity(trajectory) else "momentum $p$")
     return ax
+
+
+def _is_velocity(trajectory: Trajectory) -> bool:
+    """Whether K = |p|^2 / 2 all along, as with the Euclidean kinetic energy."""
+    kinetic = np.asarray(trajectory.kinetic)
+    p = np.stack(_runs(trajectory, trajectory.momentum)).reshape(*kinetic.shape, -1)
+    known = np.isfinite(kinetic)
+    return bool(np.allclose(np.sum(p * p, -1)[known] / 2, kinetic[known], rtol=1e-4, atol=0))
 
 
 def decay_rates(
@@ -92,7 +101,7 @@ def decay_rates(
             over an axis "gamma", of such runs or of their rates.
         ax: where to draw; None makes a figure.
         gamma: shape (runs,); None takes the axis "gamma" of a Sweep.
-        stiffness: of a quadratic potential: draws the exact rate and the critical point.
+        stiffness: of a quadratic potential (over the mass): draws the exact rate and the critical point.
         window: (from, to), the times that count; None takes the later half.
 
     Raises:
@@ -145,6 +154,8 @@ def landscape(
     paths = _runs(trajectory, trajectory.position)
     if paths[0].shape[1] != 2:
         raise ValueError(f"position has {paths[0].shape[1]} components; a landscape needs 2")
+    if potential is not None and depends_on_time(potential):
+        raise ValueError("potential depends on time; pass it at one, as in potential=lambda q: potential(q, 0.0)")
     if potential is not None and not callable(potential):
         raise ValueError(f"potential = {potential!r} must be a function of a point; of a system, pass system.potential")
     if potential is not None:

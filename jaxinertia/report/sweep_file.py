@@ -20,14 +20,14 @@ from ..dynamics.sweep.store import local_path
 from ..dynamics.trajectory import Trajectory
 from ..physics import potentials
 from ..physics.system import System
-from . import entries
+from . import entries, laws
 
 CATALOGUE = ("Quadratic", "Duffing", "DoubleWell", "Pendulum", "Rosenbrock", "Himmelblau")
 POTENTIALS = {name: getattr(potentials, name) for name in CATALOGUE}
 NAMED = ("yoshida4", "suzuki4", "kahan_li6", "blanes_moan4", "blanes_moan6")
 TABLES: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...]]] = {  # what each may have (None: names of the
     "potential": (None, ("name",)),  # user's choice, or of its own), and what it needs
-    "system": (("damping", "noise"), ()),
+    "system": (("damping", "noise", "kinetic"), ()),
     "run": (("stop", "dt", "saves", "position", "momentum", "solver", "seed", "float64"), ("stop", "dt")),
     "axes": (None, ()),
     "keep": (("outputs", "when", "over", "statistics"), ()),
@@ -77,12 +77,16 @@ class Plan:
 def read(path: Path) -> Plan:
     """Read a TOML file. Where a number is expected, a text names the axis that gives it.
 
+    Friction, kinetic energy and noise may be any of `laws.LAWS`: their numbers are the arguments in Python, and an axis
+    may be called after one of them, as in `"damping.linear" = [0.1, 0.2]`.
+
         [potential]
         name = "Duffing"                 # and its parameters
         linear = -1.0
 
         [system]
-        damping = "gamma"                # an axis
+        damping = "gamma"                # an axis; or a law with its numbers, as the next line has it
+        kinetic = { law = "relativistic", speed_limit = 2.0 }
         noise = 0.0
 
         [run]
@@ -165,19 +169,20 @@ def _function(tables: dict[str, Any], axes: dict[str, np.ndarray]) -> Callable[.
     ts, dt, solver = _times(run)
     outputs = entries.choices("keep.outputs", keep.get("outputs", ["inertia"]), OUTPUTS)
     always = entries.choice("keep.when", keep.get("when", "end"), {"end": False, "always": True})
-    noise = system.get("noise", 0.0)
     start, momentum = run.get("position", 1.0), run.get("momentum")
-    numbers = {"system.damping": system.get("damping", 0.0), "system.noise": noise, "run.position": start}
-    numbers |= {} if momentum is None else {"run.momentum": momentum}
+    numbers = {"run.position": start} | ({} if momentum is None else {"run.momentum": momentum})
     numbers |= {f"potential.{name}": x for name, x in parameters.items()}
     for key, value in numbers.items():
         entries.numbers(key, value, axes)
+    friction, motion = (laws.read(part, system.get(part), axes) for part in ("damping", "kinetic"))
+    sigma = system.get("noise")
+    quiet = isinstance(sigma, int | float) and not isinstance(sigma, bool) and sigma == 0
+    random = laws.read("noise", None if quiet else sigma, axes)
 
     def potential(number: Callable[[Any], Any]) -> Any:
         return make(**{name: number(x) for name, x in parameters.items()})
 
     _check_position(potential(lambda _: 1.0), name, start, entries.numbers("run.position", start, axes))
-    quiet = not isinstance(noise, str | list) and noise == 0
 
     def fn(key: Any, **point: Any) -> dict[str, Any]:
         def number(value: Any) -> Any:
@@ -185,10 +190,10 @@ def _function(tables: dict[str, Any], axes: dict[str, np.ndarray]) -> Callable[.
                 return jnp.stack([jnp.asarray(number(x), float) for x in value])
             return point[value] if isinstance(value, str) else float(value)
 
-        sigma = None if quiet else number(noise)
-        world = System(potential(number), damping=number(numbers["system.damping"]), noise=sigma)
+        damping, kinetic, noise = (None if law is None else law.build(number) for law in (friction, motion, random))
+        world = System(potential(number), 0.0 if damping is None else damping, noise, kinetic)
         p = None if momentum is None else number(momentum)
-        traj = simulate(world, ts, number(start), p, dt=dt, solver=solver, key=None if sigma is None else key)
+        traj = simulate(world, ts, number(start), p, dt=dt, solver=solver, key=None if noise is None else key)
         return {name: of(traj) if always else of(traj)[-1] for name, of in outputs.items()}
 
     return fn

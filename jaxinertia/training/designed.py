@@ -14,6 +14,8 @@ import optax
 from .. import _tree
 from .._checks import as_number, check_step
 from .._types import ArrayLike, Index, Position, Scalar
+from ..physics.damping import Momentum
+from ..physics.kinetic import Relativistic
 from .real import refuse_complex
 
 
@@ -187,26 +189,41 @@ def relativistic_heavy_ball(
     Source: G. Franca, J. Sulam, D. Robinson, R. Vidal, Journal of Statistical Mechanics, 2020, 124008.
     """
     h = check_step(dt)
-    beta = math.exp(-as_number("gamma", gamma, least=0.0) * h)
+    friction = Momentum(as_number("gamma", gamma, least=0.0))
     c = as_number("speed", speed, least=0.0)
     if c == 0:
         raise ValueError(f"speed = {speed!r} must be positive: nothing would move")
+    kinetic = Relativistic(c)
 
-    def slowness(momentum):
+    def relaxed(momentum):
+        return friction.relaxation(kinetic, h, 0.0, momentum, momentum)
+
+    def velocity(momentum):
         if per_parameter:
-            return jax.tree.map(lambda p: jnp.sqrt(1 + (p / c) ** 2), momentum)
-        common = jnp.sqrt(1 + _tree.dot(momentum, momentum) / c**2)
-        return jax.tree.map(lambda p: common.astype(p.dtype), momentum)
+            alone = jax.vmap(lambda p: kinetic.velocity_at(p, p))
+            return jax.tree.map(lambda p: alone(jnp.ravel(p)).reshape(p.shape), momentum)
+        return kinetic.velocity_at(momentum, momentum)
 
-    def relax(velocity, gradient, value):
-        del velocity, gradient, value
-        return beta
+    def init(params):
+        refuse_complex("params", params)
+        return MomentumState(jax.tree.map(jnp.zeros_like, params))
 
-    return _heavy_ball(h, relax, slowness)
+    def update(updates, state, params=None, **_):
+        del params
+        kicked = jax.tree.map(lambda p, g: p - h * g, relaxed(state.momentum), updates)
+        momentum = _like(state.momentum, kicked)
+        return _like(momentum, jax.tree.map(lambda v: h * v, velocity(momentum))), MomentumState(momentum)
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _heavy_ball(h: float, relax: Any, slowness: Any = None) -> optax.GradientTransformationExtraArgs:
-    """O by the factor `relax`, then B, then A with v = p / slowness(p)."""
+def _like(tree: Position, other: Position) -> Position:
+    """The other, each leaf in the precision of the tree's."""
+    return jax.tree.map(lambda x, y: y.astype(x.dtype), tree, other)
+
+
+def _heavy_ball(h: float, relax: Any) -> optax.GradientTransformationExtraArgs:
+    """O by the factor `relax`, then B, then A."""
 
     def init(params):
         refuse_complex("params", params)
@@ -216,8 +233,7 @@ def _heavy_ball(h: float, relax: Any, slowness: Any = None) -> optax.GradientTra
         del params
         factor = relax(state.momentum, updates, value)
         momentum = jax.tree.map(lambda p, g: jnp.asarray(factor, p.dtype) * p - h * g, state.momentum, updates)
-        velocity = momentum if slowness is None else jax.tree.map(jnp.divide, momentum, slowness(momentum))
-        return jax.tree.map(lambda v: h * v, velocity), MomentumState(momentum)
+        return jax.tree.map(lambda v: h * v, momentum), MomentumState(momentum)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

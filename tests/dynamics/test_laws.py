@@ -96,6 +96,12 @@ CASES = {
         K.Mass(np.array([1.0, 2.0])),
         lambda q, p: p / np.array([1.0, 2.0]),
     ),
+    "masses": Case(
+        D.Linear(0.3),
+        lambda t, q, p, v: 0.3 * v,
+        K.Mass(np.array([1.0, 2.0])),
+        lambda q, p: p / np.array([1.0, 2.0]),
+    ),
     "gyroscopic, flying": Case(D.Linear(0.1, gyroscopic=ROTOR), lambda t, q, p, v: 0.1 * v - ROTOR @ v, word="BDB"),
     "mass matrix": Case(D.Linear(0.3), lambda t, q, p, v: 0.3 * v, K.Mass(MASS), lambda q, p: np.linalg.solve(MASS, p)),
     "mass matrix, Nystrom": Case(

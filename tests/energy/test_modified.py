@@ -139,3 +139,25 @@ def test_yoshida_keeps_the_inertia_of_the_pendulum_for_a_million_steps():
     tenth = saved // 10
     assert error[-tenth:].max() <= 1.1 * error[1 : tenth + 1].max()
     assert error.max() < 1e-3  # a bound, not a drift: order 4 at h = 0.1
+
+
+def test_what_it_does_not_know_it_refuses_by_name():
+    spring = ji.potentials.Quadratic()
+    moving = ji.System(ji.potentials.TimeDependent(lambda q, t: t * q**2 / 2))
+    turned = ji.System(spring, ji.damping.Linear(0.0, [[0.0, 1.0], [-1.0, 0.0]]))
+    relativistic = ji.System(spring, kinetic=ji.kinetic.Relativistic(1.0))
+    for system, q, message in (
+        (relativistic, 1.0, "kinetic = Relativistic"),
+        (moving, 1.0, "t is None, but the potential depends on time"),
+        (turned, np.ones(2), "damping has a gyroscopic force"),
+        (ji.System(spring, ji.damping.Sum(ji.damping.Drag(0.1), turned.damping)), np.ones(2), "gyroscopic"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ji.modified_inertia(system, q, q, 0.1, solver="BAB")
+
+
+def test_of_a_potential_of_time_it_is_that_of_the_moment():
+    moving = ji.System(ji.potentials.TimeDependent(lambda q, t: t * q**2 / 2))
+    still = ji.System(ji.potentials.Quadratic(3.0))
+    found = ji.modified_inertia(moving, 1.0, 0.5, 0.1, solver="BAB", t=3.0)
+    np.testing.assert_allclose(found, ji.modified_inertia(still, 1.0, 0.5, 0.1, solver="BAB"), rtol=1e-14)

@@ -329,7 +329,7 @@ def test_a_straight_force_is_moved_as_by_the_exact_step(unscented):
     z, covariance = jnp.array([0.4, -0.3]), jnp.array([[0.5, 0.1], [0.1, 0.2]])
     rows = [x[0] for x in moves.rows(unknown, window, problem)]
     moved, spread = moves.mover(unknown, window, problem)(z, covariance, rows)
-    step = linear.step(linear.rate(known, 1, units), linear.noise_rate(known, 1, units), 0.9)
+    step = linear.step(linear.rate(known, 1, units), linear.noise_rate(known, 1, units, scalar=True), 0.9)
     rest = jnp.array([0.2, 0.0])
     np.testing.assert_allclose(moved, rest + step.move @ (z - rest), atol=20 * EPS)
     exact = step.move @ covariance @ step.move.T + step.noise

@@ -44,7 +44,11 @@ def test_a_file_gives_a_table_json_and_a_figure(ringdown):
     [
         (["--position", "z"], "no column 'z'"),
         (["--position", "y", "--potential", "cubic"], "potential = 'cubic'"),
-        (["--position", "y", "--drag", "dry"], "drag = 'dry'"),
+        (
+            ["--position", "y", "--drag", "dry,cubic"],
+            "drag = 'dry,cubic' must be one of ['dry', 'linear', 'quadratic']",
+        ),
+        (["--position", "y", "--drag", "dry,dry"], "drag = 'dry,dry'"),
         (["--position", "y", "--out", "."], "out = '.' cannot be written"),
         (["--position", "y", "--out", "pyproject.toml/a"], "a.fit.json' cannot be written"),
     ],
@@ -97,15 +101,39 @@ def test_the_envelope_falls_as_half_the_damping():
 
 
 @pytest.mark.parametrize(
-    ("potential", "damping"),
+    ("drag", "fields"),
     [
-        (ji.potentials.Pendulum(2.0), ji.damping.Drag(0.05, 0.1)),
-        (ji.potentials.Duffing(1.0, 0.5, 0.8), ji.damping.Linear(0.1)),
+        ("linear", ("gamma",)),
+        ("quadratic", ("linear", "quadratic")),
+        ("dry", ("linear", "dry")),
+        ("dry, quadratic", ("linear", "quadratic", "dry")),
     ],
 )
-def test_turning_points_lie_on_the_envelope(potential, damping):
-    """Whatever the potential and the friction: there, all of the energy is potential."""
-    system = ji.System(potential, damping)
+def test_a_drag_frees_what_it_names_beside_linear_drag(ringdown, drag, fields, monkeypatch):
+    def fit(system, data, free, progress):
+        assert tuple(free(system)) == (*(f"damping.{name}" for name in fields), "potential.stiffness")
+        assert "dry" in fields or getattr(system.damping, "dry", None) is None
+        raise ValueError("as far as this")
+
+    monkeypatch.setattr(fit_file, "fit", fit)
+    result = RUNNER.invoke(cli.app, ["fit", str(ringdown), "--time", "t", "--position", "y", "--drag", drag])
+    assert "as far as this" in result.output
+
+
+@pytest.mark.parametrize(
+    ("potential", "damping", "kinetic"),
+    [
+        (ji.potentials.Pendulum(2.0), ji.damping.Drag(0.05, 0.1), None),
+        (ji.potentials.Duffing(1.0, 0.5, 0.8), ji.damping.Linear(0.1), None),
+        (ji.potentials.Quadratic(1.0), ji.damping.Drag(0.05, dry=0.02), None),
+        (ji.potentials.Quadratic(4.0), ji.damping.PositionDependent(lambda q: 0.1 * q**2), ji.kinetic.Mass(2.0)),
+        (ji.potentials.Quadratic(1.0), ji.damping.Momentum(0.05), ji.kinetic.Relativistic(2.0)),
+    ],
+    ids=["pendulum", "duffing", "dry", "mass", "relativistic"],
+)
+def test_turning_points_lie_on_the_envelope(potential, damping, kinetic):
+    """Whatever the potential, the friction and the kinetic energy: there, all of the energy is potential."""
+    system = ji.System(potential, damping, kinetic=kinetic)
     with jax.enable_x64(True):
         traj = ji.simulate(system, np.linspace(0, 30, 3001), 1.2, 0.0, dt=0.01)
     q = np.asarray(traj.position)

@@ -86,6 +86,19 @@ def test_phase_portrait_draws_each_run_once(ax, many):
         ji.plots.phase_portrait(many[1], ax, component=2)
 
 
+def test_phase_portrait_says_velocity_only_where_the_momentum_is_one(one, many):
+    heavy = ji.System(ji.potentials.Quadratic(), kinetic=ji.kinetic.Relativistic(1.0))
+    fast = ji.simulate(heavy, TS, 1.0, dt=0.1)
+    for traj, label in ((one, "velocity $v$"), (many[1], "velocity $v$"), (fast, "momentum $p$")):
+        assert ji.plots.phase_portrait(traj, Figure().subplots()).get_ylabel() == label
+
+
+def test_a_landscape_of_a_potential_that_moves_asks_for_a_time(ax, many):
+    moving = ji.potentials.TimeDependent(lambda q, t: t * PLANE(q))
+    with pytest.raises(ValueError, match="potential depends on time; pass it at one"):
+        ji.plots.landscape(many[1], ax, potential=moving)
+
+
 def test_decay_rates_draws_measured_points_and_the_exact_line(ax):
     gammas = np.array([0.5, 3.0])
     ts = np.linspace(0, 40, 401)

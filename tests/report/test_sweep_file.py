@@ -1,5 +1,6 @@
 """`jaxinertia sweep FILE`: the numbers of the same call in Python, and one line for each mistake."""
 
+import inspect
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import jaxinertia as ji
-from jaxinertia.report import cli, sweep_file
+from jaxinertia.report import cli, laws, sweep_file
 
 RUNNER = CliRunner()
 
@@ -67,6 +68,72 @@ def test_all_times_several_components_and_compositions(tmp_path):
     position = sweep_file.read(path).run().values["position"]
     assert position.shape == (2, 5, 2)
     assert position.dtype == np.float32
+
+
+KINETIC = '[system.kinetic]\nlaw = "relativistic"\nspeed_limit = 2.0'
+LAWS = f"""
+[potential]
+name = "Quadratic"
+[system]
+damping = {{ law = "drag", linear = "a", dry = 0.1 }}
+{KINETIC}
+[run]
+stop = 2.0
+dt = 0.1
+solver = "AFA"
+[axes]
+a = [0.1, 0.3]
+"damping.quadratic" = [0.0, 0.2]
+"kinetic.mass" = [1.0, 2.0]
+"""
+
+
+def test_laws_are_those_of_python_and_an_axis_may_be_called_after_one_of_their_numbers(tmp_path):
+    path = tmp_path / "laws.toml"
+    path.write_text(LAWS)
+
+    def point(a, b, m):
+        kinetic = ji.kinetic.Relativistic(2.0, mass=m)
+        system = ji.System(ji.potentials.Quadratic(), ji.damping.Drag(a, b, dry=0.1), kinetic=kinetic)
+        return ji.simulate(system, np.array([0.0, 2.0]), 1.0, dt=0.1, solver=ji.solvers.Splitting("AFA")).inertia[-1]
+
+    expected = ji.sweep(point, {"a": np.array([0.1, 0.3]), "b": np.array([0.0, 0.2]), "m": np.array([1.0, 2.0])})
+    found = sweep_file.read(path).run()
+    assert found.dimensions == ("a", "damping.quadratic", "kinetic.mass")
+    np.testing.assert_allclose(found.values["inertia"], expected.values, rtol=1e-14)
+
+
+@pytest.mark.parametrize("part", ["damping", "kinetic", "noise"])
+def test_every_law_of_the_table_takes_numbers(part):
+    """Each can be built from its arguments alone, a number for each that it needs."""
+    for name, make in laws.LAWS[part].items():
+        needed = [x.name for x in inspect.signature(make).parameters.values() if x.default is x.empty]
+        law = laws.read(part, {"law": name} | dict.fromkeys(needed, 2.0), {})
+        assert ji.System(ji.potentials.Quadratic(), **{part: law.build(lambda x: x)})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"drag"', '"drug"', "system.damping.law = 'drug' must be one of ['curvature_aware', 'drag'"),
+        ("linear =", "linaer =", "[system.damping] has unknown entries ['linaer']; it may have ['dry', 'linear'"),
+        ('"a"', '"b"', "system.damping.linear = 'b' names no axis"),
+        ("dry = 0.1", "dry = -0.1", "drag dry must not be negative, got -0.1"),
+        ('"damping.quadratic"', '"damping.cubic"', "'damping.cubic', but the numbers of system.damping are ['dry'"),
+        ('"damping.quadratic"', '"damping.dry"', "'damping.dry', and system.damping gives dry too"),
+        ('law = "drag", ', "", "[system.damping] lacks law; it must be one of ['curvature_aware'"),
+        ("speed_limit = 2.0", "", "[system.kinetic] lacks speed_limit"),
+        (KINETIC, "kinetic = 2.0", "system.kinetic = 2.0 must be a table that names its law"),
+    ],
+)
+def test_a_mistake_in_a_law_is_told_with_what_there_is(tmp_path, old, new, message):
+    path = tmp_path / "laws.toml"
+    assert old in LAWS
+    path.write_text(LAWS.replace(old, new, 1))
+    result = RUNNER.invoke(cli.app, ["sweep", str(path)])
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert result.output.count("\n") == 1
 
 
 def test_noise_statistics_and_seed(tmp_path):

@@ -115,6 +115,25 @@ def test_relativistic_heavy_ball_obeys_its_speed_limit_and_is_heavy_ball_when_sl
 
 
 @pytest.mark.parametrize("per_parameter", [False, True])
+def test_a_relativistic_step_is_its_formula_in_the_precision_of_each_leaf(per_parameter):
+    """p -> e^{-gamma h} p - h g, v = p / sqrt(1 + |p|^2/c^2), by NumPy."""
+    h, gamma, c = 0.1, 0.5, 0.3
+    optimizer = T.relativistic_heavy_ball(h, gamma, c, per_parameter=per_parameter)
+    p = {"w": jnp.array([[0.3, -0.2], [2.0, 0.0]]), "b": jnp.array([0.5], jnp.float32)}
+    g = jax.tree.map(lambda x: 0.7 * x + 0.1, p)
+    updates, after = optimizer.update(g, type(optimizer.init(p))(p))
+    kicked = {k: np.exp(-gamma * h) * np.asarray(p[k]) - h * np.asarray(g[k]) for k in p}
+    total = sum(np.sum(x.astype(float) ** 2) for x in kicked.values())
+    for k, eps in (("w", EPS), ("b", float(np.finfo(np.float32).eps))):
+        square = kicked[k] ** 2 if per_parameter else total
+        np.testing.assert_allclose(after.momentum[k], kicked[k], rtol=8 * eps, atol=0)
+        # All components share |p|, of which one leaf is rounded to float32.
+        rtol = 8 * eps if per_parameter else 8 * float(np.finfo(np.float32).eps)
+        np.testing.assert_allclose(updates[k], h * kicked[k] / np.sqrt(1 + square / c**2), rtol=rtol, atol=0)
+        assert updates[k].dtype == after.momentum[k].dtype == p[k].dtype
+
+
+@pytest.mark.parametrize("per_parameter", [False, True])
 def test_without_friction_it_keeps_its_energy_to_first_order(per_parameter):
     """K + L with K = c^2 (sqrt(1 + p^2/c^2) - 1), of all parameters together or of each."""
     c, steps, errors = 0.8, (0.04, 0.02, 0.01), []

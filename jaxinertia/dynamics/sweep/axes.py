@@ -91,7 +91,7 @@ def parse(axes: Mapping[Any, Any]) -> Axes:
 def _axis(key: Any, value: Any) -> Axis:
     names = key if isinstance(key, tuple) else (key,)
     arrays = value if isinstance(key, tuple) else (value,)
-    if not all(isinstance(name, str) and name.isidentifier() for name in names):
+    if not all(isinstance(name, str) and all(map(str.isidentifier, name.split("."))) for name in names):
         raise ValueError(f"axes has the key {key!r}; use parameter names of fn, or a tuple of them to zip")
     if not isinstance(arrays, (tuple, list)) or len(arrays) != len(names):
         raise ValueError(f"axes[{key!r}] zips {len(names)} parameters and needs a tuple of as many arrays")

@@ -79,8 +79,13 @@ class AbstractDamping(eqx.Module):
         return False
 
     @property
+    def turns(self) -> bool:
+        """Whether a part of the force does no work, as a gyroscopic one: the motion has it without friction too."""
+        return False
+
+    @property
     def linear_part(self) -> Position | None:
-        """gamma of small motions: what a damping ratio or a quality factor means; None where there is none such."""
+        """The force over the velocity of small motions, for a unit mass; None where there is none such."""
         return None
 
     @property
@@ -96,13 +101,29 @@ class AbstractDamping(eqx.Module):
     invertible: ClassVar[bool] = False
     """Whether its map runs backwards in time too: not where it stops, or blows up there in a finite time."""
 
+    def composes(self, kinetic: Any) -> bool:
+        """Whether words of high order are for it: its map with this K is exact, smooth, little work, and runs backwards
+        over a short time."""
+        del kinetic
+        return False
+
     nonnegative: ClassVar[tuple[str, ...]] = ()
     """The fields that a fit keeps positive; all others may change sign, unless bounded."""
 
-    def likely(self, gamma: Any, speed: Any = None) -> dict[str, Any]:
-        """Values of fields that would damp about as gamma does (at this speed, if given): where a fit may start."""
-        del gamma, speed
+    skew: ClassVar[tuple[str, ...]] = ()
+    """The fields that are skew matrices, which a fit keeps so."""
+
+    def likely(self, gamma: Any, speed: Any = None, mass: Any = 1.0) -> dict[str, Any]:
+        """Values of fields that would damp a mass about as gamma does (at this speed, if given): where a fit may start.
+
+        A field of a law within has its path for a name, such as "laws[0].linear".
+        """
+        del gamma, speed, mass
         return {}
+
+    def decay(self, mass: Any) -> Any:
+        """gamma of x'' + gamma x' + ... = 0, of small motions of such a mass; None where there is none such."""
+        return None if self.linear_part is None else jax.tree.map(lambda x: x / mass, self.linear_part)
 
     def in_units(self, origin: Any, time: Any, length: Any) -> "AbstractDamping":
         """The same law where t = origin + time s and q = length x."""
@@ -156,7 +177,7 @@ class InUnits(AbstractDamping):
         speed = self.length / self.time
         place, p = _scaled(position, self.length), _scaled(momentum, speed)
         push = None if push is None else _scaled(push, speed / self.time)
-        relaxed = self.law.relaxation(kinetic.original, h * self.time, self._at(t), place, p, push)
+        relaxed = self.law.relaxation(self._back(kinetic), h * self.time, self._at(t), place, p, push)
         return _scaled(relaxed, 1 / speed)
 
     @property
@@ -168,11 +189,33 @@ class InUnits(AbstractDamping):
     def strength(self) -> Any:
         return self.law.strength
 
+    @property
+    def sticks(self) -> bool:
+        return self.law.sticks
+
+    def refuses(self, kinetic, momentum, pushed):
+        return self.law.refuses(self._back(kinetic), momentum, pushed)
+
     def check_backwards(self, position):
         return self.law.check_backwards(position)
 
+    @property
+    def turns(self) -> bool:
+        return self.law.turns
+
+    def composes(self, kinetic: Any) -> bool:
+        return self.law.composes(self._back(kinetic))
+
     def bound(self, system):
+        if type(self.law).bound is not AbstractDamping.bound:
+            raise ValueError(
+                f"damping = {type(self.law).__name__} has a bound(system), but no in_units(origin, time, length) of "
+                "its own: define it, so that the law can follow a system in other units"
+            )
         return self
+
+    def _back(self, kinetic):
+        return kinetic.in_units(1 / self.time, 1 / self.length)
 
     def _at(self, t):
         return self.origin + self.time * t

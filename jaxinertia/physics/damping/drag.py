@@ -63,7 +63,11 @@ class Drag(AbstractDamping):
 
     nonnegative: ClassVar[tuple[str, ...]] = ("linear", "quadratic", "dry")
 
-    def likely(self, gamma, speed=None):
+    def composes(self, kinetic):
+        return kinetic.is_euclidean and self.dry is None
+
+    def likely(self, gamma, speed=None, mass=1.0):
+        gamma = gamma * mass
         if speed is None:
             return {"linear": gamma}
         return {"linear": gamma, "quadratic": gamma / speed, "dry": gamma * speed}

@@ -107,14 +107,22 @@ class Linear(AbstractDamping):
         return self.gyroscopic is None
 
     @property
-    def linear_part(self) -> Position:
-        return self.gamma
+    def turns(self) -> bool:
+        return self.gyroscopic is not None
+
+    @property
+    def linear_part(self) -> Position | None:
+        return self.gamma if self.gyroscopic is None else None
 
     invertible: ClassVar[bool] = True
     nonnegative: ClassVar[tuple[str, ...]] = ("gamma",)
+    skew: ClassVar[tuple[str, ...]] = ("gyroscopic",)
 
-    def likely(self, gamma, speed=None):
-        return {"gamma": gamma}
+    def composes(self, kinetic):
+        return kinetic.is_quadratic and self.gyroscopic is None
+
+    def likely(self, gamma, speed=None, mass=1.0):
+        return {"gamma": gamma * mass}
 
     def in_units(self, origin, time, length):
         return jax.tree.map(lambda x: x * time, self)

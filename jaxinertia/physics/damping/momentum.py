@@ -62,8 +62,14 @@ class Momentum(AbstractDamping):
     invertible: ClassVar[bool] = True
     nonnegative: ClassVar[tuple[str, ...]] = ("gamma",)
 
-    def likely(self, gamma, speed=None):
+    def composes(self, kinetic):
+        return True
+
+    def likely(self, gamma, speed=None, mass=1.0):
         return {"gamma": gamma}
+
+    def decay(self, mass):
+        return self.gamma
 
     def in_units(self, origin, time, length):
         return jax.tree.map(lambda x: x * time, self)

@@ -56,6 +56,9 @@ class PositionDependent(AbstractDamping):
                 return slowed
         return super().relaxation(kinetic, h, t, position, momentum, push)
 
+    def composes(self, kinetic):
+        return kinetic.is_euclidean
+
     def check(self, position):
         values = [jnp.min(g) for g in jax.tree.leaves(jax.lax.stop_gradient(self._rates(position).value))]
         least = jnp.stack(values).min()

@@ -73,7 +73,11 @@ class PowerLaw(AbstractDamping):
 
     nonnegative: ClassVar[tuple[str, ...]] = ("coefficient", "exponent", "linear")
 
-    def likely(self, gamma, speed=None):
+    def composes(self, kinetic):
+        return kinetic.is_euclidean and not is_traced(self.exponent) and bool(self.exponent >= 1)
+
+    def likely(self, gamma, speed=None, mass=1.0):
+        gamma = gamma * mass
         if speed is None:
             return {"linear": gamma}
         return {"coefficient": gamma * speed ** (1 - np.asarray(self.exponent)), "linear": gamma}

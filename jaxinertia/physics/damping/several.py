@@ -69,10 +69,22 @@ class Sum(AbstractDamping):
     @property
     def linear_part(self) -> Any:
         """The sum of the laws' linear parts, where they are alike."""
-        parts = [law.linear_part for law in self.laws if law.linear_part is not None]
-        if not parts or not all(_tree.same_structure(part, parts[0]) for part in parts):
-            return None
-        return jax.tree.map(lambda *x: sum(x), *parts)
+        return _sum([law.linear_part for law in self.laws if law.linear_part is not None])
+
+    @property
+    def turns(self) -> bool:
+        return any(law.turns for law in self.laws)
+
+    def composes(self, kinetic):
+        return all(law.composes(kinetic) for law in self.laws)
+
+    def likely(self, gamma, speed=None, mass=1.0):
+        each = [law.likely(gamma / len(self.laws), speed, mass) for law in self.laws]
+        return {f"laws[{i}].{name}": x for i, one in enumerate(each) for name, x in one.items()}
+
+    def decay(self, mass):
+        parts = [part for part in (law.decay(mass) for law in self.laws) if part is not None]
+        return _sum(parts)
 
     @property
     def strength(self) -> Any:
@@ -95,3 +107,10 @@ class Sum(AbstractDamping):
 
     def bound(self, system):
         return Sum(*(law.bound(system) for law in self.laws))
+
+
+def _sum(parts):
+    """The sum of like pytrees; None of none, or of unlike ones."""
+    if not parts or not all(_tree.same_structure(part, parts[0]) for part in parts):
+        return None
+    return jax.tree.map(lambda *x: sum(x), *parts)

@@ -75,13 +75,13 @@ class AbstractKinetic(eqx.Module):
         """Whether K does not ask for the place, so that two drifts in turn are one."""
         return type(self).energy_at is AbstractKinetic.energy_at
 
+    @property
+    def small_mass(self) -> Any:
+        """The mass of small motions, a number or one a component; None where there is none such."""
+        return None
+
     nonnegative: ClassVar[tuple[str, ...]] = ()
     """The fields that a fit keeps positive; all others may change sign, unless bounded."""
-
-    @property
-    def original(self) -> "AbstractKinetic":
-        """The same energy in the units that it was given in."""
-        return self
 
     def in_units(self, time: Any, length: Any) -> "AbstractKinetic":
         """The same energy where times are in units of `time` and positions in units of `length`."""
@@ -105,27 +105,30 @@ class AbstractKinetic(eqx.Module):
 class InUnits(AbstractKinetic):
     """An energy in other units: q = length x, p = (length / time) y, K' = (time / length)^2 K."""
 
-    original_: AbstractKinetic
+    original: AbstractKinetic
     time: Any
     length: Any
 
     @property
-    def original(self) -> AbstractKinetic:
-        return self.original_
+    def is_separable(self) -> bool:
+        return self.original.is_separable
 
     @property
-    def is_separable(self) -> bool:
-        return self.original_.is_separable
+    def small_mass(self) -> Any:
+        return self.original.small_mass
+
+    def in_units(self, time, length):
+        return InUnits(self.original, self.time * time, self.length * length)
 
     def energy_at(self, position, momentum):
-        return self.original_.energy_at(*self._back(position, momentum)) * (self.time / self.length) ** 2
+        return self.original.energy_at(*self._back(position, momentum)) * (self.time / self.length) ** 2
 
     def velocity_at(self, position, momentum):
-        velocity = self.original_.velocity_at(*self._back(position, momentum))
+        velocity = self.original.velocity_at(*self._back(position, momentum))
         return jax.tree.map(lambda v: v * (self.time / self.length), velocity)
 
     def drift(self, position, momentum, h):
-        position, momentum = self.original_.drift(*self._back(position, momentum), h * self.time)
+        position, momentum = self.original.drift(*self._back(position, momentum), h * self.time)
         return (
             jax.tree.map(lambda q: q / self.length, position),
             jax.tree.map(lambda p: p * (self.time / self.length), momentum),

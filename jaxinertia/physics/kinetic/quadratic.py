@@ -43,6 +43,10 @@ class Euclidean(AbstractKinetic):
         return True
 
     @property
+    def small_mass(self):
+        return 1.0
+
+    @property
     def is_quadratic(self) -> bool:
         return True
 
@@ -101,6 +105,10 @@ class Mass(AbstractQuadratic):
     def __init__(self, mass: ArrayLike):
         mass = leaves_of("mass", mass)
         self.mass = jax.tree.map(lambda x: _positive(x, bare=hasattr(mass, "dtype")), mass)
+
+    @property
+    def small_mass(self):
+        return self.mass
 
     def inverse_mass(self, momentum: Position) -> Coefficient:
         """M^-1 laid out for the momentum."""

@@ -45,6 +45,10 @@ class Relativistic(AbstractKinetic):
     def __init__(self, speed_limit: ArrayLike, mass: ArrayLike = 1.0):
         self.speed_limit, self.mass = _number("speed_limit", speed_limit), _number("mass", mass)
 
+    @property
+    def small_mass(self):
+        return self.mass
+
     def energy(self, momentum: Position) -> Scalar:
         """m c^2 (sqrt(1 + r^2) - 1), without cancellation for small r."""
         size = _tree.dot(momentum, momentum)

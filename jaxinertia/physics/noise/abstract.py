@@ -47,6 +47,11 @@ class AbstractNoise(eqx.Module):
     nonnegative: ClassVar[tuple[str, ...]] = ()
     """The fields that a fit keeps positive; all others may change sign, unless bounded."""
 
+    def likely(self, sigma: Any) -> dict[str, Any]:
+        """Values of fields that would push about as the amplitude sigma does: where a fit may start."""
+        del sigma
+        return {}
+
     def in_units(self, time: Any, length: Any) -> "AbstractNoise":
         """The same noise where times are in units of `time` and positions in units of `length`."""
         return InUnits(self, time, length)

@@ -49,6 +49,9 @@ class White(AbstractNoise):
 
     nonnegative: ClassVar[tuple[str, ...]] = ("sigma",)
 
+    def likely(self, sigma):
+        return {"sigma": sigma}
+
     def in_units(self, time, length):
         return jax.tree.map(lambda x: x * time**1.5 / length, self)
 
