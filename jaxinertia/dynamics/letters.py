@@ -163,6 +163,10 @@ def _no_friction(pushed: bool, system: System, position: Position) -> str | None
     return system.damping.refuses(system.kinetic, position, pushed)
 
 
+def _name(law: Any) -> str:
+    return type(law).__name__.removeprefix("Bound")  # what is ready for a run is named as it was given
+
+
 def _no_flight(system: System, position: Position) -> str | None:
     if not system.is_quiet:
         return "the letter D has no noise; use 'BAOAB' or 'OBABO' with noise"
@@ -174,7 +178,7 @@ def _no_flight(system: System, position: Position) -> str | None:
             return None
     return (
         f"the letter D is exact for linear friction and a quadratic kinetic energy only, not for "
-        f"damping.{type(system.damping).__name__} and kinetic.{type(system.kinetic).__name__}; "
+        f"damping.{_name(system.damping)} and kinetic.{_name(system.kinetic)}; "
         "use a word of A, B and O, or a diffrax solver such as diffrax.Tsit5()"
     )
 

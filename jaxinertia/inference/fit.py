@@ -11,7 +11,7 @@ from ..physics import system as systems
 from ..physics.force import Sampled
 from ..physics.system import System, check_system
 from . import linear, parameters, shooting, stochastic, units, windows
-from .between import INPUTS, refine
+from .between import INPUTS, most_likely, refine
 from .observations import Observations
 from .outcome import Outcome, of_least_squares
 from .result import Fit, conclude
@@ -165,10 +165,11 @@ def least_squares(record: Record, data: Observations, most: int, watch: Any) -> 
     """Least squares; with an input, under each way of reading it between its samples, of which the best is kept."""
     ways = refine(record) if data.input is not None else {}
     fitted, best = shooting.fit(next(iter(ways.values()), record), most, watch), next(iter(ways), None)
-    for way in list(ways)[1:]:
-        other = shooting.again(fitted, ways[way], most, watch)
-        if float(other.search.normal.cost) < float(fitted.search.normal.cost):
-            fitted, best = other, way
+    fits = {best: fitted} | {way: shooting.again(fitted, ways[way], most, watch) for way in list(ways)[1:]}
+    if len(fits) > 1:
+        n = int(np.sum(np.isfinite(data.position)))
+        best = most_likely({way: n * np.log(max(float(each.search.normal.cost), 1e-300)) for way, each in fits.items()})
+        fitted = fits[best]
     record = record if best is None else ways[best]
     unknown = data.unknown_errors
     if len(unknown) > 1 and unknown.any():

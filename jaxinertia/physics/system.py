@@ -65,9 +65,9 @@ class System(eqx.Module):
         _check_law("damping", damping, AbstractDamping, ("force", "force_at"))
         _check_law("noise", noise, AbstractNoise, ("push",))
         self.potential = as_module(potential)
-        self.damping = damping if isinstance(damping, AbstractDamping) else Linear(damping)
-        self.noise = noise if isinstance(noise, AbstractNoise) or noise is None else White(noise)
-        self.kinetic = Euclidean() if kinetic is None else kinetic
+        self.damping = _numbers_as_arrays(damping) if isinstance(damping, AbstractDamping) else Linear(damping)
+        self.noise = _numbers_as_arrays(noise) if isinstance(noise, AbstractNoise) or noise is None else White(noise)
+        self.kinetic = Euclidean() if kinetic is None else _numbers_as_arrays(kinetic)
         self.force = None if force is None else as_module(force)
 
     def level(self, position: Position, t: Scalar | None = None) -> Scalar:
@@ -216,6 +216,11 @@ def check_system(system: Any) -> None:
         raise ValueError(f"system must be a ji.System, got {system!r}; wrap the potential: ji.System(potential)")
 
 
+def _numbers_as_arrays(law: Any) -> Any:
+    """The law with its Python floats as arrays: they are numbers that a fit may free, and no part of the program."""
+    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, law)
+
+
 def _check_force(system: System, position: Position) -> None:
     if system.force is None:
         return
@@ -247,6 +252,10 @@ def _check_law(name: str, value: Any, kind: type, methods: tuple[str, ...]) -> N
         )
     if isinstance(value, (AbstractDamping, AbstractNoise, AbstractKinetic)):
         raise ValueError(f"{name} = {type(value).__name__} is no {name}; pass one of ji.{name}, or a number")
+    if callable(value) and not jax.tree.leaves(eqx.filter(value, eqx.is_inexact_array)):
+        raise ValueError(
+            f"{name} = {value!r} is a function; a law is a class with {methods[0]}: see ji.{name}.{kind.__name__}"
+        )
 
 
 def _check_scalar(system: System, position: Position) -> None:

@@ -71,7 +71,6 @@ CASES = {
         "force",
         "Sampled",
     ),
-    "a kinetic of one's own": (lambda: fit(ji.System(ji.potentials.Quadratic(), kinetic=_Heavy())), "kinetic", "Heavy"),
     "many with an input": (lambda: ji.fit_many(NOISY, [ji.Observations(TS, Y, input=Y)]), "data", "input"),
     "many of none": (lambda: ji.fit_many(QUIET, []), "data", "empty"),
     "many of one": (lambda: ji.fit_many(QUIET, ji.Observations(TS, Y)), "data", "list"),
@@ -83,13 +82,6 @@ CASES = {
     "force lengths": (lambda: ji.force.Sampled(TS, Y[:3]), "force", r"\(3,\)"),
     "drag negative": (lambda: ji.damping.Drag(0.1, -0.2), "quadratic", "-0.2"),
     "drag NaN": (lambda: ji.damping.Drag(NAN), "linear", "nan"),
-    "drag with noise": (
-        lambda: ji.simulate(
-            ji.System(ji.potentials.Quadratic(), ji.damping.Drag(0.1, 0.2), 0.3), TS, 1.0, dt=0.1, key=_key()
-        ),
-        "Drag",
-        "noise",
-    ),
     "drag without O": (
         lambda: ji.simulate(
             ji.System(ji.potentials.Quadratic(), ji.damping.Drag(0.0, 0.2)),
@@ -102,17 +94,6 @@ CASES = {
         "dropped",
     ),
 }
-
-
-class _Heavy(ji.kinetic.AbstractKinetic):
-    def energy(self, momentum):
-        return momentum**2 / 4
-
-
-def _key():
-    import jax
-
-    return jax.random.key(0)
 
 
 @pytest.mark.parametrize("case", CASES)

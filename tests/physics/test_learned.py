@@ -35,6 +35,7 @@ def test_it_is_convex_even_and_zero_at_rest_whatever_its_weights(kinetic):
     np.testing.assert_allclose(kinetic.velocity_at(zero, zero), 0, atol=4 * EPS)
 
 
+@pytest.mark.slow
 def test_friction_takes_and_a_gradient_trains_its_weights():
     """One step down the gradient of the loss at the end, with respect to the weights, lowers that loss."""
     kinetic = learned(2)

@@ -144,6 +144,11 @@ class Sweep:
         Raises:
             ValueError: if the file is missing, damaged or not a saved sweep, or its fields do not match each other.
         """
+        if Path(path).is_dir():
+            raise ValueError(
+                f"path = {str(path)!r} is a store: run the same ji.sweep(..., store=) again, which reads it, or "
+                "open it with xarray.open_zarr"
+            )
         with _files.opened(path, "sweep", (_VERSION,)) as file:
             head = file.table("head", _HEAD)
             axes, dimensions = _read_axes(file, head["layout"]), _read_dimensions(file, head)

@@ -55,10 +55,10 @@ class CurvatureAware(AbstractDamping):
         return position  # the force is known with its system only
 
     def bound(self, system):
-        return _Along(self.ratio, system)
+        return BoundCurvatureAware(self.ratio, system)
 
 
-class _Along(AbstractDamping):
+class BoundCurvatureAware(AbstractDamping):
     """The law with the system whose loss it follows."""
 
     ratio: Scalar

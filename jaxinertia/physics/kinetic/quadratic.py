@@ -127,10 +127,10 @@ class Mass(AbstractQuadratic):
         return require(position, holds, "mass, used as a matrix, must be symmetric and positive definite: R @ R.T + m")
 
     def bound(self, position):
-        return _Inverted(self.inverse_mass(position))
+        return BoundMass(self.inverse_mass(position))
 
 
-class _Inverted(AbstractQuadratic):
+class BoundMass(AbstractQuadratic):
     """K by an inverse mass that is computed once, not in every step."""
 
     value: Position
