@@ -158,7 +158,7 @@ MEAN = dict(position=1.0, momentum=0.0, stiffness=1.5, gamma=0.4, sigma=0.7)
 
 def test_mean_inertia_has_the_ito_term():
     rate = jax.grad(lambda t: ji.analytic.mean_inertia(t, **MEAN))(2.0)
-    assert rate == pytest.approx(0.009028134, abs=5e-10)  # SCIENCE.md; the paper's Eq. 7 gives -0.23597
+    assert rate == pytest.approx(0.009028134, abs=5e-10)  # by the moment equations; the paper's Eq. 7 gives -0.23597
     assert ji.analytic.mean_inertia(2.0, **MEAN) == pytest.approx(0.6203979802, abs=5e-11)
 
 
