@@ -144,7 +144,7 @@ class Sweep:
         Raises:
             ValueError: if the file is missing, damaged or not a saved sweep, or its fields do not match each other.
         """
-        if Path(path).is_dir():
+        if isinstance(path, (str, Path)) and Path(path).is_dir():
             raise ValueError(
                 f"path = {str(path)!r} is a store: run the same ji.sweep(..., store=) again, which reads it, or "
                 "open it with xarray.open_zarr"
