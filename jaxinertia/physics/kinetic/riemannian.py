@@ -60,7 +60,9 @@ class Riemannian(AbstractKinetic):
         return jax.tree.map(jnp.divide, momentum, positive)
 
     def drift(self, position, momentum, h):
-        start = position, momentum
+        given = _tree.dtype(momentum)
+        # The iteration keeps its error in JAX's default precision, so the state has to have it too.
+        position, momentum = start = _tree.cast((position, momentum), jnp.result_type(float))
 
         def step(end, _):
             q, p = jax.tree.map(lambda a, b: (a + b) / 2, start, end)
@@ -71,7 +73,8 @@ class Riemannian(AbstractKinetic):
         solver = optimistix.FixedPointIteration(rtol=8 * eps, atol=8 * eps)
         solved = optimistix.fixed_point(step, solver, start, max_steps=_MOST_ITERATIONS, throw=False)
         found = solved.result == optimistix.RESULTS.successful
-        return jax.tree.map(lambda x: jnp.where(found, x, jnp.nan), solved.value)
+        end = _tree.cast(solved.value, given)
+        return jax.tree.map(lambda x: jnp.where(found, x, jnp.nan), end)
 
     def check(self, position):
         metric = self._metric(position)
