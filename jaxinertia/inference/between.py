@@ -12,7 +12,7 @@ from .shooting import Record
 from .windows import Run
 
 FINER = 4  # rows for each sample of the input
-CLOSE = 1e-5  # of the input's scatter: closer, and the ways are one (a gain is off by as much)
+CLOSE, ONE = 1e-3, 1e-5  # of the input's scatter: closer, and no record tells the ways apart; and they are one
 CLEARLY = 4.0  # in twice the log-likelihood
 LINE, BAND, HELD = "line", "band", "held"
 INPUTS = {LINE: "on a straight line", BAND: "band-limited", HELD: "held"}
@@ -27,19 +27,21 @@ def refine(record: Record) -> dict[str, Record]:
         [np.asarray(a.input) - np.asarray(b.input) for a, b in zip(finer[LINE], finer[BAND], strict=True)]
     )
     scatter = np.std(np.concatenate([run.input for run in record.runs]))
-    if np.sqrt(np.mean(apart**2)) <= CLOSE * scatter:
+    distance = np.sqrt(np.mean(apart**2)) / max(scatter, 1e-300)
+    if distance <= ONE:
         return {LINE: record}
     step = record.units.time / FINER
     units = type(record.units)(record.units.origin, step, record.units.length)
-    return {way: record._replace(runs=runs, units=units) for way, runs in finer.items()}
+    ways = INPUTS if distance > CLOSE else (BAND,)
+    return {way: record._replace(runs=finer[way], units=units) for way in ways}
 
 
 def most_likely(deviances: dict[str, float]) -> str:
-    """The way that fits best; a straight line, which no input runs on, only where it fits clearly better.
+    """The way that fits best; another than band-limited only where it fits clearly better.
 
     A line takes a part of every sine's amplitude, which a gain makes up for, and leaves no trace in the residuals.
     """
-    return min(deviances, key=lambda way: deviances[way] + CLEARLY * (way == LINE))
+    return min(deviances, key=lambda way: deviances[way] + CLEARLY * (way != BAND))
 
 
 def _is_even(run: Run) -> bool:
