@@ -177,7 +177,7 @@ def _no_flight(system: System, position: Position) -> str | None:
         if isinstance(found[0], AbstractMemoryless):
             return None
     return (
-        f"the letter D is exact for linear friction and a quadratic kinetic energy only, not for "
+        f"the letter D is exact for linear friction or drag and a quadratic kinetic energy only, not for "
         f"damping.{_name(system.damping)} and kinetic.{_name(system.kinetic)}; "
         "use a word of A, B and O, or a diffrax solver such as diffrax.Tsit5()"
     )

@@ -44,8 +44,9 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
     Raises:
         ValueError: for an unknown letter, a word without a drift or a kick, or weights of all that drifts, kicks or
             relaxes that do not sum to 1. When run: for a word without O, D and F if the system has damping; with noise,
-            for one without O, with D or F, or with a negative O weight; for D with a law that is not linear or a
-            kinetic energy that is not quadratic; and for negative weights with a law that comes to rest.
+            for one without O, with D or F, or with a negative O weight; for D with a law that has no exact flight
+            (linear friction has, and drag without a dry part) or a kinetic energy that is not quadratic; and for
+            negative weights with a law that comes to rest.
 
     Example:
         >>> ji.simulate(system, ts, 1.0, dt=0.01, solver=ji.solvers.Splitting("OBABO"))

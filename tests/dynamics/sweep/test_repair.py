@@ -208,7 +208,7 @@ def test_statistics_stay_out_of_folders_that_hold_other_things(tmp_path):
         sums(tmp_path)
 
 
-URLS = ("s3://bucket/run.zarr", "memory://run", "file:///tmp/x", "simplecache::s3://b", Path("gs://b/run"), "zip::a")
+URLS = ("s3://bucket/run.zarr", "memory://run", "file:///data/x", "simplecache::s3://b", Path("gs://b/run"), "zip::a")
 
 
 @pytest.mark.parametrize("reduce", [None, {"a": "mean"}])
