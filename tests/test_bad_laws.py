@@ -62,6 +62,15 @@ class NoPush(ji.noise.AbstractNoise):
     pass
 
 
+class Sines(eqx.Module):
+    def __call__(self, position):
+        return np.sin(position).sum()
+
+
+def in_potential(potential):
+    return ji.simulate(ji.System(potential), np.array([0.0, 1.0]), 1.0, dt=0.1)
+
+
 KEY = jax.random.key(0)
 
 # What is called, the name that the message must have, and what it must show of the value.
@@ -146,6 +155,17 @@ CASES = {
     "network of three inputs": (lambda: run(0.1, K.Learned(network(3))), "network", "3 inputs"),
     "K a vector": (lambda: run(0.1, Vector()), "kinetic", r"Vector.*\(2,\)"),
     "K without an energy": (lambda: run(0.1, NoEnergy()), "kinetic", "NoEnergy"),
+    "fn without a time": (lambda: ji.potentials.TimeDependent(lambda q: q**2), "fn", r"\(position, t\).*\(q\)"),
+    "fn without its data": (lambda: ji.potentials.Loss(lambda q: q**2, 1.0), "fn", r"data\[0\]"),
+    "a potential of two": (lambda: ji.System(lambda q, t: q**2), "potential", r"\(position\).*\(q, t\)"),
+    "a force of two": (lambda: ji.System(jnp.sum, force=lambda q, t: q), "force", r"\(t\).*\(q, t\)"),
+    "gamma(t) of none": (lambda: D.TimeVarying(lambda: 1.0), "gamma", r"\(t\)"),
+    "gamma(q) of two": (lambda: D.PositionDependent(lambda q, t: q), "gamma", r"\(position\)"),
+    "metric of none": (lambda: K.Riemannian(lambda: 1.0), "metric", r"\(position\)"),
+    "NumPy in a potential": (lambda: in_potential(lambda q: np.sin(q).sum()), "potential", "jax.numpy"),
+    "NumPy in a module": (lambda: in_potential(Sines()), "potential", "jax.numpy"),
+    "if in a potential": (lambda: in_potential(lambda q: q if q > 0 else -q), "potential", "jnp.where"),
+    "NumPy in a gamma(t)": (lambda: run(D.TimeVarying(lambda t: np.exp(float(t)))), "gamma", "jax.numpy"),
     "fn a number": (lambda: ji.potentials.TimeDependent(3.0), "fn", "3.0"),
     "no time given": (
         lambda: ji.inertia(ji.System(ji.potentials.TimeDependent(lambda q, t: q**2)), 1.0),

@@ -12,8 +12,7 @@ from .stages import Stage
 
 def relaxations(system: System, flows: Iterable[tuple[str, float]], h: Scalar, momentum: Position) -> Maps:
     """The O map of each distinct `Stage.flow`, computed once per h."""
-    prepared = system.damping.prepared
-    return {flow: prepared(system.kinetic, system.noise, flow[1] * h, momentum) for flow in dict.fromkeys(flows)}
+    return {flow: system.relaxation(flow[1] * h, momentum) for flow in dict.fromkeys(flows)}
 
 
 def relaxing_flows(stages: Sequence[Stage]) -> list[tuple[str, float]]:

@@ -71,7 +71,7 @@ class _Plan:
     """A word laid out for a run: fused where its relaxations are the same everywhere, else letter by letter."""
 
     def __init__(self, system, letters, h, momentum):
-        probe = system.damping.prepared(system.kinetic, system.noise, h, momentum)  # looked at, and not computed
+        probe = system.relaxation(h, momentum)  # looked at, and not computed
         self.system, self.fused = system, fusion.applies(letters, probe)
         self.may_ask_for_time = any(letter.kind not in "ABODF" for letter in letters)  # somebody's own letter
         if self.fused:

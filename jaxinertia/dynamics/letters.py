@@ -173,7 +173,7 @@ def _no_flight(system: System, position: Position) -> str | None:
     one = jax.ShapeDtypeStruct((), _tree.dtype(position))
     if system.kinetic.is_quadratic:
         found: list[Any] = []
-        jax.eval_shape(lambda h, q: found.append(system.damping.prepared(system.kinetic, None, h, q)), one, position)
+        jax.eval_shape(lambda h, q: found.append(system.without_noise().relaxation(h, q)), one, position)
         if isinstance(found[0], AbstractMemoryless):
             return None
     return (

@@ -56,7 +56,7 @@ def plan(system: System, letters: tuple[Letter, ...], h: Any, position: Any, mom
 
 def _weakest(system: System, weights: Iterable[float], h: Any, momentum: Any) -> Scalar:
     """By how much the weakest O changes a momentum of 1; 1 where none does, or where that depends on the momentum."""
-    flows = [system.damping.prepared(system.kinetic, system.noise, w * jnp.asarray(h), momentum) for w in weights]
+    flows = [system.relaxation(w * jnp.asarray(h), momentum) for w in weights]
     ones, zeros = (jax.tree.map(of, momentum) for of in (jnp.ones_like, jnp.zeros_like))
     still = Pushed(zeros, zeros) if system.noise is not None and system.noise.remembers else zeros
     probe = Pushed(ones, zeros) if isinstance(still, Pushed) else ones

@@ -126,7 +126,9 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
     def init(self, terms, t0, t1, y0: Phase, args: System):
         position = self.check(args, given.check(terms, y0, args))
         gradient = args.gradient(position, given.time(given.read(terms), t0, y0))
-        careful = _tree.dtype(y0.momentum) != jnp.float64 and self.has_relaxation and not self._is_general(y0, args)
+        probe = args.relaxation(jnp.ones_like(y0.friction), y0.momentum)  # looked at, and not computed
+        constant = self.has_relaxation and isinstance(probe, AbstractConstantRelaxation)
+        careful = constant and _tree.dtype(y0.momentum) != jnp.float64
         return gradient, jax.tree.map(jnp.zeros_like, y0.relaxing) if careful else None
 
     def func(self, terms, t0, y0: Phase, args: System):
@@ -151,11 +153,6 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
         ends = (scene.t, y0, before), (scene.t + h, y1, gradient)
         rates = tuple(step_rates(args, t, h, y, slope) for t, y, slope in ends)
         return y1, None, {"y0": y0, "y1": y1, "rates": rates}, (gradient, below), diffrax.RESULTS.successful
-
-    def _is_general(self, y: Phase, system: System) -> bool:
-        """Whether the O maps ask for more than the momentum."""
-        probe = system.damping.prepared(system.kinetic, system.noise, jnp.ones_like(y.friction), y.momentum)
-        return not isinstance(probe, AbstractConstantRelaxation)
 
 
 def _numbers(strength: Any) -> str:

@@ -4,7 +4,9 @@ Any callable from a position to a scalar is a potential; these are Equinox modul
 leaves that jit, vmap and grad see. Potentials written for one coordinate sum over all components.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial, reduce
 from typing import Any
 
@@ -241,7 +243,7 @@ class Loss(eqx.Module):
     def __init__(self, fn: Callable[..., Scalar], *data: Any):
         if not callable(fn):
             raise ValueError(f"fn must be callable as fn(params, *data), got {fn!r}")
-        self.fn = as_module(fn)
+        self.fn = as_module("fn", fn, "params", *(f"data[{i}]" for i in range(len(data))))
         self.data = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, data)
 
     def __call__(self, position: PyTree) -> Scalar:
@@ -252,14 +254,46 @@ class Function(eqx.Module):
     """A bare callable as a module without leaves, so that what holds it is always a pytree."""
 
     fn: Callable = eqx.field(static=True)
+    name: str = eqx.field(static=True)
 
     def __call__(self, *args: Any) -> Any:
-        return self.fn(*args)
+        with refusing_numpy(self.name):
+            return self.fn(*args)
 
 
-def as_module(fn: Callable) -> Callable:
-    """Equinox modules as they are; any other callable with a static function."""
-    return fn if isinstance(fn, eqx.Module) else Function(fn)
+def as_module(name: str, fn: Callable, *arguments: str) -> Callable:
+    """A callable of these arguments, if any are named, as a module: Equinox's as they are, others as a static function.
+
+    ValueError where it cannot be called with so many.
+    """
+    if arguments and not _takes(fn, len(arguments)):
+        raise ValueError(
+            f"{name} = {getattr(fn, '__name__', type(fn).__name__)} must be a function of ({', '.join(arguments)}), "
+            f"and is one of {inspect.signature(fn)}"
+        )
+    return fn if isinstance(fn, eqx.Module) else Function(fn, name)
+
+
+def _takes(fn: Callable, count: int) -> bool:
+    try:
+        inspect.signature(fn).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # written in C, and says nothing
+        return True
+    return True
+
+
+@contextmanager
+def refusing_numpy(name: str) -> Iterator[None]:
+    """Inside, what asks a traced array for its numbers raises a ValueError with the remedy."""
+    try:
+        yield
+    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError) as error:
+        raise ValueError(
+            f"{name} asks for numbers that are not there yet, as NumPy, math, float(x) and `if x > 0` do: write it "
+            "with jax.numpy (import jax.numpy as jnp: jnp.sin, jnp.where)"
+        ) from error
 
 
 class TimeDependent(eqx.Module):
@@ -287,7 +321,7 @@ class TimeDependent(eqx.Module):
     def __init__(self, fn: Callable):
         if not callable(fn):
             raise ValueError(f"fn must be a function of (position, t), got {fn!r}")
-        self.fn = as_module(fn)
+        self.fn = as_module("fn", fn, "position", "t")
 
     @property
     def depends_on_time(self) -> bool:

@@ -14,7 +14,8 @@ from .._types import ArrayLike, Position, Scalar
 from .damping import AbstractDamping, Linear
 from .kinetic import AbstractKinetic, Euclidean
 from .noise import AbstractNoise, White
-from .potentials import Rejoined, as_module, depends_on_time
+from .potentials import Rejoined, as_module, depends_on_time, refusing_numpy
+from .relaxation import AbstractRelaxation
 from .shapes import fits
 
 
@@ -64,11 +65,11 @@ class System(eqx.Module):
             raise ValueError(f"kinetic must be a ji.kinetic energy, got {kinetic!r}; pass ji.kinetic.Euclidean()")
         _check_law("damping", damping, AbstractDamping, ("force", "force_at"))
         _check_law("noise", noise, AbstractNoise, ("push",))
-        self.potential = as_module(potential)
+        self.potential = as_module("potential", potential, *(() if depends_on_time(potential) else ("position",)))
         self.damping = _numbers_as_arrays(damping) if isinstance(damping, AbstractDamping) else Linear(damping)
         self.noise = _numbers_as_arrays(noise) if isinstance(noise, AbstractNoise) or noise is None else White(noise)
         self.kinetic = Euclidean() if kinetic is None else _numbers_as_arrays(kinetic)
-        self.force = None if force is None else as_module(force)
+        self.force = None if force is None else as_module("force", force, "t")
 
     def level(self, position: Position, t: Scalar | None = None) -> Scalar:
         """L(q), or L(q, t) where the potential depends on time."""
@@ -85,6 +86,10 @@ class System(eqx.Module):
     def drive(self, t: Scalar, position: Position) -> Position:
         """F(t), cast and broadcast to the position."""
         return jax.tree.map(lambda f, q: jnp.broadcast_to(jnp.asarray(f, q.dtype), q.shape), self.force(t), position)
+
+    def relaxation(self, h: Scalar, momentum: Position) -> AbstractRelaxation:
+        """The O sub-flow over h, friction and noise: what can be computed once for a run is."""
+        return self.damping.prepared(self.kinetic, self.noise, h, momentum)
 
     def without_noise(self) -> "System":
         """The same system with noise=None."""
@@ -259,7 +264,8 @@ def _check_law(name: str, value: Any, kind: type, methods: tuple[str, ...]) -> N
 
 
 def _check_scalar(system: System, position: Position) -> None:
-    out = eqx.filter_eval_shape(system.level, position, jnp.zeros((), _tree.dtype(position)))
+    with refusing_numpy("potential"):
+        out = eqx.filter_eval_shape(system.level, position, jnp.zeros((), _tree.dtype(position)))
     if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
         raise ValueError(
             f"potential must return one float, got {out}; sum it over components, e.g. lambda x: jnp.sum(x**2) / 2"

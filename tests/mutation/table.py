@@ -147,6 +147,27 @@ MUTANTS = {
     "a mass in the loss": Mutant(
         "physics/damping/linear.py", "jnp.expm1(-2 * x) * w", "jnp.expm1(-2 * x)", FIELD_WITH_MASS
     ),
+    "a place's rate": Mutant(
+        "physics/damping/place.py",
+        "jnp.expm1(-g * h), rates.value",
+        "jnp.expm1(-2 * g * h), rates.value",
+        (LAW + "[place]",),
+    ),
+    "a curvature along v": Mutant(
+        "physics/damping/curvature.py", "return 2 * self.ratio", "return self.ratio", (LAW + "[curvature]",)
+    ),
+    "a momentum's rate": Mutant(
+        "physics/damping/momentum.py",
+        "jnp.expm1(-g * h), rates, momentum",
+        "jnp.expm1(g * h), rates, momentum",
+        (LAW + "[momentum, relativistic]",),
+    ),
+    "a metric's push": Mutant(
+        "physics/kinetic/riemannian.py",
+        "_tree.add_scaled(momentum, -h, push)",
+        "_tree.add_scaled(momentum, h, push)",
+        (LAW + "[Riemannian]",),
+    ),
     "a speed limit": Mutant("physics/kinetic/relativistic.py", "u + rise - turn", "u + rise + turn", MAPS),
     "Kahan and Li's middle": Mutant(
         "dynamics/compositions.py", "1 - 2 * sum(_KAHAN_LI_HALF)", "1 - sum(_KAHAN_LI_HALF)", WEIGHTS

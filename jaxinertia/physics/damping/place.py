@@ -35,7 +35,7 @@ class PositionDependent(AbstractDamping):
     def __init__(self, gamma: Callable):
         if not callable(gamma):
             raise ValueError(f"gamma = {gamma!r} must be a function of the position; a constant one is damping.Linear")
-        self.gamma = as_module(gamma)
+        self.gamma = as_module("gamma", gamma, "position")
 
     asks_for_time: ClassVar[bool] = False
 

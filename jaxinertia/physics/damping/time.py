@@ -69,7 +69,7 @@ class TimeVarying(AbstractTimeVarying):
     def __init__(self, gamma: Callable):
         if not callable(gamma):
             raise ValueError(f"gamma = {gamma!r} must be a function of time; a constant one is damping.Linear(gamma)")
-        self.gamma = as_module(gamma)
+        self.gamma = as_module("gamma", gamma, "t")
 
     def rate(self, t):
         value = as_float("gamma(t)", self.gamma(t))

@@ -45,7 +45,7 @@ class Riemannian(AbstractKinetic):
     def __init__(self, metric: Callable):
         if not callable(metric):
             raise ValueError(f"metric = {metric!r} must be a function of the position, such as lambda q: 1 + q @ q")
-        self.metric = as_module(metric)
+        self.metric = as_module("metric", metric, "position")
 
     def energy_at(self, position: Position, momentum: Position) -> Scalar:
         """p^T G(q)^-1 p / 2."""
