@@ -19,6 +19,7 @@ from .grid import Grid
 from .letters import Scene
 from .phase import Phase, added, emptied, start
 from .random_numbers import RandomNumbers
+from .loop import looped
 from .scan import PLAIN, checkpointed_scan, longest_block
 from .splitting import Splitting
 from .stages import Run, cut_before_drift, without_relaxation
@@ -58,7 +59,7 @@ def _integrate(
     begin = jnp.asarray(grid.origin, told or _tree.dtype(position))
     gradient = system.gradient(position, begin) if plan.run.hands_gradient_on else None
     xs = (jnp.arange(grid.rows), grid.starts, None if grid.h.ndim == 0 else grid.h)
-    _, rows = checkpointed_scan(row, (first, gradient), xs, grid.rows)
+    _, rows = looped(row, (first, gradient), xs, grid.rows)
     if ends is not None:
         rows = jax.tree.map(lambda y: y[jnp.asarray(ends)], rows)
     energies = kinetic_and_potential(system, position, momentum, begin)

@@ -20,7 +20,6 @@ from jaxtyping import Array, PyTree
 from .._checks import is_traced
 from .._tree import dot, sum_leaves
 from .._types import ArrayLike, Position, Scalar
-from . import trigonometry
 from .shapes import leaves_of, match
 
 
@@ -173,14 +172,14 @@ class Pendulum(eqx.Module):
 @jax.custom_jvp
 def _one_minus_cosine(x):
     """2 sin(x/2)^2: to full precision also at small x."""
-    return 2 * trigonometry.sin(x / 2) ** 2
+    return 2 * jnp.sin(x / 2) ** 2
 
 
 @_one_minus_cosine.defjvp
 def _(primals, tangents):
     """One sine, where differentiating the square takes a sine and a cosine."""
     (x,), (dx,) = primals, tangents
-    return _one_minus_cosine(x), trigonometry.sin(x) * dx
+    return _one_minus_cosine(x), jnp.sin(x) * dx
 
 
 class Rosenbrock(eqx.Module):

@@ -1,0 +1,189 @@
+"""The loop over rows as one primitive: vmaps around it gather into one, and how it runs is settled when it is lowered.
+
+A plain `jax.vmap(simulate)` writes every carried array of all points in every step: out of the cache, twice as slow as
+blocks of points that stay in it. Only who lowers the loop knows how many points there are in all, and on what machine
+they run. So the loop stays whole until then: `jax.vmap` flattens into an axis of points, and for a CPU they run in
+blocks. Derivatives are those of the same loop in plain JAX.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import compress
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import ShapedArray
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Primitive, jaxpr_as_fun, new_jaxpr_eqn
+from jax.interpreters import ad, batching, mlir
+from jax.interpreters import partial_eval as pe
+
+from .scan import checkpointed_scan
+from .vectorised import vectorised
+
+CACHE = 2**15  # bytes: a CPU's first cache, for what a block of points carries
+SMALLEST = 32  # points in a block: fewer are not worth their own loop
+COPIES = 2**24  # bytes: what is copied to flatten a vmap into another, at most
+
+_loop = Primitive("rows")
+_loop.multiple_results = True
+
+
+def looped(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, length: int) -> tuple[Any, Any]:
+    """`checkpointed_scan(body, carry, xs, length)`, as one primitive."""
+    c, x = jax.tree.leaves(carry), jax.tree.leaves(xs)
+    row = [jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in x]
+    returned: list[Any] = []
+
+    def flat(c, x):
+        out = body(jax.tree.unflatten(jax.tree.structure(carry), c), jax.tree.unflatten(jax.tree.structure(xs), x))
+        returned.append(jax.tree.structure(out))
+        return jax.tree.leaves(out)
+
+    closed = jax.make_jaxpr(flat)([jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in c], row)
+    operands = [*closed.consts, *c, *x]
+    if closed.effects or any(_varies(x) for x in operands):  # callbacks; devices told apart
+        return checkpointed_scan(body, carry, xs, length)
+    inside = vectorised(closed.jaxpr)
+    pure = Jaxpr([], [*inside.constvars, *inside.invars], inside.outvars, inside.eqns, inside.effects)
+    out = _loop.bind(
+        *operands,
+        body=ClosedJaxpr(pure, ()),
+        counts=(len(closed.consts), len(c)),
+        length=length,
+        points=None,
+        mapped=(False,) * len(operands),
+    )
+    return jax.tree.unflatten(returned[-1], out)
+
+
+def _varies(x: Any) -> bool:
+    """Whether `jax.shard_map` keeps track of the mesh axes over which this varies."""
+    aval = jax.typeof(x)
+    return bool(getattr(aval, "vma", None) or getattr(getattr(aval, "mat", None), "varying", None))  # by JAX's version
+
+
+def _plain(*operands, body: ClosedJaxpr, counts: tuple[int, int], length: int):
+    """The loop of one point, in plain JAX."""
+    fixed, carried = counts
+    consts, carry, xs = operands[:fixed], operands[fixed : fixed + carried], operands[fixed + carried :]
+
+    def row(carry, x):
+        out = jaxpr_as_fun(body)(*consts, *carry, *x)
+        return out[:carried], out[carried:]
+
+    carry, rows = checkpointed_scan(row, list(carry), list(xs), length)
+    return [*carry, *rows]
+
+
+def _program(*operands, points: int | None, mapped: Sequence[bool], block: int | None = None, **loop):
+    """The loop of all points, in plain JAX, `block` at a time if given."""
+    run = partial(_plain, **loop)
+    if points is None:
+        return run(*operands)
+    many = jax.vmap(run, [0 if is_mapped else None for is_mapped in mapped])
+    if block is None or points < 2 * block:
+        return many(*operands)
+
+    def some(part):
+        parts = iter(part)
+        return many(*(next(parts) if is_mapped else x for x, is_mapped in zip(operands, mapped, strict=True)))
+
+    split = [x for x, is_mapped in zip(operands, mapped, strict=True) if is_mapped]
+    count, rest = divmod(points, block)
+    head = jax.lax.map(some, [x[: count * block].reshape(count, block, *x.shape[1:]) for x in split])
+    out = [x.reshape(count * block, *x.shape[2:]) for x in head]
+    if rest:
+        out = [jnp.concatenate(pair) for pair in zip(out, some([x[count * block :] for x in split]), strict=True)]
+    return out
+
+
+def _on_cpu(*operands, body, counts, **rest):
+    carried = body.in_avals[counts[0] : sum(counts)]
+    each = sum(math.prod(aval.shape) * aval.dtype.itemsize for aval in carried)
+    block = 2 ** int(math.log2(max(CACHE / (2 * each), 1)))
+    return _program(*operands, body=body, counts=counts, block=block if block >= SMALLEST else None, **rest)
+
+
+@_loop.def_impl
+def _(*operands, **params):
+    return jax.jit(partial(_loop.bind, **params))(*operands)
+
+
+@_loop.def_abstract_eval
+def _(*operands, body, counts, length, points, mapped):
+    del operands, mapped
+    lead = () if points is None else (points,)
+    carry, rows = body.out_avals[: counts[1]], body.out_avals[counts[1] :]
+    ends = [ShapedArray((*lead, *aval.shape), aval.dtype) for aval in carry]
+    return ends + [ShapedArray((*lead, length, *aval.shape), aval.dtype) for aval in rows]
+
+
+def _batched(operands, axes, *, points, mapped, **loop):
+    """Another vmap: its points times those there are."""
+    new = [isinstance(axis, int) for axis in axes]
+    moved = [jnp.moveaxis(x, axis, 0) if is_new else x for x, axis, is_new in zip(operands, axes, new, strict=True)]
+    (count,) = {x.shape[0] for x, is_new in zip(moved, new) if is_new}
+    if points is None:
+        return _loop.bind(*moved, points=count, mapped=tuple(new), **loop), [0] * _outputs(loop)
+    one_sided = [x.size * x.dtype.itemsize for x, a, b in zip(moved, new, mapped) if a != b]
+    if sum(one_sided) * max(count, points) > COPIES:
+        inner = partial(_program, points=points, mapped=mapped, **loop)
+        return jax.vmap(inner, [0 if is_new else None for is_new in new])(*moved), [0] * _outputs(loop)
+    flat = [_flattened(*x, count, points) for x in zip(moved, new, mapped)]
+    both = tuple(a or b for a, b in zip(new, mapped))
+    out = _loop.bind(*flat, points=count * points, mapped=both, **loop)
+    return [x.reshape(count, points, *x.shape[1:]) for x in out], [0] * len(out)
+
+
+def _outputs(loop) -> int:
+    return len(loop["body"].out_avals)
+
+
+def _flattened(x, is_new: bool, is_mapped: bool, count: int, points: int):
+    if not (is_new or is_mapped):
+        return x
+    if is_new and not is_mapped:
+        x = x[:, None]
+    shape = x.shape[2:] if is_new else x.shape[1:]
+    return jnp.broadcast_to(x, (count, points, *shape)).reshape(count * points, *shape)
+
+
+def _jvp(primals, tangents, **params):
+    live = [i for i, tangent in enumerate(tangents) if not isinstance(tangent, ad.Zero)]
+
+    def of_live(*some):
+        operands = list(primals)
+        for i, x in zip(live, some, strict=True):
+            operands[i] = x
+        return _program(*operands, **params)  # in blocks, reverse mode would remember more
+
+    return jax.jvp(of_live, [primals[i] for i in live], [tangents[i] for i in live])
+
+
+def _needed(used: list[bool], eqn: JaxprEqn) -> tuple[list[bool], JaxprEqn | None]:
+    """The loop without the rows that nobody reads, and without what only they needed to be carried."""
+    params = dict(eqn.params)
+    fixed, carried = params["counts"]
+    if not any(used):
+        return [False] * len(eqn.invars), None
+    while True:  # what is carried is read by the next row
+        body, reads = pe.dce_jaxpr(params["body"].jaxpr, used)
+        more = [a or b for a, b in zip(used, reads[fixed : fixed + carried])] + used[carried:]
+        if more == used:
+            break
+        used = more
+    keep = [*reads[:fixed], *used[:carried], *reads[fixed + carried :]]
+    body, _ = pe.dce_jaxpr(params["body"].jaxpr, used, keep)
+    params |= {"body": ClosedJaxpr(body, ()), "counts": (sum(keep[:fixed]), sum(used[:carried]))}
+    params["mapped"] = tuple(compress(params["mapped"], keep))
+    operands, results = list(compress(eqn.invars, keep)), list(compress(eqn.outvars, used))
+    return keep, new_jaxpr_eqn(operands, results, _loop, params, eqn.effects, eqn.source_info, eqn.ctx)
+
+
+batching.primitive_batchers[_loop] = _batched
+ad.primitive_jvps[_loop] = _jvp
+pe.dce_rules[_loop] = _needed
+mlir.register_lowering(_loop, mlir.lower_fun(_program, multiple_results=True))
+mlir.register_lowering(_loop, mlir.lower_fun(_on_cpu, multiple_results=True), platform="cpu")
