@@ -17,9 +17,10 @@ from . import brownian, clock, fusion, rounding
 from .advance import advance, relaxations, relaxing_flows
 from .grid import Grid
 from .letters import Scene
+from .loop import looped
 from .phase import Phase, added, emptied, start
 from .random_numbers import RandomNumbers
-from .loop import looped
+from .repeats import Repeat, folded, is_costly, stacked
 from .scan import PLAIN, checkpointed_scan, longest_block
 from .splitting import Splitting
 from .stages import Run, cut_before_drift, without_relaxation
@@ -79,12 +80,22 @@ class _Plan:
             self.run: Run = fusion.fused(letters, system, probe)
         else:
             self.run = cut_before_drift(letters, "AB" if system.kinetic.is_separable else "B")
+        self.folded = folded if self._pays(letters, momentum, h) else tuple
 
-    def maps(self, h, momentum):
-        """The O maps for steps of h."""
+    def _pays(self, letters, position, t):
+        """Whether long rows of equal stages go into a scan: somebody's own letter may ask for a weight as a number."""
+        if self.system.noise is not None or any(letter.kind not in "ABOD" for letter in letters):
+            return False
+        return folded(self.run.turn) != self.run.turn and is_costly(self.system.gradient, position, t)
+
+    def maps(self, h, t, momentum):
+        """The O maps for steps of h, and what the loops in a step read."""
         if self.fused:
-            return fusion.maps_of(self.system, self.run, h, momentum)
-        return relaxations(self.system, relaxing_flows(self.run.all), h, momentum)
+            maps = fusion.maps_of(self.system, self.run, h, momentum)
+        else:
+            maps = relaxations(self.system, relaxing_flows(self.run.all), h, momentum)
+        loops = [part for stages in self.run for part in self.folded(stages) if isinstance(part, Repeat)]
+        return maps | {part: stacked(part, maps, h, t) for part in loops}
 
     def table(self, stages):
         """What the stages stand for."""
@@ -106,19 +117,20 @@ def _row(system: System, grid: Grid, plan: _Plan, first: Phase, key, path, told)
     # Traced once, for all kicks. (A bound method would be hashed, with the arrays of the system.)
     gradient_of = jax.jit(lambda position, t: system.gradient(position, t), inline=True)  # noqa: PLW0108
     # One step size for all rows: its maps are computed once, outside the scans.
-    shared = plan.maps(jnp.asarray(grid.h, dtype), momentum) if grid.h.ndim == 0 else None
+    zero = jnp.zeros((), told or dtype)
+    shared = plan.maps(jnp.asarray(grid.h, dtype), zero, momentum) if grid.h.ndim == 0 else None
 
     def row(carry, x):
         phase, gradient = carry
         number, t, h = x
         h = grid.h if h is None else h
-        maps = plan.maps(jnp.asarray(h, dtype), momentum) if shared is None else shared
+        maps = plan.maps(jnp.asarray(h, dtype), zero, momentum) if shared is None else shared
 
         def section(stages, phase, gradient, i, drawn=None):
             now, step = grid.origin + (t + i * h), jnp.asarray(h, dtype)
             increment = noise.increment(stages, number * grid.steps + i, now, h, step, drawn)
             scene = Scene(system, jnp.asarray(now, told or dtype), step, maps, gradient_of, increment)
-            return advance(scene, stages, phase, gradient, plan.table(stages))
+            return advance(scene, plan.folded(stages), phase, gradient, plan.table(stages))
 
         def turn(phase, x):
             i, drawn = x

@@ -14,14 +14,14 @@ import jax.numpy as jnp
 from .. import _tree
 from .._types import Position, Scalar
 from .._words import LETTERS, SubFlow
-from ..physics.relaxation import AbstractMemoryless, AbstractRelaxation, Pushed, under_push
+from ..physics.relaxation import AbstractMemoryless, Pushed, under_push
 from ..physics.system import System
 from .phase import Phase
 from .rounding import Sum
 from .stages import Stage
 
 Increment: TypeAlias = Callable[[Stage], Any]  # shaped like what O acts on
-Maps: TypeAlias = dict[tuple[str, float], AbstractRelaxation]
+Maps: TypeAlias = dict[Any, Any]  # `Stage.flow` -> its AbstractRelaxation; a `Repeat` -> what its scan reads
 
 INNER = "GKLU"  # what a run makes of its letters (see fusion)
 

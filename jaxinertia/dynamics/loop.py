@@ -124,15 +124,15 @@ def _batched(operands, axes, *, points, mapped, **loop):
     """Another vmap: its points times those there are."""
     new = [isinstance(axis, int) for axis in axes]
     moved = [jnp.moveaxis(x, axis, 0) if is_new else x for x, axis, is_new in zip(operands, axes, new, strict=True)]
-    (count,) = {x.shape[0] for x, is_new in zip(moved, new) if is_new}
+    (count,) = {x.shape[0] for x, is_new in zip(moved, new, strict=True) if is_new}
     if points is None:
         return _loop.bind(*moved, points=count, mapped=tuple(new), **loop), [0] * _outputs(loop)
-    one_sided = [x.size * x.dtype.itemsize for x, a, b in zip(moved, new, mapped) if a != b]
+    one_sided = [x.size * x.dtype.itemsize for x, a, b in zip(moved, new, mapped, strict=True) if a != b]
     if sum(one_sided) * max(count, points) > COPIES:
         inner = partial(_program, points=points, mapped=mapped, **loop)
         return jax.vmap(inner, [0 if is_new else None for is_new in new])(*moved), [0] * _outputs(loop)
-    flat = [_flattened(*x, count, points) for x in zip(moved, new, mapped)]
-    both = tuple(a or b for a, b in zip(new, mapped))
+    flat = [_flattened(*x, count, points) for x in zip(moved, new, mapped, strict=True)]
+    both = tuple(a or b for a, b in zip(new, mapped, strict=True))
     out = _loop.bind(*flat, points=count * points, mapped=both, **loop)
     return [x.reshape(count, points, *x.shape[1:]) for x in out], [0] * len(out)
 
@@ -170,7 +170,7 @@ def _needed(used: list[bool], eqn: JaxprEqn) -> tuple[list[bool], JaxprEqn | Non
         return [False] * len(eqn.invars), None
     while True:  # what is carried is read by the next row
         body, reads = pe.dce_jaxpr(params["body"].jaxpr, used)
-        more = [a or b for a, b in zip(used, reads[fixed : fixed + carried])] + used[carried:]
+        more = [a or b for a, b in zip(used[:carried], reads[fixed : fixed + carried], strict=True)] + used[carried:]
         if more == used:
             break
         used = more

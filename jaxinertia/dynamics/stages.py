@@ -20,11 +20,17 @@ class Stage(NamedTuple):
     step: int  # 0 in this step, 1 in the next
     draw: int  # which of the step's relaxations this is
     around: tuple[float, float] = (0.0, 0.0)  # where it joins several: the weights before and after the relaxation
+    place: int | None = None  # in a pattern that repeats with weights of its own each time: which of its stages
+
+    @property
+    def takes_map(self) -> bool:
+        """Whether it applies or books an O map."""
+        return self.kind not in LETTERS or LETTERS[self.kind].relaxes
 
     @property
     def flow(self) -> tuple[str, float]:
         """Which O map it applies or books: K's books differently."""
-        return ("K" if self.kind == "K" else "O", self.weight)
+        return ("K" if self.kind == "K" else "O", self.weight if self.place is None else self.place)
 
 
 def lay_out(letters: tuple[Letter, ...], step: int = 0) -> tuple[Stage, ...]:

@@ -2,8 +2,8 @@
 
 There x = k pi + r with |r| <= pi / 2, then the Taylor series of sin r up to r^21; its remainder, (pi/2)^23 / 23!, is
 1.2e-18. pi is taken in three parts, of which the first two have 33 bits, so that their products with k are exact for
-|x| < 3e6; beyond, the absolute error grows as 1e-16 |x| / 3e6, a millionth of what the rounding of x itself makes of the
-sine; past 1e15, where float64 no longer resolves a turn, it is NaN. Other dtypes and machines keep JAX's own functions.
+|x| < 3e6; beyond, the absolute error grows as 1e-16 |x| / 3e6, a millionth of what the rounding of x itself makes of
+the sine; past 1e15, where float64 no longer resolves a turn, it is NaN. Other dtypes and machines keep JAX's own.
 
 Source of the reduction: W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980.
 """
