@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ._cache import cache as cache
 from .dynamics import solvers as solvers
 from .dynamics.ensemble import Ensemble as Ensemble
 from .dynamics.ensemble import ensemble as ensemble

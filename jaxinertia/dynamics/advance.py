@@ -1,6 +1,7 @@
 """Stages in turn: each acts on the phase by its letter, and kicks at one place share one gradient."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -13,12 +14,12 @@ from .repeats import Repeat, unstacked
 from .stages import Stage
 
 
-def relaxations(system: System, flows: Iterable[tuple[str, float]], h: Scalar, momentum: Position) -> Maps:
+def relaxations(system: System, flows: Iterable[tuple[str, Any]], h: Scalar, momentum: Position) -> Maps:
     """The O map of each distinct `Stage.flow`, computed once per h."""
     return {flow: system.relaxation(flow[1] * h, momentum) for flow in dict.fromkeys(flows)}
 
 
-def relaxing_flows(stages: Sequence[Stage]) -> list[tuple[str, float]]:
+def relaxing_flows(stages: Sequence[Stage]) -> list[tuple[str, Any]]:
     """The flows of the stages that take their O map from the scene."""
     return [stage.flow for stage in stages if stage.takes_map]
 

@@ -85,7 +85,7 @@ def settle(before: Phase, run: Phase, maps: Maps, stages: Sequence[Stage], times
     return added(before, run.but(friction=friction).book(noise=-friction))
 
 
-def _booked(stages: Sequence[Stage]) -> list[tuple[str, float]]:
+def _booked(stages: Sequence[Stage]) -> list[tuple[str, Any]]:
     return [stage.flow for stage in stages if stage.kind in "LUK"]
 
 

@@ -5,7 +5,7 @@ Each turn of the inner loop then ends at one position, so all kicks there share 
 and kicks that meet across the step's border become one.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .._words import LETTERS, Letter, kinds, merge
 
@@ -28,7 +28,7 @@ class Stage(NamedTuple):
         return self.kind not in LETTERS or LETTERS[self.kind].relaxes
 
     @property
-    def flow(self) -> tuple[str, float]:
+    def flow(self) -> tuple[str, Any]:
         """Which O map it applies or books: K's books differently."""
         return ("K" if self.kind == "K" else "O", self.weight if self.place is None else self.place)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import jax
 import typer
 
+from .._cache import cache
 from .._machine import cores
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Learning trajectories as mechanical systems.")
@@ -16,6 +17,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Learning tra
 @app.callback()
 def main() -> None:
     """Learning trajectories as mechanical systems, with every change of energy booked."""
+    with suppress(ValueError):  # a home that cannot be written only costs the time to compile
+        cache()
 
 
 @app.command()

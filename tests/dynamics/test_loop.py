@@ -1,0 +1,165 @@
+"""The loop as one primitive: the same numbers under every transformation, in blocks and in scans of stages or not."""
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+
+import jaxinertia as ji
+from jaxinertia.dynamics import loop, repeats, vectorised
+
+TS = np.linspace(0.0, 1.0, 4)
+ROUNDING = 1e-13
+
+
+def energy(gamma, position=1.0, potential=None, word="BAOAB", **options):
+    """The final inertia and friction of one run."""
+    system = ji.System(ji.potentials.Duffing() if potential is None else potential, damping=gamma)
+    traj = ji.simulate(system, TS, position, dt=0.1, solver=ji.solvers.Splitting(word), **options)
+    return traj.inertia[-1], traj.balance.friction[-1]
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of a few points, so that few points fill several."""
+    monkeypatch.setattr(loop, "SMALLEST", 4)
+    monkeypatch.setattr(loop, "CACHE", 256)
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
+GAMMAS, STARTS = np.linspace(0.0, 1.0, 29), np.array([0.5, 1.0, 1.5])
+
+
+def one_by_one():
+    return np.array([[energy(gamma, start) for start in STARTS] for gamma in GAMMAS[::7]])
+
+
+def test_every_nest_of_vmaps_gives_what_runs_one_by_one_give(small_blocks):
+    expected = one_by_one()
+    over_gamma = jax.vmap(lambda start: jax.vmap(lambda gamma: jnp.stack(energy(gamma, start)))(GAMMAS))(STARTS)
+    over_starts = jax.vmap(lambda gamma: jax.vmap(lambda start: jnp.stack(energy(gamma, start)))(STARTS))(GAMMAS)
+    mapped = jax.lax.map(lambda gamma: jax.vmap(lambda start: jnp.stack(energy(gamma, start)))(STARTS), GAMMAS)
+    np.testing.assert_allclose(np.swapaxes(over_gamma, 0, 1)[::7], expected, rtol=ROUNDING, atol=ROUNDING)
+    np.testing.assert_array_equal(over_starts, np.swapaxes(over_gamma, 0, 1))
+    np.testing.assert_allclose(mapped, over_starts, rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_what_would_be_copied_too_often_is_mapped_instead(monkeypatch, small_blocks):
+    expected = jax.vmap(lambda start: jax.vmap(lambda gamma: jnp.stack(energy(gamma, start)))(GAMMAS))(STARTS)
+    monkeypatch.setattr(loop, "COPIES", 0)
+    jax.clear_caches()
+    found = jax.vmap(lambda start: jax.vmap(lambda gamma: jnp.stack(energy(gamma, start)))(GAMMAS))(STARTS)
+    np.testing.assert_allclose(found, expected, rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_derivatives_of_mapped_runs_are_those_of_single_ones(small_blocks):
+    def final(gamma):
+        return energy(gamma)[0]
+
+    def total(gammas):
+        return jnp.sum(jax.vmap(final)(gammas))
+
+    single = [jax.grad(final)(gamma) for gamma in GAMMAS[::14]]
+    np.testing.assert_allclose(jax.grad(total)(GAMMAS)[::14], single, rtol=1e-12)
+    np.testing.assert_allclose(jax.vmap(jax.grad(final))(GAMMAS)[::14], single, rtol=1e-12)
+    forward, linear = jax.linearize(jax.vmap(final), jnp.asarray(GAMMAS))
+    np.testing.assert_allclose(linear(jnp.ones(29))[::14], single, rtol=1e-12)
+    np.testing.assert_allclose(forward, jax.jit(jax.vmap(final))(GAMMAS), rtol=ROUNDING)
+    step = 1e-4
+    slopes = (jax.grad(final)(0.5 + step) - jax.grad(final)(0.5 - step)) / (2 * step)
+    np.testing.assert_allclose(jax.hessian(final)(0.5), slopes, rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(jax.checkpoint(final))(0.5), jax.grad(final)(0.5), rtol=1e-12)
+
+
+def test_noise_is_the_same_in_every_nest(small_blocks):
+    system = ji.System(ji.potentials.Duffing(), damping=0.3, noise=0.4)
+
+    def run(key, start):
+        return ji.simulate(system, TS, start, dt=0.1, key=key).inertia[-1]
+
+    keys = jax.random.split(jax.random.key(0), 9)
+    nested = jax.vmap(lambda start: jax.vmap(lambda key: run(key, start))(keys))(STARTS)
+    single = [[run(key, start) for key in keys[::4]] for start in STARTS]
+    np.testing.assert_allclose(nested[:, ::4], single, rtol=ROUNDING)
+
+
+@pytest.mark.optimised
+def test_what_nobody_reads_is_not_computed():
+    """The balance: without it the program has fewer numbers to carry, in blocks too."""
+
+    def carried(fn):
+        text = jax.jit(jax.vmap(fn)).lower(jnp.linspace(0.0, 1.0, 4096)).compile().as_text()
+        return max(line.count("f64[") for line in text.splitlines() if " while(" in line)
+
+    assert carried(lambda gamma: energy(gamma)[0]) < carried(energy)
+
+
+@pytest.mark.parametrize(
+    ("word", "ends"),
+    [(ji.solvers.blanes_moan6(), TS), (ji.solvers.suzuki4(), np.array([0.0, 0.3, 1.0]))],
+    ids=["flying, even", "relaxing, uneven"],
+)
+def test_stages_in_a_scan_are_the_stages_written_out(monkeypatch, word, ends):
+    def final(gamma):
+        system = ji.System(ji.potentials.Pendulum(2.0), damping=gamma)
+        traj = ji.simulate(system, ends, 1.0, dt=0.1, solver=word)
+        return traj.inertia[-1] + traj.balance.friction[-1]
+
+    found = []
+    for fewest in (repeats.FEWEST, 100):
+        monkeypatch.setattr(repeats, "FEWEST", fewest)
+        repeats.folded.cache_clear()
+        jax.clear_caches()
+        text = str(jax.make_jaxpr(final)(0.3))
+        found.append((text.count("scan["), final(0.3), jax.grad(final)(0.3), jax.jvp(final, (0.3,), (1.0,))[1]))
+    repeats.folded.cache_clear()
+    assert found[0][0] > found[1][0]
+    np.testing.assert_allclose(found[0][1:], found[1][1:], rtol=1e-12)
+
+
+def test_a_cheap_gradient_is_written_out():
+    position, t = jnp.ones(()), jnp.zeros(())
+    potentials = ji.potentials.Quadratic(), ji.potentials.Duffing(), ji.potentials.Pendulum()
+    costly = [repeats.is_costly(ji.System(potential).gradient, position, t) for potential in potentials]
+    assert costly == [False, False, True]
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_sines_are_right_to_two_roundings(name):
+    x = np.concatenate([np.linspace(-20, 20, 801), np.geomspace(1e-300, 3e6, 101), [0.0, np.pi, 2.5 * np.pi]])
+    found = np.asarray(getattr(vectorised, name)(jnp.asarray(x)))
+    with mpmath.workdps(40):
+        exact = np.array([float(getattr(mpmath, name)(mpmath.mpf(float(value)))) for value in x])
+    # Near a zero away from 0 the reduction's own rounding, 1e-16 times 2^-33 of pi, is what is left.
+    assert np.all(np.abs(found - exact) <= 2 * np.spacing(np.abs(exact)) + 1e-22 * np.abs(x))
+    assert np.all(np.isnan(getattr(vectorised, name)(jnp.array([1e16, np.inf, np.nan]))))
+
+
+def test_a_users_cosine_runs_as_the_catalogues():
+    """With values, derivatives and float32; the sines inside loops and calls are met too."""
+
+    def own(q):
+        return jax.lax.fori_loop(0, 1, lambda _, total: total + jnp.sum(1 - jnp.cos(q)), 0.0 * jnp.sum(q))
+
+    def final(potential, start):
+        return jnp.stack(energy(0.2, start, potential))
+
+    for dtype, rounding in ((jnp.float64, 1e-13), (jnp.float32, 1e-5)):
+        start = jnp.asarray(1.2, dtype)
+        np.testing.assert_allclose(
+            final(own, start), final(ji.potentials.Pendulum(), start), rtol=rounding, atol=rounding
+        )
+    slopes = [jax.jacfwd(lambda start, p=p: final(p, start))(1.2) for p in (own, ji.potentials.Pendulum())]
+    np.testing.assert_allclose(*slopes, rtol=1e-12)
+    text = str(jax.make_jaxpr(lambda start: final(own, start))(1.2))
+    assert "sine" in text
+    assert " sin " not in text.partition("rows[")[2]
+
+
+def test_second_derivatives_of_a_sine():
+    x = jnp.linspace(0.1, 3.0, 7)
+    sine = jax.vmap(jax.grad(jax.grad(vectorised._sine.bind)))(x)  # noqa: SLF001  no public twin
+    np.testing.assert_allclose(sine, -np.sin(x), rtol=1e-14)
