@@ -27,6 +27,12 @@ class SubFlow(NamedTuple):
     """(system, position) -> why it cannot run that system, and the remedy; None if it can."""
     frictionless: str | None = None
     """The letter that does the same where there is no friction; "" for none at all; None for itself."""
+    reverses: bool = False
+    """Whether acting over -h undoes what it did over h, where it draws no noise."""
+    begin: Callable[[Any], Any] | None = None
+    """(phase) -> what it keeps from step to step, at a run's start; it finds it in phase.memory[letter]."""
+    verdict: Callable[[Any], tuple[Any, str]] = lambda kept: (True, "")
+    """(what it kept) -> whether all its steps went well, and what to say if not."""
 
 
 LETTERS: dict[str, SubFlow] = {}

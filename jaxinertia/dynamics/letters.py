@@ -189,8 +189,10 @@ def _no_rub(system: System, position: Position) -> str | None:
     return _no_friction(True, system, position)
 
 
-add_letter("A", SubFlow(drift, drifts=True))
-add_letter("B", SubFlow(kick, kicks=True, at_rest=True))
-add_letter("O", SubFlow(relax, relaxes=True, draws=True, refuses=partial(_no_friction, False), frictionless=""))
-add_letter("D", SubFlow(fly, drifts=True, relaxes=True, refuses=_no_flight, frictionless="A"))
-add_letter("F", SubFlow(rub, kicks=True, relaxes=True, at_rest=True, refuses=_no_rub, frictionless="B"))
+add_letter("A", SubFlow(drift, drifts=True, reverses=True))
+add_letter("B", SubFlow(kick, kicks=True, at_rest=True, reverses=True))
+_o = SubFlow(relax, relaxes=True, draws=True, refuses=partial(_no_friction, False), frictionless="", reverses=True)
+add_letter("O", _o)
+add_letter("D", SubFlow(fly, drifts=True, relaxes=True, refuses=_no_flight, frictionless="A", reverses=True))
+_f = SubFlow(rub, kicks=True, relaxes=True, at_rest=True, refuses=_no_rub, frictionless="B", reverses=True)
+add_letter("F", _f)
