@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from .._types import Scalar
 
 MOST = 128  # iterations: what shrinks by less than a quarter each time does not come to rounding in them
+_NOISIER = 128  # an estimate of noise may be too low by this factor
 _SHRINKS = 0.9  # what does no longer, once it is little, is rounding
 
 
@@ -23,15 +24,16 @@ class _Iterate(NamedTuple):
     count: Scalar
 
 
-def fixed_point(update: Callable[[Any], Any], guess: Any, sizes: Any) -> tuple[Any, Scalar]:
+def fixed_point(update: Callable[[Any], Any], guess: Any, sizes: Any, noise: Any = 0.0) -> tuple[Any, Scalar]:
     """(y, found) with y = update(y): a pytree like the guess, and whether the iteration came to rest at rounding.
 
     Changes are relative to the largest number in each leaf, or to its size, a tree of numbers like y, where that is
-    more.
+    more. `noise` is about how far, so measured, the update is off by rounding, where that is more than its last place.
     """
 
     def solve(residual, y):
-        return _settle(lambda y: jax.tree.map(jnp.add, y, residual(y)), y, sizes)
+        y, found = _settle(lambda y: jax.tree.map(jnp.add, y, residual(y)), y, sizes, noise)
+        return y, found.astype(float)  # JAX makes a tangent of it, and would of a bool make a wrong one
 
     def solve_linear(linear, b):
         return jax.lax.custom_linear_solve(linear, b, solve=_by_iterating, transpose_solve=_by_iterating)
@@ -39,7 +41,8 @@ def fixed_point(update: Callable[[Any], Any], guess: Any, sizes: Any) -> tuple[A
     def residual(y):
         return jax.tree.map(jnp.subtract, update(y), y)
 
-    return jax.lax.custom_root(residual, guess, solve, solve_linear, has_aux=True)
+    y, found = jax.lax.custom_root(residual, guess, solve, solve_linear, has_aux=True)
+    return y, jax.lax.stop_gradient(found) > 0
 
 
 def _by_iterating(linear: Callable[[Any], Any], b: Any) -> Any:
@@ -50,10 +53,11 @@ def _by_iterating(linear: Callable[[Any], Any], b: Any) -> Any:
     return jax.tree.map(lambda x: jnp.where(found, x, jnp.nan), x)
 
 
-def _settle(update: Callable[[Any], Any], guess: Any, sizes: Any) -> tuple[Any, Scalar]:
+def _settle(update: Callable[[Any], Any], guess: Any, sizes: Any, noise: Any = 0.0) -> tuple[Any, Scalar]:
     dtype = jnp.result_type(*jax.tree.leaves(guess))
     eps = float(jnp.finfo(dtype).eps)
-    floor, little = 4 * eps, eps**0.5
+    noise = jnp.asarray(noise, dtype)
+    floor, little = jnp.maximum(4 * eps, noise), jnp.maximum(eps**0.5, _NOISIER * noise)
 
     def at_rounding(it):
         return (it.change <= floor) | ((it.change <= little) & (it.change >= _SHRINKS * it.before))

@@ -25,7 +25,8 @@ from .letters import Scene, add_letter, time
 from .phase import Phase
 from .stages import Stage
 
-_WORTH = 64  # a change of K by less than so many roundings of L is not corrected: rounding would be all of it
+_WORTH = 2**10  # a step with less kinetic energy than so many roundings of L is not corrected: by noise it would be
+_SHARE = 2**-6  # of its kinetic energy, the most that a step takes back
 
 
 class Kept(NamedTuple):
@@ -40,12 +41,19 @@ def preserve(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
     del gradient
     step = _Step(scene, stage, phase)
     kept = phase.memory["E"]
-    worth, error = jax.lax.stop_gradient(step.to_take_back(kept.error))
-    (position, momentum), found = step.end(worth, error)
+    (position, momentum), found = step.end(jax.lax.stop_gradient(step.correction(kept.error)))
     after = phase.but(position=position, momentum=momentum)
     left = jax.lax.stop_gradient(kept.error + step.change(after))
     memory = {**phase.memory, "E": Kept(left, kept.sound & found)}
     return step.work(scene, stage, after).but(memory=memory)
+
+
+class _Correction(NamedTuple):
+    """What a step's energy is to be corrected by."""
+
+    worth: Scalar  # whether there is enough kinetic energy for it
+    error: Scalar  # of the steps before, to take back
+    noise: Scalar  # the part of the momentum that rounding then decides
 
 
 class _Step:
@@ -72,14 +80,15 @@ class _Step:
             velocity = jax.tree.map(lambda a, b: (a + b) / 2, velocity, there)
         return _tree.add_scaled(self.q, self.h, velocity)
 
-    def kicked(self, q_end: Position, p_end: Position, worth: Any, error: Any) -> Position:
+    def kicked(self, q_end: Position, p_end: Position, correction: _Correction | None) -> Position:
         """p+, from guesses of both ends."""
         way = jax.tree.map(jnp.subtract, q_end, self.q)
         slope = jax.grad(self.potential)(_tree.add_scaled(self.q, 0.5, way), p_end)
-        if worth is not None:
-            missing = self.potential(q_end, p_end) - self.potential(self.q, p_end) - _tree.dot(slope, way) + error
+        if correction is not None:
+            change = self.potential(q_end, p_end) - self.potential(self.q, p_end)
+            missing = change - _tree.dot(slope, way) + correction.error
             size = _tree.dot(way, way)
-            some = worth & (size > jnp.finfo(size.dtype).tiny)
+            some = correction.worth & (size > jnp.finfo(size.dtype).tiny)
             slope = _tree.add_scaled(slope, jnp.where(some, missing / jnp.where(some, size, 1), 0), way)
         if self.force is not None:
             slope = jax.tree.map(jnp.subtract, slope, self.force)
@@ -88,34 +97,34 @@ class _Step:
     def guess(self) -> tuple[Position, Position]:
         """An explicit step of order 2, for the iteration to start from."""
         q_end = _tree.add_scaled(self.q, self.h, self.kinetic.velocity_at(self.q, self.p))
-        p_end = self.kicked(q_end, self.p, None, None)
+        p_end = self.kicked(q_end, self.p, None)
         return self.drifted(q_end, p_end), p_end
 
-    def to_take_back(self, error: Scalar) -> tuple[Scalar, Scalar]:
-        """Whether the step has enough kinetic energy for its energy to be corrected, and by how much of the error."""
+    def correction(self, error: Scalar) -> _Correction:
         q_end, p_end = self.guess()
         way = jax.tree.map(jnp.subtract, q_end, self.q)
         moving = jnp.abs(_tree.dot(way, jax.tree.map(lambda a, b: (a + b) / 2, self.p, p_end)) / self.h)
         rounding = jnp.finfo(moving.dtype).eps * (jnp.abs(self.level(self.q)) + jnp.abs(self.level(q_end)))
-        worth = moving >= _WORTH * rounding  # false for NaN
-        return worth, jnp.where(worth, jnp.clip(error, -moving / _WORTH, moving / _WORTH), 0)
+        worth = (moving > 0) & (moving >= _WORTH * rounding)  # false for NaN
+        most = jnp.where(worth, moving * _SHARE, 0)
+        return _Correction(worth, jnp.clip(error, -most, most), jnp.where(worth, rounding / moving, 0))
 
-    def end(self, worth: Scalar, error: Scalar) -> tuple[tuple[Position, Position], Scalar]:
+    def end(self, correction: _Correction) -> tuple[tuple[Position, Position], Scalar]:
         """(q+, p+), NaN where the iteration does not contract, and whether it does."""
         q_guess, p_guess = self.guess()
         largest = lambda tree: jax.tree.map(lambda x: jax.lax.stop_gradient(jnp.max(jnp.abs(x))), tree)  # noqa: E731
         if self.kinetic.is_separable:
             p_end, found = fixed_point(
-                lambda p: self.kicked(self.drifted(self.q, p), p, worth, error), p_guess, largest(self.p)
+                lambda p: self.kicked(self.drifted(self.q, p), p, correction), p_guess, largest(self.p), correction.noise
             )
             end = self.drifted(self.q, p_end), p_end
         else:
 
             def update(end):
-                p_end = self.kicked(*end, worth, error)
+                p_end = self.kicked(*end, correction)
                 return self.drifted(end[0], p_end), p_end
 
-            end, found = fixed_point(update, (q_guess, p_guess), largest((self.q, self.p)))
+            end, found = fixed_point(update, (q_guess, p_guess), largest((self.q, self.p)), correction.noise)
         return jax.tree.map(lambda x: jnp.where(found, x, jnp.nan), end), found
 
     def change(self, after: Phase) -> Scalar:
