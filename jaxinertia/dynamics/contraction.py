@@ -21,10 +21,10 @@ class _Iterate(NamedTuple):
     value: Any
     change: Scalar  # the last one, relative to the sizes
     before: Scalar  # and the one before it
-    count: Scalar
+    count: Any
 
 
-def fixed_point(update: Callable[[Any], Any], guess: Any, sizes: Any, noise: Any = 0.0) -> tuple[Any, Scalar]:
+def fixed_point(update: Callable[[Any], Any], guess: Any, sizes: Any, noise: Any = 0.0) -> tuple[Any, Any]:
     """(y, found) with y = update(y): a pytree like the guess, and whether the iteration came to rest at rounding.
 
     Changes are relative to the largest number in each leaf, or to its size, a tree of numbers like y, where that is
@@ -53,7 +53,7 @@ def _by_iterating(linear: Callable[[Any], Any], b: Any) -> Any:
     return jax.tree.map(lambda x: jnp.where(found, x, jnp.nan), x)
 
 
-def _settle(update: Callable[[Any], Any], guess: Any, sizes: Any, noise: Any = 0.0) -> tuple[Any, Scalar]:
+def _settle(update: Callable[[Any], Any], guess: Any, sizes: Any, noise: Any = 0.0) -> tuple[Any, Any]:
     dtype = jnp.result_type(*jax.tree.leaves(guess))
     eps = float(jnp.finfo(dtype).eps)
     noise = jnp.asarray(noise, dtype)

@@ -33,7 +33,7 @@ class Kept(NamedTuple):
     """What E keeps from step to step."""
 
     error: Scalar  # what its steps have added to K + L, and the next is to take back
-    sound: Scalar  # whether all of them were found
+    sound: Any  # whether all of them were found
 
 
 def preserve(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
@@ -51,7 +51,7 @@ def preserve(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
 class _Correction(NamedTuple):
     """What a step's energy is to be corrected by."""
 
-    worth: Scalar  # whether there is enough kinetic energy for it
+    worth: Any  # whether there is enough kinetic energy for it
     error: Scalar  # of the steps before, to take back
     noise: Scalar  # the part of the momentum that rounding then decides
 
@@ -109,7 +109,7 @@ class _Step:
         most = jnp.where(worth, moving * _SHARE, 0)
         return _Correction(worth, jnp.clip(error, -most, most), jnp.where(worth, rounding / moving, 0))
 
-    def end(self, correction: _Correction) -> tuple[tuple[Position, Position], Scalar]:
+    def end(self, correction: _Correction) -> tuple[tuple[Position, Position], Any]:
         """(q+, p+), NaN where the iteration does not contract, and whether it does."""
         q_guess, p_guess = self.guess()
         largest = lambda tree: jax.tree.map(lambda x: jax.lax.stop_gradient(jnp.max(jnp.abs(x))), tree)  # noqa: E731
@@ -153,10 +153,10 @@ def _begin(phase: Phase) -> Kept:
     return Kept(jnp.zeros_like(phase.friction), jnp.asarray(True))
 
 
-def _verdict(kept: Kept) -> tuple[Scalar, str]:
+def _verdict(kept: Kept) -> tuple[Any, str]:
     return kept.sound, (
         f"dt is too large for the letter E, or the potential is not finite there: its iteration did not settle within "
-        f"{MOST} rounds, as it does where h^2 times the largest curvature of L (over the mass) is well below 4; "
+        f"{MOST} rounds, as it does where h^2 times the largest curvature of L (over the mass) is below about 3; "
         "take a smaller dt"
     )
 

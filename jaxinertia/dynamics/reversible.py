@@ -104,24 +104,29 @@ class _Clock(NamedTuple):
 def _block(system: System, grid: Grid, momentum: Any) -> int:
     """How many steps to go back at once."""
     narrow = _tree.dtype(momentum) != jnp.float64
-    unknown = max(1, -(-grid.steps * grid.rows // STORED))
-    gamma, inverse = system.damping.constant_gamma(momentum), system.kinetic.inverse_mass(momentum)
-    if system.is_frictionless:
-        return min(unknown, grid.steps) if narrow else grid.steps
-    known = gamma is not None and (inverse is not None or system.kinetic.is_euclidean)
-    if not known or is_traced((gamma, inverse, grid.h)):
-        return min(unknown, grid.steps)
-    rate = _largest(gamma) * (1.0 if inverse is None else _largest(inverse))
-    growth = rate * float(jnp.max(jnp.asarray(grid.h)))
-    block = int(min(GROWTH / (10 if narrow else 1) / max(growth, 1e-300), grid.steps))
-    return max(1, min(block, unknown) if narrow else block)
+    few = max(1, -(-grid.steps * grid.rows // STORED))
+    rate = 0.0 if system.is_frictionless else _rate(system, momentum)
+    longest = grid.shortest if grid.h.ndim == 0 else jnp.max(grid.h)
+    if rate is None or is_traced(longest):
+        return min(few, grid.steps)
+    most = GROWTH / (10 if narrow else 1) / max(rate * float(longest), 1e-300)
+    return max(1, int(min(most, few if narrow else grid.steps, grid.steps)))
+
+
+def _rate(system: System, momentum: Any) -> float | None:
+    """No momentum decays faster; None where that is not known yet."""
+    with jax.ensure_compile_time_eval():
+        like = jax.tree.map(lambda p: jnp.zeros(p.shape, p.dtype), momentum)
+        gamma, inverse = system.damping.constant_gamma(like), system.kinetic.inverse_mass(like)
+        if gamma is None or is_traced((gamma, inverse)) or not system.kinetic.is_quadratic:
+            return None
+        return _largest(gamma) * (1.0 if inverse is None else _largest(inverse))
 
 
 def _largest(coefficient: Any) -> float:
     """No eigenvalue of the matrix is larger."""
-    with jax.ensure_compile_time_eval():
-        leaves = [jnp.abs(x) for x in jax.tree.leaves(coefficient.value)]
-        return float(max(jnp.max(jnp.sum(x, -1) if coefficient.matrix else x) for x in leaves))
+    leaves = [jnp.abs(x) for x in jax.tree.leaves(coefficient.value)]
+    return max(float(jnp.max(jnp.sum(x, -1) if coefficient.matrix else x)) for x in leaves)
 
 
 @eqx.filter_jit
@@ -187,8 +192,9 @@ def _forwards(run, how: _How):
     count, rest = divmod(how.steps, how.block)
 
     def block(phase, clock, begin, length):
-        once = lambda phase, i: (there(phase, clock, i), None)  # noqa: E731
-        end, _ = jax.lax.scan(once, emptied(phase), begin + jnp.arange(length))
+        # (phase, number): as an array to scan over the numbers would take memory.
+        once = lambda carry, _: ((there(carry[0], clock, carry[1]), carry[1] + 1), None)  # noqa: E731
+        (end, _), _ = jax.lax.scan(once, (emptied(phase), jnp.asarray(begin)), None, length)
         return added(phase, end)  # long sums are sums of short ones, and round as little
 
     def row(phase, clock):
@@ -295,15 +301,16 @@ def _block_back(way: _Way, ends, begin, length: int, undo: Callable, pull: Calla
     if length == 1:
         return way.before(pull(start, jnp.asarray(begin))), jnp.zeros_like(start.friction)
 
-    def one(carry, i):
-        way, after, sizes = carry
-        before = undo(after, begin + i)
-        known = jax.tree.map(lambda a, b: jnp.where(i == 0, a, b), start, emptied(_bare(before)))
+    def one(carry, _):
+        way, after, sizes, number = carry
+        before = undo(after, number)
+        known = jax.tree.map(lambda a, b: jnp.where(number == begin, a, b), start, emptied(_bare(before)))
         sizes = jax.tree.map(lambda s, x: jnp.maximum(s, jnp.max(jnp.abs(x))), sizes, (before.position, before.momentum))
-        return (way.before(pull(known, begin + i)), before, sizes), None
+        return (way.before(pull(known, number)), before, sizes, number - 1), None
 
     sizes = jax.tree.map(lambda x: jnp.zeros((), x.dtype), (end.position, end.momentum))
-    (way, found, sizes), _ = jax.lax.scan(one, (way, how.remembering(end), sizes), jnp.arange(length), reverse=True)
+    last = jnp.asarray(begin + length - 1)
+    (way, found, sizes, _), _ = jax.lax.scan(one, (way, how.remembering(end), sizes, last), None, length)
     gaps = jax.tree.map(
         lambda a, b, size: jnp.max(jnp.abs(a - b)) / jnp.where(size > 0, size, 1),
         (found.position, found.momentum),
