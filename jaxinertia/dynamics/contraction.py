@@ -75,11 +75,12 @@ def _settle(update: Callable[[Any], Any], guess: Any, sizes: Any, noise: Any = 0
 
 
 def _relative(new: Any, old: Any, sizes: Any) -> Scalar:
-    """The largest change of a leaf, relative to the leaf."""
+    """The largest change of a leaf, relative to the leaf. Where numbers go under, with their last places, it is none."""
 
     def of(new, old, size):
         change = jnp.max(jnp.abs(new - old))
         size = jnp.maximum(jnp.maximum(jnp.max(jnp.abs(new)), jnp.max(jnp.abs(old))), size)
-        return jnp.where(change == 0, 0, change / jnp.where(size > 0, size, 1))
+        none = float(jnp.finfo(change.dtype).tiny / jnp.finfo(change.dtype).eps)
+        return jnp.where(change <= none, 0, change / jnp.where(size > 0, size, 1))
 
     return jnp.stack(jax.tree.leaves(jax.tree.map(of, new, old, sizes))).max()
