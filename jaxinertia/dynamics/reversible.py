@@ -54,13 +54,16 @@ def check(adjoint: str, system: System, solver: Any, position: Any, others: dict
     if stuck:
         raise ValueError(f"adjoint = 'reversible': the letter {stuck[0]} does not say that it reverses; {_DEFAULT}")
     damping = system.damping
-    if not (system.is_frictionless or damping.invertible or damping.composes(system.kinetic)):
+    if system.is_frictionless:
+        return position
+    position = damping.check_backwards(position)
+    if not (damping.invertible or damping.composes(system.kinetic)):
         name = type(damping).__name__.removeprefix("Bound")
         raise ValueError(
             f"adjoint = 'reversible': damping.{name} with kinetic.{type(system.kinetic).__name__} has no exact map that "
             f"runs backwards too; {_DEFAULT}"
         )
-    return position if system.is_frictionless else damping.check_backwards(position)
+    return position
 
 
 def run(system: System, grid: Grid, position, momentum, solver: Splitting) -> Trajectory:
@@ -236,7 +239,7 @@ def _(residuals, grad, perturbed, run, back, how):
         rows,
         is_leaf=lambda x: x is None,
     )
-    previous = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b[:-1]]), _bare(first), rows)
+    previous = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b[:-1]]), first, rows)
 
     def row(carry, x):
         phase, total, worst = carry
@@ -252,7 +255,7 @@ def _(residuals, grad, perturbed, run, back, how):
         way, gap = _row_back(way, (begin, end, inner), undo, pull, how)
         return (way.phase, way.used, jnp.maximum(worst, gap)), way.clock
 
-    carry = zeros(_bare(first)), zeros(used), jnp.zeros((), first.friction.dtype)
+    carry = zeros(first), zeros(used), jnp.zeros((), first.friction.dtype)
     xs = slopes, previous, rows, stored, clocks
     (phase, used, worst), clock = jax.lax.scan(row, carry, xs, reverse=True)
     holds = worst <= jnp.finfo(worst.dtype).eps ** 0.5
