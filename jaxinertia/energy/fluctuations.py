@@ -39,7 +39,7 @@ def rolling_variance(inertia: ArrayLike, window: int) -> Float[np.ndarray, "..."
 def temperature(inertia: ArrayLike, window: int, degrees: int) -> Float[np.ndarray, "..."]:
     r"""T^2 = Var[I] / d over each window: for d quadratic degrees of freedom in the stationary state.
 
-    T = sqrt(s^2 (n - 1) / ((n - g) d)) (1 + v / 8),   g = sum (1 - |k|/n) rho_k,   v = sum (2 rho_k^2 + 6 rho_k / d) / n.
+    T = sqrt(s^2 (n - 1) / ((n - g) d)) (1 + v / 8),  g = sum (1 - |k|/n) rho_k,  v = sum (2 rho_k^2 + 6 rho_k / d) / n.
 
     Times that follow each other are correlated, by rho_k at a distance of k times. So a window's own mean takes
     part of the variance with it (g), and the root of a scattered variance is low in the mean (v, for the energies of d
@@ -55,7 +55,7 @@ def temperature(inertia: ArrayLike, window: int, degrees: int) -> Float[np.ndarr
         Shape (..., times - window + 1), in units of energy. One window scatters by sqrt(v) / 2 of T.
 
     Raises:
-        ValueError: as `rolling_variance`, for degrees < 1, or for a window that is too short for its times' correlation.
+        ValueError: as `rolling_variance`, for degrees < 1, or for a window shorter than 20 g.
 
     Example:
         >>> ji.fluctuations.temperature(traj.inertia, 500, degrees=1)
@@ -83,8 +83,8 @@ LEAST = 20  # windows are at least so many times as long as I is correlated
 def _correlation(values: np.ndarray, window: int) -> tuple[float, float]:
     """g and the sum of rho_k^2 of one series, from its windows side by side: (1, 1) if no two times are correlated.
 
-    The sum stops at the first lag beyond 3 g (Wolff's rule: noise adds up beyond, and little is left). Each window's own
-    mean lowers all rho_k by g / n, which is put back.
+    The sum stops at the first lag beyond 3 g (Wolff's rule: noise adds up beyond, and little is left). Each window's
+    own mean lowers all rho_k by g / n, which is put back.
     """
     rows = values[: len(values) // window * window].reshape(-1, window)
     rows = rows - rows.mean(1, keepdims=True)

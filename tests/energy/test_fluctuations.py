@@ -60,7 +60,7 @@ def test_the_temperature_of_several_degrees_of_freedom():
 
 
 def exponential(runs, times, r, key):
-    """I = T |z|^2 / 2 of a plane Ornstein-Uhlenbeck process z: Var[I] = T^2, rho_k = r^(2k), g = (1 + r^2)/(1 - r^2)."""
+    """I = T |z|^2 / 2 of a plane Ornstein-Uhlenbeck process: Var[I] = T^2, rho_k = r^(2k), g = (1 + r^2)/(1 - r^2)."""
     noise = np.random.default_rng(key).normal(size=(2, runs, times))
     noise[..., 1:] *= np.sqrt(1 - r**2)
     return COLD * np.sum(signal.lfilter([1.0], [1.0, -r], noise) ** 2, axis=0) / 2
@@ -80,7 +80,7 @@ def test_the_temperature_is_right_in_the_mean_of_many_windows():
 
 def test_a_window_that_is_short_against_the_correlation_is_refused():
     series = exponential(1, 4000, 0.95, 5)[0]  # g = 19.5
-    with pytest.raises(ValueError, match="window = 200 is too short.*at least 20 times"):
+    with pytest.raises(ValueError, match=r"window = 200 is too short.*at least 20 times"):
         ji.fluctuations.temperature(series, 200, degrees=1)
 
 
