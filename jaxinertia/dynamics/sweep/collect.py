@@ -16,6 +16,7 @@ from . import reductions
 from .axes import Axes
 from .chunks import Chunk, Plan
 from .fingerprint import OtherCall, compare
+from .processes import Processes
 from .program import Program
 from .result import Sweep
 from .store import LostChunk, Store
@@ -37,7 +38,7 @@ class Target(abc.ABC):
     kept_as = "every point is kept"
 
     @abc.abstractmethod
-    def open(self, call: dict[str, str]) -> None:
+    def open(self, call: dict[str, str], peers: Processes) -> None:
         """Before the first chunk."""
 
     @abc.abstractmethod
@@ -52,7 +53,7 @@ class Target(abc.ABC):
         return False
 
     def close(self) -> None:  # noqa: B027  most have nothing left to do
-        """After this process's last chunk."""
+        """After the last chunk of all processes."""
 
     def note_failures(self, start: int, leaves: list[np.ndarray]) -> None:
         """Count points with an output that is not finite, and keep the coordinates of the first few."""
@@ -89,7 +90,7 @@ def target(axes: Axes, program: Program, layout: Plan, reduce: Any, store: Any) 
 class InMemory(Target):
     """All values in NumPy arrays."""
 
-    def open(self, call):
+    def open(self, call, peers):
         try:
             self.arrays = [np.empty((self.axes.size, *x.shape), x.dtype) for x in self.program.outputs.values()]
         except (MemoryError, ValueError) as error:
@@ -121,11 +122,11 @@ class Stored(Target):
         self.noted: dict[int, tuple[int, list[int]]] = {}  # chunk -> its failures
         self.lost: list[str] = []  # finished chunks that were found missing or broken
 
-    def open(self, call):
-        if jax.process_index() == 0:
+    def open(self, call, peers):
+        if peers.index == 0:
             self.store.open(call, self.axes, self.program.outputs, self.layout, self.labels)
-        _wait_for_all("store is there")
-        if jax.process_index() != 0:
+        peers.wait("the store is there")
+        if peers.index != 0:
             self.store.attach(call, self.program.outputs)
 
     def finished(self, number):
@@ -149,9 +150,6 @@ class Stored(Target):
         named = zip(self.program.outputs, leaves, strict=True)
         self.store.write(number, chunk, {name: leaf.reshape(*box, *leaf.shape[1:]) for name, leaf in named})
         self.noted[number] = _bad(leaves)
-
-    def close(self):
-        _wait_for_all("all chunks are written")
 
     def result(self, computed, seconds):
         for number, chunk in enumerate(self.layout.chunks):  # of earlier runs and other processes too
@@ -200,7 +198,7 @@ class Reduced(Target):
         self.states = [[s.empty(c) for s in self.statistics] for c in cells]
         self.done = -1
 
-    def open(self, call):
+    def open(self, call, peers):
         self.call = call
         if self.path is None:
             return
@@ -239,7 +237,6 @@ class Reduced(Target):
     def close(self):
         if self.path is None:
             return
-        _wait_for_all("all statistics are written")
         for process in range(jax.process_count()):
             if process != jax.process_index():
                 self._merge_other(self._file(process))
@@ -361,10 +358,3 @@ def _parse_reduce(axes: Axes, reduce: Any) -> tuple[tuple[int, ...], tuple[reduc
     if unknown:
         raise ValueError(f"reduce names the axes {unknown}, the sweep has {list(axes.names)}")
     return tuple(axes.names.index(name) for name in names), reductions.parse(statistics)
-
-
-def _wait_for_all(what: str) -> None:
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils  # noqa: PLC0415  needs a running jax.distributed
-
-        multihost_utils.sync_global_devices(f"jaxinertia sweep: {what}")

@@ -17,6 +17,7 @@ from . import collect
 from .axes import Axes
 from .chunks import Chunk, Plan, plan
 from .fingerprint import fingerprint
+from .processes import Processes
 from .program import Program, compile_chunk, index_dtype, mesh_of, on_every_device, trace
 from .result import Sweep
 from .store import local_path
@@ -90,9 +91,12 @@ def sweep(
     program = trace(fn, parsed, key)
     layout = _lay_out(parsed, program, chunk_size, devices)
     target = collect.target(parsed, program, layout, reduce, path)
-    target.open({} if path is None else fingerprint(program, key, parsed, layout.box, target.kept_as))
+    call = {} if path is None else fingerprint(program, key, parsed, layout.box, target.kept_as)
     started = time.perf_counter()
-    computed = _compute(program, parsed, layout, devices, key, target, progress)
+    with Processes() as peers:
+        target.open(call, peers)
+        computed = _compute(program, parsed, layout, devices, key, target, peers, progress)
+    target.close()
     return target.result(computed, time.perf_counter() - started)
 
 
@@ -108,29 +112,34 @@ def _lay_out(axes: Axes, program: Program, chunk_size, devices) -> Plan:
     return plan(axes.shape, chunk_size, size, len(devices), devices[0].platform == "cpu")
 
 
-def _compute(program, axes: Axes, layout: Plan, devices, key, target, progress: bool) -> int:
-    """Run this process's unfinished chunks; returns how many points were computed."""
-    mine = range(jax.process_index(), len(layout.chunks), jax.process_count())
+def _compute(program, axes: Axes, layout: Plan, devices, key, target, peers: Processes, progress: bool) -> int:
+    """Run this process's unfinished chunks; returns how many points all processes have computed."""
+    mine = range(peers.index, len(layout.chunks), peers.count)
     todo = [number for number in mine if not target.finished(number)]
     mesh, dtype = mesh_of(devices), index_dtype(axes)
     run = compile_chunk(program, axes.size, mesh, layout.width, layout.block)
     arrays, key = on_every_device((axes.arrays(), key), mesh)
-    total = sum(layout.chunks[number].count for number in mine)
     left = sum(layout.chunks[number].count for number in todo)
+    done = sum(layout.chunks[number].count for number in mine) - left
     waiting: deque[tuple[int, Chunk, Any]] = deque()
-    with tqdm(total=total, initial=total - left, unit="point", unit_scale=True, disable=not progress) as bar:
+    shown = progress and peers.index == 0
+    with tqdm(total=axes.size, initial=peers.note_done(done), unit="point", unit_scale=True, disable=not shown) as bar:
 
         def finish_one():
-            number, chunk, leaves = waiting.popleft()
+            nonlocal done
+            number, chunk, leaves = waiting[0]
+            peers.until(lambda: all(leaf.is_ready() for leaf in leaves))
             target.take(number, chunk, [np.asarray(leaf)[: chunk.count] for leaf in leaves])
-            bar.update(chunk.count)
+            waiting.popleft()
+            done += chunk.count
+            bar.update(peers.note_done(done) - bar.n)
 
         for number in todo:
+            peers.check()
             chunk = layout.chunks[number]
             waiting.append((number, chunk, run(np.asarray(chunk.start, dtype), arrays, key)))
             if len(waiting) > IN_FLIGHT:
                 finish_one()
         while waiting:
             finish_one()
-    target.close()
-    return left
+        return sum(peers.wait("all chunks are written", left, lambda: bar.update(peers.note_done(done) - bar.n)))
