@@ -1,6 +1,5 @@
 """ensemble: statistics of the energies and their balance over many noisy runs."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -70,7 +69,7 @@ def ensemble(
     step_error: bool = False,
     chunk_size: int | None = None,
     devices: Any = None,
-    store: str | Path | None = None,
+    store: Any = None,
     progress: bool = False,
 ) -> Ensemble:
     """Means, variances, quantiles and standard errors of K, L, I and the balance over n runs, without keeping them.
@@ -128,7 +127,7 @@ def ensemble(
 
     runs = sweep(
         run,
-        {"run": np.arange(n)},
+        {"run": range(int(n))},
         key=key,
         chunk_size=min(CHUNK, int(n)) if chunk_size is None else chunk_size,
         devices=devices,

@@ -105,15 +105,15 @@ def simulate(
     _check_noise(system, position, key, path, solver)
     options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
     adaptive.check(options, solver, system)
-    steady = inner is solver and isinstance(solver, Splitting) and not options.any_given
-    if store is not None and not steady:
+    steady = solver if inner is solver and isinstance(solver, Splitting) and not options.any_given else None
+    if store is not None and steady is None:
         raise ValueError(
             f"store = {store!r} takes a run of a Splitting at fixed steps: leave out store=, or the controller, event, "
             "adjoint and max_steps, and diffrax's solvers"
         )
-    if steady:
+    if steady is not None:
         run = fixed.run if store is None else partial(stored.run, store=store)
-        trajectory = run(system, grid.plan(ts, dt, substeps), position, momentum, solver, key, path)
+        trajectory = run(system, grid.plan(ts, dt, substeps), position, momentum, steady, key, path)
     else:
         settings = dict(dt=dt, substeps=substeps, solver=solver, key=key, path=path, options=options)
         trajectory = adaptive.run(system, ts, position, momentum, **settings)

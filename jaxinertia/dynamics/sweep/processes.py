@@ -66,8 +66,8 @@ class Processes:
         """Raise OtherFailed if another process has failed, or died."""
         if self.trouble is not None:
             raise OtherFailed(
-                f"this sweep ends because {self.trouble}; chunks that are finished are kept: start the same call "
-                "again, which goes on from them, under any number of processes"
+                f"this sweep ends because {self.trouble}; what is finished is kept: start the same call again, on any "
+                "number of processes, which goes on from there"
             )
 
     def wait(self, what: str, told: int = 0, meanwhile: Callable[[], Any] = lambda: None) -> list[int]:

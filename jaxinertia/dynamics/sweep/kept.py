@@ -1,0 +1,204 @@
+"""What is kept of a share: the values of its points, or the states of statistics over some axes."""
+
+import abc
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from . import reductions
+from .axes import Axes
+from .chunks import Chunk, Plan, Share
+from .labels import HIDDEN, Labels
+from .program import Program
+from .store import Array, Store, unfinished
+
+FILES = 2**12  # shares that a sweep of many small chunks is kept in: an object, and a mark, for each
+SHARE = 2**26  # bytes that several chunks kept together may have
+STATES = 2**29  # bytes that the states of all shares may have, before there are fewer shares
+SPREAD = (256, 128, 64, 32)  # shares of a sweep of statistics: among so many processes its work can be spread
+
+
+class Kept(abc.ABC):
+    """Makes, fills, writes and reads the data of a share. `layout` says which chunks a share has."""
+
+    called: str  # in the fingerprint
+    layout: Plan
+
+    @abc.abstractmethod
+    def empty(self, share: Share) -> Any:
+        """The data before the first chunk."""
+
+    @abc.abstractmethod
+    def add(self, data: Any, share: Share, chunk: Chunk, leaves: list[np.ndarray]) -> None:
+        """A finished chunk: one (count, ...) array for each output."""
+
+    @abc.abstractmethod
+    def sealed(self, data: Any, points: int) -> Iterator[np.ndarray]:
+        """What the mark vouches for, of data whose first points are finished."""
+
+    @abc.abstractmethod
+    def arrays(self, labels: Labels) -> dict[str, Array]:
+        """What a store needs for it."""
+
+    @abc.abstractmethod
+    def write(self, store: Store, data: Any, share: Share, slot: int) -> None:
+        """Put the data."""
+
+    @abc.abstractmethod
+    def read(self, store: Store, share: Share, slot: int) -> Any:
+        """What was put. Raises LostData if it cannot be read."""
+
+    @abc.abstractmethod
+    def objects(self, share: Share, slot: int) -> tuple[list[str], tuple[Any, ...]]:
+        """The arrays that data are in, and where, for messages."""
+
+
+class Values(Kept):
+    """Every point: for each output an array (points of the share, ...)."""
+
+    called = "every point is kept"
+
+    def __init__(self, program: Program, axes: Axes, layout: Plan, stored: bool):
+        self.outputs, self.shape = program.outputs, axes.shape
+        width = sum(int(np.prod(x.shape)) * np.dtype(x.dtype).itemsize for x in self.outputs.values())
+        chunk = max(width, 1) * layout.points.entries(0).stop
+        together = min(-(-layout.points.size // FILES), SHARE // chunk) if stored else layout.points.size
+        self.layout, self.stored = layout.in_shares(together), stored
+
+    def empty(self, share):
+        try:
+            data = [np.empty((share.count, *x.shape), x.dtype) for x in self.outputs.values()]
+        except (MemoryError, ValueError) as error:
+            raise ValueError(
+                f"axes have {share.count:,} points, whose outputs do not fit into memory: {error}; "
+                "pass store= or reduce=, or return less from fn"
+            ) from error
+        if self.stored:  # it may be put before it is full
+            for array in data:
+                array[...] = unfinished(array.dtype)
+        return data
+
+    def add(self, data, share, chunk, leaves):
+        start = chunk.start - share.start
+        for array, leaf in zip(data, leaves, strict=True):
+            array[start : start + chunk.count] = leaf
+
+    def sealed(self, data, points):
+        return (array[:points] for array in data)
+
+    def arrays(self, labels):
+        box = self.layout.share_box
+        return {
+            name: Array(
+                self.shape + x.shape,
+                box + tuple(max(n, 1) for n in x.shape),
+                x.dtype,
+                unfinished(x.dtype),
+                labels.variables[name],
+            )
+            for name, x in self.outputs.items()
+        }
+
+    def write(self, store, data, share, slot):
+        box = tuple(at.stop - at.start for at in share.place)
+        for name, array in zip(self.outputs, data, strict=True):
+            store.write(name, share.place, array.reshape(*box, *array.shape[1:]))
+
+    def read(self, store, share, slot):
+        return [store.read(name, share.place).reshape(share.count, *x.shape) for name, x in self.outputs.items()]
+
+    def objects(self, share, slot):
+        return list(self.outputs), share.place
+
+
+class States(Kept):
+    """Statistics over some axes: for each output and statistic a state over the cells that the share has points of.
+
+    A cell is a point of the axes that remain, and an entry of the output.
+    """
+
+    def __init__(self, program: Program, axes: Axes, layout: Plan, over: tuple[int, ...], statistics: Any):
+        self.outputs, self.statistics, self.over = program.outputs, statistics, over
+        self.kept = tuple(i for i in range(len(axes.shape)) if i not in over)
+        self.shape = tuple(axes.shape[i] for i in self.kept)
+        self.called = (
+            f"{', '.join(map(reductions.described, statistics))} over {', '.join(axes.names[i] for i in over)}"
+        )
+        for shares in SPREAD:
+            self.layout = layout.in_shares(-(-layout.points.size // shares))
+            self.box = tuple(self.layout.share_box[i] for i in self.kept)
+            bytes_of_one = sum(x.nbytes for states in self._of(self.box) for s in states for x in s.values())
+            if self.layout.chunks.size * bytes_of_one <= STATES:
+                break
+
+    def _of(self, cells: tuple[int, ...]) -> list[list[reductions.State]]:
+        return [[s.empty(cells + x.shape) for s in self.statistics] for x in self.outputs.values()]
+
+    def empty(self, share):
+        return self._of(self.box)
+
+    def add(self, data, share, chunk, leaves):
+        box = tuple(s.stop - s.start for s in chunk.place)
+        starts = [share.place[i].start for i in self.kept]
+        within = tuple(
+            slice(chunk.place[i].start - a, chunk.place[i].stop - a) for i, a in zip(self.kept, starts, strict=True)
+        )
+        for leaf, states in zip(leaves, data, strict=True):
+            values = leaf.reshape(*box, *leaf.shape[1:])
+            values = np.moveaxis(values, self.over, tuple(range(len(self.over))))
+            values = values.reshape(-1, *values.shape[len(self.over) :])
+            for statistic, state in zip(self.statistics, states, strict=True):
+                _merge_into(statistic, state, within, statistic.of(values))
+
+    def total(self) -> list[list[reductions.State]]:
+        """The states of no values, over all cells."""
+        return self._of(self.shape)
+
+    def add_to_total(self, total: list[list[reductions.State]], data: Any, share: Share) -> None:
+        """Merge a finished share; the shares must come in their order, for the same bits."""
+        place = tuple(share.place[i] for i in self.kept)
+        here = tuple(slice(0, at.stop - at.start) for at in place)
+        for whole, states in zip(total, data, strict=True):
+            for statistic, into, state in zip(self.statistics, whole, states, strict=True):
+                _merge_into(statistic, into, place, {name: x[here] for name, x in state.items()})
+
+    def sealed(self, data, points):
+        return (x for states in data for state in states for x in state.values())
+
+    def arrays(self, labels):
+        slots = (self.layout.chunks.size, 2)
+        return {
+            f"{HIDDEN}/{name}": Array(slots + x.shape, (1, 1, *(max(n, 1) for n in x.shape)), x.dtype, 0)
+            for name, x in self._named(self._of(self.box))
+        }
+
+    def _named(self, data: Any) -> list[tuple[str, np.ndarray]]:
+        return [
+            (f"states/{output}.{statistic.name}.{name}", x)
+            for output, states in zip(self.outputs, data, strict=True)
+            for statistic, state in zip(self.statistics, states, strict=True)
+            for name, x in state.items()
+        ]
+
+    def write(self, store, data, share, slot):
+        for name, x in self._named(data):
+            store.write(f"{HIDDEN}/{name}", (share.number, slot), x)
+
+    def read(self, store, share, slot):
+        data = self._of(self.box)
+        for output, states in zip(self.outputs, data, strict=True):
+            for statistic, state in zip(self.statistics, states, strict=True):
+                for name in state:
+                    called = f"{HIDDEN}/states/{output}.{statistic.name}.{name}"
+                    state[name] = store.read(called, (share.number, slot)).copy()
+        return data
+
+    def objects(self, share, slot):
+        return [f"{HIDDEN}/{name}" for name, _ in self._named(self._of(self.box))], (share.number, slot)
+
+
+def _merge_into(statistic: reductions.Statistic, state: reductions.State, place: Any, new: reductions.State) -> None:
+    here = {name: x[place] for name, x in state.items()}
+    for name, x in statistic.merge(here, new).items():
+        state[name][place] = x
