@@ -100,12 +100,11 @@ def sweep(
     devices = _devices(devices)
     program = trace(fn, parsed, key)
     layout = _lay_out(parsed, program, chunk_size, devices)
-    target = collector(parsed, program, layout, reduce, objects, flush)
+    target = collector(parsed, program.outputs, layout, reduce, objects, flush)
     target.open({} if objects is None else fingerprint(program, key, parsed, target.layout, target.kept.called))
     started = time.perf_counter()
     computed = _compute(program, parsed, devices, key, target, worker, progress)
-    if shard is None:
-        wait_for_all("all that was computed is written")
+    wait_for_all("all that was computed is written")
     return target.result(computed, time.perf_counter() - started)
 
 
@@ -132,7 +131,7 @@ def _devices(given: Any) -> list[jax.Device]:
 
 
 def _lay_out(axes: Axes, program: Program, chunk_size, devices) -> Plan:
-    size = sum(int(np.prod(x.shape)) * np.dtype(x.dtype).itemsize for x in program.outputs.values())
+    size = sum(int(np.prod(x.shape)) * np.dtype(x.dtype).itemsize for x in program.outputs.shapes.values())
     return plan(axes.shape, chunk_size, size, len(devices), devices[0].platform == "cpu")
 
 
