@@ -16,10 +16,11 @@ from . import labels as labels_module
 from . import reductions
 from .axes import Axes
 from .chunks import Chunk, Plan, Share
-from .kept import Kept, States, Values
+from .described import describe
+from .kept import Kept, States, every_point, statistics_of
 from .marks import LISTED, NO_MARK, Mark, seal
 from .objects import Objects
-from .program import Program
+from .program import Outputs
 from .result import Sweep
 from .store import Description, LostData, Store
 
@@ -49,11 +50,11 @@ class _Open:
 class Collector:
     """Takes finished chunks, and makes the result."""
 
-    def __init__(self, axes: Axes, program: Program, kept: Kept, store: Store | None):
-        self.axes, self.program, self.kept, self.store = axes, program, kept, store
+    def __init__(self, axes: Axes, outputs: Outputs, kept: Kept, store: Store | None):
+        self.axes, self.outputs, self.kept, self.store = axes, outputs, kept, store
         self.layout = kept.layout
-        shapes = {name: tuple(x.shape) for name, x in program.outputs.items()}
-        self.labels = labels_module.label(axes, axes.names, shapes, program.timed)
+        shapes = {name: tuple(x.shape) for name, x in outputs.shapes.items()}
+        self.labels = labels_module.label(axes, axes.names, shapes, outputs.timed)
         self.marks: dict[int, Mark] = {}  # of finished shares, without a store
         self.lost: list[str] = []  # shares that were found missing or broken, and how many chunks they had
         self.lost_chunks = 0
@@ -66,17 +67,9 @@ class Collector:
         if self.store is None:
             self._open = self._begin(self.layout.share(0))
             return
-        stored = isinstance(self.kept, Values)
-        coordinates = self.axes.arrays() | self.labels.times if stored else {}
-        told = Description(
-            call,
-            labels_module.describe(self.axes),
-            self.labels if stored else self.labels._replace(coordinates={}),
-            {name: x for name, x in coordinates.items() if name in self.labels.coordinates},
-            self.kept.arrays(self.labels),
-            self.layout.chunks.size,
-        )
-        self.store.open(told)
+        told = describe(self.axes, self.outputs, self.kept, self.labels)
+        sentence, arrays = labels_module.describe(self.axes), self.kept.arrays(self.labels)
+        self.store.open(Description(call, told.text, sentence, told.arrays, arrays, self.layout.chunks.size))
 
     def done(self, number: int) -> int:
         """How many chunks of a share are in the store, whole."""
@@ -164,12 +157,12 @@ class Collector:
         failed = sum(mark.failed for mark in marks)
         failures = self._failures(marks)
         counts = (failed, failures, computed, seconds)
-        if self.store is not None and (left := self._left(marks)):
-            return Sweep(self.axes, self.axes.names, lambda: self._unfinished(left), *counts, self.labels)
-        if isinstance(self.kept, States):
-            return self._statistics(self.kept, marks, counts)
+        if self.store is not None and self._left(marks):
+            return Sweep(self.axes, self.axes.names, lambda: self._refuse_unfinished(marks), *counts, self.labels)
         if self.store is not None and jax.process_index() == 0:
             self.store.note_failed(failed)
+        if isinstance(self.kept, States):
+            return self._statistics(self.kept, marks, counts)
         return Sweep(self.axes, self.axes.names, lambda: self._values(marks), *counts, self.labels)
 
     def _failures(self, marks: list[Mark]) -> list[dict[str, Any]]:
@@ -184,19 +177,25 @@ class Collector:
         """Chunks that are not finished."""
         return sum(len(self.layout.chunks.entries(i)) - mark.done for i, mark in enumerate(marks))
 
-    def _unfinished(self, left: int) -> Any:
+    def merged(self) -> Sweep:
+        """The result of what is in the store. ValueError unless all of it is."""
         assert self.store is not None
-        raise ValueError(
-            f"store = {self.store.name!r} lacks {left:,} of {self.layout.points.size:,} chunks, which other shards "
-            "compute; when they have, ji.merge_shards(store), or the same call without shard=, gives the whole"
-        )
+        self._refuse_unfinished(self.store.marks)
+        return self.result(0, 0.0)
+
+    def _refuse_unfinished(self, marks: list[Mark]) -> Any:
+        if self.store is not None and (left := self._left(marks)):
+            raise ValueError(
+                f"store = {self.store.name!r} lacks {left:,} of {self.layout.points.size:,} chunks, which other shards "
+                "compute; when they have, ji.merge_shards(store), or the same call without shard=, gives the whole"
+            )
 
     def _values(self, marks: list[Mark]) -> tuple[Any, dict[str, np.ndarray]]:
         """All values of all outputs. ValueError if the store lost some."""
-        names = list(self.program.outputs)
+        names = list(self.outputs.shapes)
         if self.store is None:
             shaped = [array.reshape(*self.axes.shape, *array.shape[1:]) for array in self._data]
-            return self._unflatten(shaped), dict(zip(names, shaped, strict=True))
+            return self.outputs.assemble(shaped), dict(zip(names, shaped, strict=True))
         try:
             try:
                 arrays = [self.store.whole(name) for name in names]
@@ -213,7 +212,7 @@ class Collector:
                     raise self.store.differs(names, share.place)
         except LostData as error:
             raise self.store.broken(error) from error
-        return self._unflatten(arrays), dict(zip(names, arrays, strict=True))
+        return self.outputs.assemble(arrays), dict(zip(names, arrays, strict=True))
 
     def _statistics(self, kept: States, marks: list[Mark], counts: tuple[int, Any, int, float]) -> Sweep:
         """All shares in their order, merged and finished."""
@@ -228,13 +227,13 @@ class Collector:
         values, named, attributes, over = {}, {}, {}, {}
         for i, statistic in enumerate(kept.statistics):
             arrays = [statistic.finish(states[i]) for states in total]
-            values[statistic.name] = self._unflatten(arrays)
-            for name, array in zip(self.program.outputs, arrays, strict=True):
+            values[statistic.name] = self.outputs.assemble(arrays)
+            for name, array in zip(self.outputs.shapes, arrays, strict=True):
                 called = of_statistic(name, statistic.name)
                 named[called] = array
                 attributes[called] = labels_module.of_statistic(self.labels, name, statistic.name, statistic.power)
-                if name in self.program.timed:
-                    over[called] = self.program.timed[name]
+                if name in self.outputs.timed:
+                    over[called] = self.outputs.timed[name]
         dimensions = tuple(self.axes.names[i] for i in kept.kept)
         shapes = {name: array.shape[len(dimensions) :] for name, array in named.items()}
         labels = labels_module.label(self.axes, dimensions, shapes, over, attributes)
@@ -252,29 +251,26 @@ class Collector:
         if mended:
             warnings.warn(f"store = {self.store.name!r} was missing {'; '.join(mended)}", stacklevel=4)
 
-    def _unflatten(self, arrays: list[np.ndarray]) -> Any:
-        return jax.tree.unflatten(self.program.structure, arrays)
-
 
 def collector(
-    axes: Axes, program: Program, layout: Plan, reduce: Any, objects: Objects | None, flush: bool
+    axes: Axes, outputs: Outputs, layout: Plan, reduce: Any, objects: Objects | None, flush: bool
 ) -> Collector:
     """What the arguments of `sweep` ask for."""
     store = None if objects is None else Store(objects, flush)
     if store is not None:
-        labels_module.check_storable(program.outputs)
+        labels_module.check_storable(outputs.shapes)
     if reduce is None:
         if store is not None:
-            axes.check_distinct(program.outputs)
-        return Collector(axes, program, Values(program, axes, layout, store is not None), store)
+            axes.check_distinct(outputs.shapes)
+        return Collector(axes, outputs, every_point(outputs, axes, layout, store is not None), store)
     over, statistics = _parse_reduce(axes, reduce)
-    for name, output in program.outputs.items():
+    for name, output in outputs.shapes.items():
         if np.issubdtype(output.dtype, np.complexfloating):
             raise ValueError(f"fn returns complex numbers ({name}), which reduce cannot order; return real ones")
-    called = [of_statistic(name, statistic.name) for statistic in statistics for name in program.outputs]
+    called = [of_statistic(name, statistic.name) for statistic in statistics for name in outputs.shapes]
     if twice := sorted({name for name in called if called.count(name) > 1}):
         raise ValueError(f"fn's outputs and the statistics make {twice} twice; rename an output or a statistic")
-    return Collector(axes, program, States(program, axes, layout, over, statistics), store)
+    return Collector(axes, outputs, statistics_of(outputs, axes, layout, over, statistics), store)
 
 
 def _parse_reduce(axes: Axes, reduce: Any) -> tuple[tuple[int, ...], tuple[reductions.Statistic, ...]]:

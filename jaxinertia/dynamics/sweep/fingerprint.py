@@ -42,7 +42,7 @@ def fingerprint(program: Program, key: Any, axes: Axes, layout: Plan, kept: str)
         "axes": digest(*(part for axis in axes.axes for named in axis.values.items() for part in _told_by(named))),
         "names of the axes": ", ".join(axes.names),
         "key": "none" if key is None else digest(key),
-        "outputs": ", ".join(f"{name} {x.shape} {x.dtype}" for name, x in program.outputs.items()),
+        "outputs": ", ".join(f"{name} {x.shape} {x.dtype}" for name, x in program.outputs.shapes.items()),
         "reduce": kept,
         "chunk shape": f"{layout.points.box}, {layout.share_box} kept together",
         "jax": jax.__version__,

@@ -10,10 +10,10 @@ from . import reductions
 from .axes import Axes
 from .chunks import Chunk, Plan, Share
 from .labels import HIDDEN, Labels
-from .program import Program
+from .program import Outputs
 from .store import Array, Store, unfinished
 
-FILES = 2**12  # shares that a sweep of many small chunks is kept in: an object, and a mark, for each
+FILES = 2**10  # shares that a sweep of many small chunks is kept in: an object, and a mark, for each
 SHARE = 2**26  # bytes that several chunks kept together may have
 STATES = 2**29  # bytes that the states of all shares may have, before there are fewer shares
 SPREAD = (256, 128, 64, 32)  # shares of a sweep of statistics: among so many processes its work can be spread
@@ -24,6 +24,8 @@ class Kept(abc.ABC):
 
     called: str  # in the fingerprint
     layout: Plan
+    over: tuple[int, ...] | None = None  # the axes that statistics are over
+    statistics: tuple[reductions.Statistic, ...] = ()
 
     @abc.abstractmethod
     def empty(self, share: Share) -> Any:
@@ -54,17 +56,30 @@ class Kept(abc.ABC):
         """The arrays that data are in, and where, for messages."""
 
 
+def every_point(outputs: Outputs, axes: Axes, layout: Plan, stored: bool) -> "Values":
+    """In memory in one share; in a store in so many that a share is soon full, and its objects are not too many."""
+    width = sum(int(np.prod(x.shape)) * np.dtype(x.dtype).itemsize for x in outputs.shapes.values())
+    chunk = max(width, 1) * len(layout.points.entries(0))
+    together = min(-(-layout.points.size // FILES), SHARE // chunk) if stored else layout.points.size
+    return Values(outputs, axes, layout.in_shares(together), stored)
+
+
+def statistics_of(outputs: Outputs, axes: Axes, layout: Plan, over: tuple[int, ...], statistics: Any) -> "States":
+    """In as many shares as their states allow, stored or not: the order of merging, and so the bits, are the same."""
+    for shares in SPREAD:
+        kept = States(outputs, axes, layout.in_shares(-(-layout.points.size // shares)), over, statistics)
+        if kept.size <= STATES:
+            break
+    return kept
+
+
 class Values(Kept):
     """Every point: for each output an array (points of the share, ...)."""
 
     called = "every point is kept"
 
-    def __init__(self, program: Program, axes: Axes, layout: Plan, stored: bool):
-        self.outputs, self.shape = program.outputs, axes.shape
-        width = sum(int(np.prod(x.shape)) * np.dtype(x.dtype).itemsize for x in self.outputs.values())
-        chunk = max(width, 1) * layout.points.entries(0).stop
-        together = min(-(-layout.points.size // FILES), SHARE // chunk) if stored else layout.points.size
-        self.layout, self.stored = layout.in_shares(together), stored
+    def __init__(self, outputs: Outputs, axes: Axes, layout: Plan, stored: bool):
+        self.outputs, self.shape, self.layout, self.stored = outputs.shapes, axes.shape, layout, stored
 
     def empty(self, share):
         try:
@@ -118,19 +133,21 @@ class States(Kept):
     A cell is a point of the axes that remain, and an entry of the output.
     """
 
-    def __init__(self, program: Program, axes: Axes, layout: Plan, over: tuple[int, ...], statistics: Any):
-        self.outputs, self.statistics, self.over = program.outputs, statistics, over
+    def __init__(self, outputs: Outputs, axes: Axes, layout: Plan, over: tuple[int, ...], statistics: Any):
+        self.outputs, self.statistics, self.over = outputs.shapes, statistics, over
         self.kept = tuple(i for i in range(len(axes.shape)) if i not in over)
         self.shape = tuple(axes.shape[i] for i in self.kept)
         self.called = (
             f"{', '.join(map(reductions.described, statistics))} over {', '.join(axes.names[i] for i in over)}"
         )
-        for shares in SPREAD:
-            self.layout = layout.in_shares(-(-layout.points.size // shares))
-            self.box = tuple(self.layout.share_box[i] for i in self.kept)
-            bytes_of_one = sum(x.nbytes for states in self._of(self.box) for s in states for x in s.values())
-            if self.layout.chunks.size * bytes_of_one <= STATES:
-                break
+        self.layout = layout
+        self.box = tuple(layout.share_box[i] for i in self.kept)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the states of all shares."""
+        one = sum(x.nbytes for states in self._of(self.box) for state in states for x in state.values())
+        return one * self.layout.chunks.size
 
     def _of(self, cells: tuple[int, ...]) -> list[list[reductions.State]]:
         return [[s.empty(cells + x.shape) for s in self.statistics] for x in self.outputs.values()]

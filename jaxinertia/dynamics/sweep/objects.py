@@ -46,12 +46,11 @@ class Objects:
         return {key: self.get(key) or b"" for key in _listed(self.store.list())}
 
     def flush(self, keys: list[str]) -> None:
-        """Wait until these are on the disk, with their names, if they are files: they then outlive a power cut."""
+        """Wait until these are on the disk, if they are files: they then outlive a power cut."""
         if self.folder is None:
             return
-        files = [self.folder / key for key in keys]
-        for path in [*files, *{file.parent for file in files}]:
-            handle = os.open(path, os.O_RDONLY)
+        for key in keys:
+            handle = os.open(self.folder / key, os.O_RDONLY)
             try:
                 os.fsync(handle)
             finally:

@@ -3,8 +3,8 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,6 +23,14 @@ from .labels import Timed, name_of, timed
 LANES = "points"
 
 
+class Outputs(NamedTuple):
+    """What is known of a point's outputs by name, and how a pytree like the one that fn returns is made of them."""
+
+    shapes: dict[str, jax.ShapeDtypeStruct]
+    timed: dict[str, Timed]  # which are over the times of a trajectory
+    assemble: Callable[[list[Any]], Any]
+
+
 @dataclass(frozen=True)
 class Program:
     """fn as a traced function of a point's parameters and key, and what it returns.
@@ -36,9 +44,7 @@ class Program:
     objects: str
     held: tuple[Held, ...]
     jaxpr: ClosedJaxpr = field(compare=False)  # (parameters, index, key) -> leaves
-    outputs: dict[str, jax.ShapeDtypeStruct] = field(compare=False)  # name -> one point's output
-    structure: Any = field(compare=False)
-    timed: dict[str, Timed] = field(compare=False)  # which outputs are over the times of a trajectory
+    outputs: Outputs = field(compare=False)
 
 
 def trace(fn: Callable, axes: Axes, key: Any) -> Program:
@@ -73,11 +79,10 @@ def trace(fn: Callable, axes: Axes, key: Any) -> Program:
     names = [name_of(path) for path, _ in leaves]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"fn returns several outputs called {twice} (nested names are joined by dots); rename them")
-    outputs = {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
+    shapes = {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
+    outputs = Outputs(shapes, over, partial(jax.tree.unflatten, jax.tree.structure(out)))
     inside = Contents(jaxpr, deep=False)
-    return Program(
-        str(jaxpr.jaxpr), inside.numbers, inside.objects, inside.held, jaxpr, outputs, jax.tree.structure(out), over
-    )
+    return Program(str(jaxpr.jaxpr), inside.numbers, inside.objects, inside.held, jaxpr, outputs)
 
 
 def _refuse_keys(out: Any) -> None:

@@ -100,7 +100,7 @@ def sweep(
     devices = _devices(devices)
     program = trace(fn, parsed, key)
     layout = _lay_out(parsed, program, chunk_size, devices)
-    target = collector(parsed, program, layout, reduce, objects, flush)
+    target = collector(parsed, program.outputs, layout, reduce, objects, flush)
     call = {} if objects is None else fingerprint(program, key, parsed, target.layout, target.kept.called)
     started = time.perf_counter()
     with Processes() as others:
@@ -132,7 +132,7 @@ def _devices(given: Any) -> list[jax.Device]:
 
 
 def _lay_out(axes: Axes, program: Program, chunk_size, devices) -> Plan:
-    size = sum(int(np.prod(x.shape)) * np.dtype(x.dtype).itemsize for x in program.outputs.values())
+    size = sum(int(np.prod(x.shape)) * np.dtype(x.dtype).itemsize for x in program.outputs.shapes.values())
     return plan(axes.shape, chunk_size, size, len(devices), devices[0].platform == "cpu")
 
 

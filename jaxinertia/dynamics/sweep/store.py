@@ -15,7 +15,7 @@ import numpy as np
 
 from . import marks
 from .fingerprint import compare
-from .labels import HIDDEN, Labels, Variable
+from .labels import HIDDEN, Variable
 from .marks import Mark
 from .objects import NoZarr, Objects, import_zarr
 
@@ -41,9 +41,9 @@ class Description(NamedTuple):
     """All that a store tells of its sweep."""
 
     call: dict[str, str]  # the fingerprint
+    sweep: dict[str, Any]  # what `ji.merge_shards` makes the result of, in JSON's types
     sentence: str
-    labels: Labels
-    coordinates: dict[str, np.ndarray]  # values of those that the labels name
+    coordinates: dict[str, tuple[Variable, np.ndarray]]
     arrays: dict[str, Array]
     shares: int
 
@@ -55,6 +55,7 @@ class Store:
         self.objects, self.name, self._flush = objects, objects.name, flush
         self.group: Any = None
         self.marks: list[Mark] = []  # as they were when the store was opened, or last looked through
+        self.sweep: dict[str, Any] = {}  # what it says of its sweep
         self.repaired: list[str] = []  # what was found broken and could be mended, in words
         self._arrays: dict[str, Any] = {}
         self._unflushed: list[str] = []
@@ -68,7 +69,7 @@ class Store:
         try:
             if self._root() is None:
                 self._make(told)
-            self._attach(told)
+            compare(self.name, self._attach(), told.call)
         except OSError as error:
             raise self.unusable(error) from error
         self._check_arrays(told)
@@ -85,8 +86,22 @@ class Store:
         except ValueError as error:
             raise self._unreadable(ROOT, error) from error
 
-    def _attach(self, told: Description) -> None:
-        """Open what is there, if it is the store of this call."""
+    def open_as_it_is(self) -> None:
+        """Open the store of any call.
+
+        Raises:
+            ValueError: if there is none, or its description cannot be read.
+        """
+        try:
+            if self._root() is None:
+                raise ValueError(f"store = {self.name!r} holds no sweep; pass the store that ji.sweep was given")
+            self._attach()
+        except OSError as error:
+            raise ValueError(f"store = {self.name!r} cannot be read: {error}; pass another") from error
+        self.look_through()
+
+    def _attach(self) -> dict[str, str]:
+        """Open what is there; returns the call that it belongs to."""
         try:
             self.group = import_zarr().open_group(self.objects.store, mode="r+")
             stored = json.loads(self.group[HIDDEN].attrs.get("call", "{}")) if HIDDEN in self.group else {}
@@ -104,7 +119,8 @@ class Store:
                 f"store = {self.name!r} is a Zarr group in which no sweep was fully set up, by its zarr.json; "
                 "delete it, or pass another path"
             )
-        compare(self.name, stored, told.call)
+        self.sweep = self.group[HIDDEN].attrs.get("sweep", {})
+        return stored
 
     def _make(self, told: Description) -> None:
         """Put the description: which call it is first, the root last. Others may be doing the same."""
@@ -219,7 +235,7 @@ class Store:
     def _check_arrays(self, told: Description) -> None:
         """ValueError if an array is missing, or is not what this call writes."""
         needed = {name: (array.shape, np.dtype(array.dtype)) for name, array in told.arrays.items()}
-        needed |= {name: (values.shape, values.dtype) for name, values in told.coordinates.items()}
+        needed |= {name: (values.shape, values.dtype) for name, (_, values) in told.coordinates.items()}
         needed[MARKS] = ((told.shares, marks.WIDTH), np.dtype(np.uint64))
         for name, (shape, dtype) in needed.items():
             file = f"{name}/zarr.json"
@@ -233,13 +249,13 @@ class Store:
 
     def _mend_coordinates(self, told: Description) -> None:
         """Write the axes' values, and the times, again where they are not what they were."""
-        for name, values in told.coordinates.items():
+        for name, (_, values) in told.coordinates.items():
             try:
                 same = np.asarray(self._array(name)[...]).tobytes() == values.tobytes()
             except Exception:  # each codec has its own for bytes that it cannot read
                 same = False
             if not same:
-                self.repaired.append(f"the values of the axis {name!r}")
+                self.repaired.append(f"the values of the axis {name.rpartition('/')[2]!r}")
                 self._array(name)[...] = values
 
     def unusable(self, error: Exception) -> ValueError:
@@ -275,28 +291,28 @@ def _draw(told: Description) -> dict[str, bytes]:
     kept = {"compressors": zarr.codecs.ZstdCodec(level=0, checksum=True)}  # any reader sees a broken chunk
     memory = zarr.storage.MemoryStore()
     group = zarr.open_group(memory, mode="w-")
-    for name, values in told.coordinates.items():
-        variable = told.labels.coordinates[name]
+    hidden = group.create_group(HIDDEN)
+    for name, (variable, values) in told.coordinates.items():
         labels: dict[str, Any] = {"dimension_names": variable.dimensions, "attributes": variable.attributes}
         config = {"write_empty_chunks": True}
         array = group.create_array(name, shape=values.shape, dtype=values.dtype, config=config, **labels, **kept)
         array[...] = values
-    hidden = group.create_group(HIDDEN)
     for name, drawn in told.arrays.items():
         labels = {"dimension_names": drawn.variable.dimensions or None, "attributes": drawn.variable.attributes}
         sizes = {"shape": drawn.shape, "chunks": drawn.chunks, "dtype": drawn.dtype, "fill_value": drawn.fill}
         group.create_array(name, **sizes, **labels, **kept)
     shape = {"shape": (told.shares, marks.WIDTH), "chunks": (1, marks.WIDTH), "dtype": "uint64", "fill_value": 0}
     group.create_array(MARKS, **shape, compressors=zarr.codecs.Crc32cCodec())
-    group.attrs.update({"description": told.sentence} | _coordinates_attribute(told.labels))
-    hidden.attrs.update({"call": json.dumps(told.call)})
+    group.attrs.update({"description": told.sentence} | _coordinates_attribute(told))
+    hidden.attrs.update({"call": json.dumps(told.call), "sweep": told.sweep})
     with warnings.catch_warnings():  # zarr notes that its third format has no standard for this yet
         warnings.simplefilter("ignore")
         zarr.consolidate_metadata(memory)  # xarray opens the store faster, and without a warning
     return Objects(memory, "memory", None).everything()
 
 
-def _coordinates_attribute(labels: Labels) -> dict[str, str]:
+def _coordinates_attribute(told: Description) -> dict[str, str]:
     """Names of the coordinates that are not named as their dimension: xarray takes others for data."""
-    names = [name for name, variable in labels.coordinates.items() if name != variable.dimensions[0]]
+    given = [(name, variable) for name, (variable, _) in told.coordinates.items() if not name.startswith(HIDDEN)]
+    names = [name for name, variable in given if name != variable.dimensions[0]]
     return {"coordinates": " ".join(names)} if names else {}
