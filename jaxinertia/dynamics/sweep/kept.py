@@ -16,6 +16,7 @@ from .store import Array, Store, unfinished
 FILES = 2**10  # shares that a sweep of many small chunks is kept in: an object, and a mark, for each
 SHARE = 2**26  # bytes that several chunks kept together may have
 STATES = 2**29  # bytes that the states of all shares may have, before there are fewer shares
+STATES_OF = f"{HIDDEN}/states"  # the array that holds them
 SPREAD = (256, 128, 64, 32)  # shares of a sweep of statistics: among so many processes its work can be spread
 
 
@@ -181,38 +182,32 @@ class States(Kept):
                 _merge_into(statistic, into, place, {name: x[here] for name, x in state.items()})
 
     def sealed(self, data, points):
-        return (x for states in data for state in states for x in state.values())
+        return iter([_packed(data)])
 
     def arrays(self, labels):
-        slots = (self.layout.chunks.size, 2)
-        return {
-            f"{HIDDEN}/{name}": Array(slots + x.shape, (1, 1, *(max(n, 1) for n in x.shape)), x.dtype, 0)
-            for name, x in self._named(self._of(self.box))
-        }
-
-    def _named(self, data: Any) -> list[tuple[str, np.ndarray]]:
-        return [
-            (f"states/{output}.{statistic.name}.{name}", x)
-            for output, states in zip(self.outputs, data, strict=True)
-            for statistic, state in zip(self.statistics, states, strict=True)
-            for name, x in state.items()
-        ]
+        length = len(_packed(self._of(self.box)))
+        return {STATES_OF: Array((self.layout.chunks.size, 2, length), (1, 1, length), np.dtype(np.uint8), 0)}
 
     def write(self, store, data, share, slot):
-        for name, x in self._named(data):
-            store.write(f"{HIDDEN}/{name}", (share.number, slot), x)
+        store.write(STATES_OF, (share.number, slot), _packed(data))
 
     def read(self, store, share, slot):
-        data = self._of(self.box)
-        for output, states in zip(self.outputs, data, strict=True):
-            for statistic, state in zip(self.statistics, states, strict=True):
-                for name in state:
-                    called = f"{HIDDEN}/states/{output}.{statistic.name}.{name}"
-                    state[name] = store.read(called, (share.number, slot)).copy()
+        data, at = self._of(self.box), 0
+        packed = store.read(STATES_OF, (share.number, slot)).tobytes()
+        for state in (state for states in data for state in states):
+            for name, x in state.items():
+                state[name] = np.frombuffer(packed, x.dtype, x.size, at).reshape(x.shape).copy()
+                at += x.nbytes
         return data
 
     def objects(self, share, slot):
-        return [f"{HIDDEN}/{name}" for name, _ in self._named(self._of(self.box))], (share.number, slot)
+        return [STATES_OF], (share.number, slot)
+
+
+def _packed(data: Any) -> np.ndarray:
+    """All states of a share in one row of bytes: one object to put, however many outputs and statistics there are."""
+    arrays = [x for states in data for state in states for x in state.values() if x.size]
+    return np.concatenate([np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in arrays or [np.zeros(1, bool)]])
 
 
 def _merge_into(statistic: reductions.Statistic, state: reductions.State, place: Any, new: reductions.State) -> None:

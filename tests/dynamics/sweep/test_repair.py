@@ -172,10 +172,10 @@ def statistics(tmp_path):
 
 @pytest.mark.parametrize("harm", HARMS)
 def test_broken_statistics_are_computed_again(statistics, harm):
-    states = sorted((statistics / "_sweep/states").rglob("value.mean.mean/c/*/*/*"))
+    states = sorted((statistics / "_sweep/states").rglob("c/*/*/*"))
     assert len(states) == 1
     HARMS[harm](states[0])
-    with pytest.warns(UserWarning, match=r"was missing 1 of 1 chunks, computed again \(.*value.mean.mean/c/0/1/0"):
+    with pytest.warns(UserWarning, match=r"was missing 1 of 1 chunks, computed again \(.*_sweep/states/c/0/1/0"):
         mended = sums(statistics)
     assert mended.computed == 12
     np.testing.assert_array_equal(mended.values["mean"], 1.5 + AXES["b"])
