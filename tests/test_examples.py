@@ -80,7 +80,7 @@ def test_a_job_array_of_the_command_line(folder):
 
 def test_processes_under_srun(folder):
     job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "3"}
-    (told,) = finish(start(folder, "bash", "distributed.sh", **job))
+    (told,) = finish(start(folder, "bash", "under_srun.sh", **job))
     assert told.count("computed 2,000 in") == 1  # the first process tells of the whole
     np.testing.assert_array_equal(values(folder / "duffing.zarr"), alone(folder))
 

@@ -53,11 +53,11 @@ def sweep(
         store: where results are kept as they come: a path, a URL (`s3://bucket/run.zarr`, with fsspec and what it
             needs for it), or a store object of Zarr's. The same call, started again after a crash, goes on where it
             was, on any number of processes, and computes again, with a warning, what is missing or broken. Another
-            call is refused. With several processes (`jax.distributed`) each computes its share into the one store. A
-            Python function that fn has called on the host (`jax.pure_callback`, a rule of `custom_vmap`) is known by
-            its code and all that it refers to: numbers, arrays, functions, its own classes, and libraries by name;
-            what it reads from files is not seen. One that refers to anything else is refused, as are `io_callback` and
-            `jax.ffi`.
+            call is refused. With several processes (`jax.distributed`), all of which make this call, each computes its
+            share into the one store. A Python function that fn has called on the host (`jax.pure_callback`, a rule of
+            `custom_vmap`) is known by its code and all that it refers to: numbers, arrays, functions, its own classes,
+            and libraries by name; what it reads from files is not seen. One that refers to anything else is refused,
+            as are `io_callback` and `jax.ffi`.
         shard: (i, n): compute only the i-th of n parts, i from 0, as one job of an array: the parts need not know of
             each other, and start, end and fail as they like. They are parts of the one sweep, with its random bits;
             `ji.merge_shards(store)` gives the whole.
@@ -65,7 +65,7 @@ def sweep(
             power cut. Without it a power cut may cost what was written last, which is then computed again.
         reduce: `{"seed": ("mean", "variance")}`: keep statistics over these axes instead of every point; also
             "count", `ji.reductions.Histogram(edges)`, `ji.reductions.Quantiles(probabilities)`.
-        progress: show a bar with points per second and the time left.
+        progress: show a bar with points per second and the time left; of several processes in the first, for all.
 
     Returns:
         A `Sweep`: `values` with the axes leading, `axes`, `to_xarray()`, `summary()`. Points that diverge are NaN,
@@ -75,6 +75,8 @@ def sweep(
         ValueError: for axes, a chunk_size, a shard or a reduction that make no sense, fn that returns no array, more
             points than can have keys, or a store that belongs to another call, cannot be written, or whose description
             cannot be read.
+        RuntimeError: if another process of this sweep fails or dies, with its reason, seconds after. What is finished
+            is kept, and the same call goes on from there.
 
     Warns:
         UserWarning: if chunks that a store says it has are missing or broken; they are computed again.
@@ -98,12 +100,12 @@ def sweep(
         raise ValueError("axes are traced: take gradients inside fn, one for every point, e.g. jax.grad(energy)(gamma)")
     parsed = axes_module.parse(axes)
     devices = _devices(devices)
-    program = trace(fn, parsed, key)
-    layout = _lay_out(parsed, program, chunk_size, devices)
-    target = collector(parsed, program.outputs, layout, reduce, objects, flush)
-    call = {} if objects is None else fingerprint(program, key, parsed, target.layout, target.kept.called)
-    started = time.perf_counter()
     with Processes() as others:
+        program = trace(fn, parsed, key)
+        layout = _lay_out(parsed, program, chunk_size, devices)
+        target = collector(parsed, program.outputs, layout, reduce, objects, flush)
+        call = {} if objects is None else fingerprint(program, key, parsed, target.layout, target.kept.called)
+        started = time.perf_counter()
         target.open(call)
         computed = _compute(program, parsed, devices, key, target, worker, others, progress)
     return target.result(computed, time.perf_counter() - started)

@@ -6,4 +6,4 @@
 #SBATCH --time=01:00:00
 
 # Killed by the time limit or by a node's failure, it goes on from there when submitted again, with any number of nodes.
-srun python distributed.py
+srun python under_srun.py

@@ -1,4 +1,4 @@
-"""Processes that belong together, as `srun` starts them: `sbatch distributed.sh`.
+"""Processes that belong together, as `srun` starts them: `sbatch under_srun.sh`.
 
 Each computes its share, all have the whole, and if one fails the others end with its reason. JAX reads from Slurm which
 process this is; elsewhere pass jax.distributed.initialize(address, processes, number).
