@@ -36,6 +36,7 @@ class Processes:
     def __init__(self) -> None:
         self.index, self.count = jax.process_index(), jax.process_count()
         self.trouble: str | None = None  # why another one has failed
+        self._some_dead = False
         self._done = [0] * self.count  # points, by process
         if self.count > 1:
             self._store = _store()
@@ -56,7 +57,7 @@ class Processes:
         if self.count == 1:
             return
         if error is not None:
-            _end_soon()
+            _end().some_dead |= self._some_dead
             if not isinstance(error, OtherFailed):
                 self._say("failed", f"{type(error).__name__}: {error}"[:2000])
         self._over.set()
@@ -127,7 +128,8 @@ class Processes:
                 if index != self.index:
                     self._done[index] = int(text.split()[1])
         failed = self._read("failed")
-        silent = [index for index, (_, when) in self._heard.items() if now - when > SILENCE]
+        silent = [index for index, (_, when) in self._heard.items() if now - when > SILENCE and index not in failed]
+        self._some_dead = bool(silent)
         for index in sorted(failed):
             self.trouble = self.trouble or f"process {index} of {self.count} failed: {failed[index]}"
         for index in silent:
@@ -151,17 +153,29 @@ def _pauses(longest: float):
         pause = min(1.3 * pause, longest)
 
 
-@functools.cache
-def _end_soon() -> None:
-    """When Python ends, wait for the other processes no longer than GRACE: JAX would wait for the dead for minutes."""
-    ending = threading.Event()
+class _End:
+    """How Python ends after a failure: without waiting, as JAX does, minutes for processes that will not come.
 
-    def end():
-        ending.wait()
+    It waits GRACE for those that have heard of the failure, if one is dead, or if the failure ends this process too.
+    Where the user has caught it all go on, and wait for each other as JAX has it.
+    """
+
+    def __init__(self) -> None:
+        self.some_dead = False
+        self._ending = threading.Event()
+        threading.Thread(target=self._leave, daemon=True).start()  # now: Python starts none while it ends
+        atexit.register(self._begin)  # runs before JAX's own, which is older and waits
+
+    def _begin(self) -> None:
+        if self.some_dead or getattr(sys, "last_value", None) is not None:  # what nobody has caught
+            self._ending.set()
+
+    def _leave(self) -> None:
+        self._ending.wait()
         time.sleep(GRACE)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
 
-    threading.Thread(target=end, daemon=True).start()  # now: Python starts none while it ends
-    atexit.register(ending.set)  # runs before JAX's own, which is older and waits
+
+_end = functools.cache(_End)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import types
 
 import pytest
 
@@ -33,7 +34,7 @@ def three(monkeypatch):
     monkeypatch.setattr(processes, "_store", lambda: shared)
     monkeypatch.setattr(processes, "BEAT", 0.02)
     monkeypatch.setattr(processes, "SILENCE", 1.0)
-    monkeypatch.setattr(processes, "_end_soon", lambda: None)
+    monkeypatch.setattr(processes, "_end", lambda: types.SimpleNamespace(some_dead=False))
     monkeypatch.setattr(processes.jax, "process_count", lambda: 3)
     monkeypatch.setattr(processes.jax, "process_index", lambda: index[0])
     sweeps = iter(range(100))
