@@ -10,6 +10,7 @@ from .dynamics.ensemble import ensemble as ensemble
 from .dynamics.path import BrownianPath as BrownianPath
 from .dynamics.simulate import simulate as simulate
 from .dynamics.sweep import reductions as reductions
+from .dynamics.sweep.merge import merge_shards as merge_shards
 from .dynamics.sweep.result import Sweep as Sweep
 from .dynamics.sweep.run import sweep as sweep
 from .dynamics.trajectory import Trajectory as Trajectory

@@ -1,11 +1,13 @@
 """Fixed steps of a splitting: a nested scan, output rows outside and inner steps inside."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .. import _tree
 from .._types import Key
@@ -30,6 +32,25 @@ from .trajectory import Trajectory
 
 def run(system: System, grid: Grid, position, momentum, solver: Splitting, key: Key | None, path: Any) -> Trajectory:
     """Integrate a prepared system and state."""
+    setting, state = _set_out(system, grid, position, momentum, solver, key, path)
+    trajectory = judged(*_integrate(setting, state, grid.ends))
+    return eqx.tree_at(lambda x: x.ts, trajectory, grid.ts)
+
+
+class _Setting(eqx.Module):
+    """All that stays the same along a run."""
+
+    system: System
+    grid: Grid  # without what only the host needs
+    key: Key | None
+    path: Any
+    letters: tuple[Letter, ...] = eqx.field(static=True)
+    told: Any = eqx.field(static=True)  # the dtype of times, where somebody asks for them
+    careful: bool = eqx.field(static=True)  # whether small friction is carried below the last place
+
+
+def _set_out(system, grid, position, momentum, solver, key, path) -> tuple[_Setting, tuple[Any, Any]]:
+    """What a run needs, and the state that it starts from."""
     letters = solver.letters
     if system.is_frictionless and system.is_quiet:
         letters = without_relaxation(letters)
@@ -43,32 +64,69 @@ def run(system: System, grid: Grid, position, momentum, solver: Splitting, key: 
             position = clock.check_resolved(position, who, *reach, dtype)
     position, careful = rounding.plan(system, letters, grid.shortest, position, momentum)
     plain = grid._replace(ts=jnp.asarray(grid.ts), ends=None, latest=None, shortest=None)
-    trajectory, memory = _integrate(system, plain, position, momentum, letters, key, path, grid.ends, told, careful)
-    trajectory = judged(trajectory, memory)
-    return eqx.tree_at(lambda x: x.ts, trajectory, grid.ts)
+    return _Setting(system, plain, key, path, letters, told, careful), (position, momentum)
 
 
 @eqx.filter_jit
-def _integrate(
-    system, grid, position, momentum, letters: tuple[Letter, ...], key, path, ends, told, careful: bool
-) -> tuple[Trajectory, dict[str, Any] | None]:
-    first = begun(letters, start(system, position, momentum, key))
-    if careful:
-        first = first.but(below=jax.tree.map(jnp.zeros_like, first.relaxing))
-    plan = _Plan(system, letters, jnp.asarray(grid.h, _tree.dtype(position)).reshape(-1)[0], momentum)
-    row = _row(system, grid, plan, first, key, path, told)
-    if grid.steps > PLAIN:  # else reverse mode would remember a block for every row
-        row = jax.checkpoint(row, prevent_cse=False)
-    begin = jnp.asarray(grid.origin, told or _tree.dtype(position))
-    gradient = system.gradient(position, begin) if plan.run.hands_gradient_on else None
-    xs = (jnp.arange(grid.rows), grid.starts, None if grid.h.ndim == 0 else grid.h)
-    (last, _), rows = looped(row, (first, gradient), xs, grid.rows)
+def _integrate(setting: _Setting, state, ends) -> tuple[Trajectory, dict[str, Any] | None]:
+    first, gradient, energies = _begin(setting, state)
+    (last, _), rows = _rows(setting, (first, gradient), jnp.arange(setting.grid.rows), setting.grid)
     if ends is not None:
         rows = jax.tree.map(lambda y: y[jnp.asarray(ends)], rows)
-    energies = kinetic_and_potential(system, position, momentum, begin)
     phase, (kinetic, potential) = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), (first, energies), rows)
     balance = close(kinetic + potential, phase.friction, phase.noise, phase.work)
-    return Trajectory(grid.ts, phase.position, phase.momentum, kinetic, potential, balance), last.memory
+    return Trajectory(setting.grid.ts, phase.position, phase.momentum, kinetic, potential, balance), last.memory
+
+
+def _begin(setting: _Setting, state: tuple[Any, Any]):
+    """The phase before the first row, the gradient there (None if no row hands it on), and K and L."""
+    system, grid = setting.system, setting.grid
+    position, momentum = state
+    first = begun(setting.letters, start(system, position, momentum, setting.key))
+    if setting.careful:
+        first = first.but(below=jax.tree.map(jnp.zeros_like, first.relaxing))
+    begin = jnp.asarray(grid.origin, setting.told or _tree.dtype(position))
+    gradient = system.gradient(position, begin) if _plan(setting, first).run.hands_gradient_on else None
+    return first, gradient, kinetic_and_potential(system, position, momentum, begin)
+
+
+def _plan(setting: _Setting, phase: Phase) -> "_Plan":
+    h = jnp.asarray(setting.grid.h, _tree.dtype(phase.position)).reshape(-1)[0]
+    return _Plan(setting.system, setting.letters, h, phase.momentum)
+
+
+def _rows(setting: _Setting, carry, numbers, grid: Grid):
+    """From one (phase, gradient) through the rows of a grid, which have these numbers in the whole run."""
+    row = _row(setting.system, grid, _plan(setting, carry[0]), carry[0], setting.key, setting.path, setting.told)
+    if grid.steps > PLAIN:  # else reverse mode would remember a block for every row
+        row = jax.checkpoint(row, prevent_cse=False)
+    xs = (numbers, grid.starts, None if grid.h.ndim == 0 else grid.h)
+    return looped(row, carry, xs, grid.rows)
+
+
+def in_parts(
+    system: System, grid: Grid, position, momentum, solver: Splitting, key: Key | None, path: Any, rows: int
+) -> Iterator[tuple[Phase, Any]]:
+    """The same run, at most so many rows at a time: the phases and (K, L) at the output times of each part.
+
+    The first is the start alone; each is being computed while the one before it is used.
+    """
+    setting, state = _set_out(system, grid, position, momentum, solver, key, path)
+    first, gradient, energies = eqx.filter_jit(_begin)(setting, state)
+    found = jax.tree.map(lambda x: x[None], (first, energies))
+    carry, ends = (first, gradient), np.arange(grid.rows) if grid.ends is None else np.asarray(grid.ends)
+    for begin in range(0, grid.rows, rows):
+        end = min(begin + rows, grid.rows)
+        part = setting.grid._replace(starts=setting.grid.starts[begin:end])
+        part = part if part.h.ndim == 0 else part._replace(h=part.h[begin:end])
+        carry, following = _part(setting, carry, jnp.arange(begin, end), part)
+        yield found
+        kept = ends[(ends >= begin) & (ends < end)] - begin
+        found = following if len(kept) == end - begin else jax.tree.map(lambda y, at=kept: y[at], following)
+    yield judged(found, carry[0].memory)
+
+
+_part = eqx.filter_jit(_rows)
 
 
 class _Plan:

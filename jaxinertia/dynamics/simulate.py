@@ -1,5 +1,6 @@
 """simulate: from a system and an initial state to a trajectory with its energy balance."""
 
+from functools import partial
 from typing import Any
 
 import diffrax
@@ -9,7 +10,7 @@ import numpy as np
 from .._checks import is_key, is_traced
 from .._types import Key
 from ..physics.system import System, check_system, prepare, vary_alike
-from . import adaptive, clock, fixed, foreign, grid, reversible
+from . import adaptive, clock, fixed, foreign, grid, reversible, stored
 from .brownian import check_path
 from .splitting import Splitting
 from .trajectory import Trajectory
@@ -30,6 +31,7 @@ def simulate(
     event: diffrax.Event | None = None,
     adjoint: diffrax.AbstractAdjoint | str | None = None,
     max_steps: int | None = None,
+    store: Any = None,
 ) -> Trajectory:
     r"""Integrate dq/dt = grad K(p), dp = (-grad L(q) - Gamma v + F(t)) dt + sigma dW, and book its energy.
 
@@ -63,6 +65,10 @@ def simulate(
             root_finder, and for a condition that is true or false, it stops at the end of the step. Two crossings
             within one step are not seen. A run that starts on the zero and leaves it has crossed, at ts[0], unless
             `direction` says otherwise: a ball that starts from the floor takes direction=False.
+        store: for runs that do not fit into memory: an empty or new path, URL or Zarr store, to which a run of a
+            Splitting at fixed steps goes as it runs, the same to rounding. The positions and momenta of the trajectory
+            are Zarr's arrays there, read by slices (`traj.position[-1]`); energies are in memory. It opens with
+            `xarray.open_zarr(store)`; rows that a killed run has not reached are NaN there, and it cannot go on.
 
     Returns:
         A `Trajectory` with leading axis len(ts). After an event its rows are NaN, and `event_state` is (time, position,
@@ -71,8 +77,9 @@ def simulate(
     Raises:
         ValueError: for times that do not increase, a dt that is not positive, traced ts or dt, shapes that do not
             match, noise without key or path, a word that would drop damping or noise, an event with a root_finder in a
-            system with noise, whose path between steps is not known, or a diffrax solver or adjoint that cannot run
-            this system (it says which one can). Values that are traced are checked when the program runs; one for
+            system with noise, whose path between steps is not known, a store that is not empty or cannot be written or
+            for a run that is no Splitting's at fixed steps, or a diffrax solver or adjoint that cannot run this system
+            (it says which one can). Values that are traced are checked when the program runs; one for
             several devices, or for another platform than this process runs on, gives NaN instead. diffrax's own checks
             (its solvers, its Brownian trees) bind a program to its platform.
 
@@ -101,10 +108,17 @@ def simulate(
         position = reversible.check(adjoint, system, solver, position, others)
     options = adaptive.Options(stepsize_controller, event, None if backwards else adjoint, max_steps)
     adaptive.check(options, solver, system)
+    steady = solver if inner is solver and isinstance(solver, Splitting) and not options.any_given else None
+    if store is not None and (steady is None or backwards):
+        raise ValueError(
+            f"store = {store!r} takes a run of a Splitting at fixed steps: leave out store=, or the controller, event, "
+            "adjoint and max_steps, and diffrax's solvers"
+        )
     if backwards:
         trajectory = reversible.run(system, grid.plan(ts, dt, substeps), position, momentum, solver)
-    elif inner is solver and isinstance(solver, Splitting) and not options.any_given:
-        trajectory = fixed.run(system, grid.plan(ts, dt, substeps), position, momentum, solver, key, path)
+    elif steady is not None:
+        run = fixed.run if store is None else partial(stored.run, store=store)
+        trajectory = run(system, grid.plan(ts, dt, substeps), position, momentum, steady, key, path)
     else:
         settings = dict(dt=dt, substeps=substeps, solver=solver, key=key, path=path, options=options)
         trajectory = adaptive.run(system, ts, position, momentum, **settings)
@@ -113,7 +127,7 @@ def simulate(
             trajectory = eqx.tree_at(lambda x: x.ts, trajectory, times)
     where = (lambda x: x.position) if trajectory.event_time is None else (lambda x: (x.position, x.event_position))
     trajectory = eqx.tree_at(where, trajectory, replace_fn=lambda moved: eqx.combine(moved, rest))
-    return trajectory.note_origin(ts)
+    return trajectory if store is not None else trajectory.note_origin(ts)
 
 
 def _check_arguments(system, solver):

@@ -24,7 +24,8 @@ class Trajectory(eqx.Module):
     """States and energies at the output times, leading axis len(ts).
 
     ts: output times, shape (times,).
-    position, momentum: pytrees like the initial position, each leaf with a leading axis of times.
+    position, momentum: pytrees like the initial position, each leaf with a leading axis of times; of a run with
+        `store=` they are Zarr's arrays, which give what is sliced of them.
     kinetic, potential: K and L, shape (times,); `inertia` is their sum, the paper's I.
     balance: cumulative friction, noise, work and discretization, each (times,); their sum is inertia - inertia[0].
     event_time: the time at which the `event` stopped the run; later rows are NaN. inf if it did not happen, NaN if the
@@ -34,7 +35,7 @@ class Trajectory(eqx.Module):
 
     ts: Float[Array | np.ndarray, " *runs times"]
     position: PyTree
-    momentum: Position
+    momentum: PyTree
     kinetic: Float[Array | np.ndarray, " *runs times"]
     potential: Float[Array | np.ndarray, " *runs times"]
     balance: Balance
@@ -76,8 +77,11 @@ class Trajectory(eqx.Module):
         """Write to a NumPy .npz file (no pickle); the suffix is added if missing. Returns the path written.
 
         Raises:
-            ValueError: inside jit or vmap, where there are no numbers to write yet, or if the path cannot be written.
+            ValueError: inside jit or vmap, where there are no numbers to write yet, for a run that went to a store, or
+                if the path cannot be written.
         """
+        if any(hasattr(leaf, "store") for leaf in jax.tree.leaves((self.position, self.momentum))):
+            raise ValueError("trajectory has its positions in a store already: copy that, or save what you slice of it")
         leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(self, eqx.is_array))
         if any(isinstance(leaf, jax.core.Tracer) for _, leaf in leaves):
             raise ValueError("trajectory is traced (inside jit or vmap): return it from there, then save it")

@@ -1,5 +1,6 @@
 """The command line: `jaxinertia paper`, `jaxinertia sweep`, `jaxinertia fit`."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,18 +48,37 @@ def sweep(
     figure: Annotated[Path | None, typer.Option(help="Draw the result there: a curve or a heat map.")] = None,
     save: Annotated[Path | None, typer.Option(help="Save the result there, as .npz.")] = None,
     devices: Annotated[int | None, typer.Option(min=1, help="CPU devices; as many as cores, if not given.")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="3/16: compute only the part 3 of 16, counted from 0, into the store. In a job array Slurm tells it, "
+            "and PBS with /16. 0/1: the whole, also what other parts left."
+        ),
+    ] = None,
 ) -> None:
     """Map a system over the product of axes, on all cores; with a store, go on where a killed run was."""
     from .entries import check_writable  # noqa: PLC0415
+    from .job_array import shard as read_shard  # noqa: PLC0415
     from .sweep_file import read  # noqa: PLC0415  the other commands need none of it
 
     _one_device_per_core(devices)
     with _errors_in_one_line():
         plan = read(config)
+        # Without a store there are no parts: each job of an array may well have a file of its own.
+        told = None if plan.store is None and shard is None else read_shard(shard, os.environ)
+        part = None if told is None or told[0][1] == 1 else told[0]
         for name, path in (("save", save), ("figure", figure)):
+            if path is not None and part is not None:
+                raise ValueError(
+                    f"--{name} needs the whole sweep, and this is a part of it: run it after with --shard 0/1"
+                )
             if path is not None:
                 check_writable(name, path)  # before the sweep, which would be lost
-        runs = plan.run(progress=True)
+        runs = plan.run(progress=True, shard=part)
+        if told is not None and part is not None:
+            typer.echo(f"part {part[0]} of {part[1]}, by {told[1]}: {runs.computed:,} points in {runs.seconds:.3g} s")
+            typer.echo("when all parts are there, the same command with --shard 0/1 shows the whole")
+            return
         typer.echo(runs.summary())
         if save is not None:
             typer.echo(f"saved in {runs.save(save)}")

@@ -14,9 +14,9 @@ import numpy as np
 
 from ..dynamics import solvers
 from ..dynamics.simulate import simulate
+from ..dynamics.sweep.objects import locate
 from ..dynamics.sweep.result import Sweep
 from ..dynamics.sweep.run import sweep
-from ..dynamics.sweep.store import local_path
 from ..dynamics.trajectory import Trajectory
 from ..physics import potentials
 from ..physics.system import System
@@ -57,11 +57,11 @@ class Plan:
     seed: int
     float64: bool
     reduce: dict[Any, Any] | None
-    store: Path | None
+    store: Path | str | None
     chunk_size: int | None
 
-    def run(self, progress: bool = False) -> Sweep:
-        """The sweep, in the precision that the file asks for."""
+    def run(self, progress: bool = False, shard: tuple[int, int] | None = None) -> Sweep:
+        """The sweep, or one part of it, in the precision that the file asks for."""
         with jax.enable_x64(self.float64):
             return sweep(
                 self.fn,
@@ -69,6 +69,7 @@ class Plan:
                 key=jax.random.key(self.seed),
                 chunk_size=self.chunk_size,
                 store=self.store,
+                shard=shard,
                 reduce=self.reduce,
                 progress=progress,
             )
@@ -129,9 +130,15 @@ def read(path: Path) -> Plan:
         seed=entries.whole("run.seed", run.get("seed", 0), -seeds, seeds),
         float64=float64,
         reduce=_reduce(tables["keep"], axes),
-        store=path.parent / local_path(entries.text("store.path", store["path"])) if "path" in store else None,
+        store=_place(entries.text("store.path", store["path"]), path) if "path" in store else None,
         chunk_size=None if chunk_size is None else entries.whole("store.chunk_size", chunk_size, 1, MOST_POINTS),
     )
+
+
+def _place(store: str, file: Path) -> Any:
+    """A store's path, beside the file if it is relative, or its URL."""
+    found = locate(store, file.parent)
+    return store if found.folder is None else found.folder
 
 
 def _tables(path: Path) -> dict[str, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Means over many runs: E[I](t) on the exact curve, the paper's Eq. 7 rejected, the same runs however they are cut."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -107,3 +108,35 @@ def test_runs_that_diverge_are_counted_and_left_out():
     assert 0 < runs.failed < 500
     assert runs.count.inertia[-1] == 500 - runs.failed
     assert np.isfinite(runs.mean.inertia[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("word", "dt", "weight"), [("BAOAB", 0.5, 1 / 3), ("OBA", 0.1, 1.0)])
+def test_the_steps_error_stands_beside_that_of_monte_carlo(word, dt, weight):
+    """Mean - exact, within the scatter of (1 + weight) mean - weight (mean at twice dt), where weight = 1/(2^p - 1),
+    and the next order: 4 h^2 stiffness/12 or 2 h times the error. No standard error shows it."""
+    ts = np.array([0.0, 2.0, 4.0])
+    system = ji.System(ji.potentials.Quadratic(STIFFNESS), 0.4, SIGMA)
+    options = dict(n=200_000, key=jax.random.key(4), dt=dt, solver=ji.solvers.Splitting(word), quantiles=())
+    runs = ji.ensemble(system, ts, START, step_error=True, **options)
+    off = (runs.mean.inertia - np.asarray(ji.analytic.mean_inertia(ts, START, 0.0, STIFFNESS, 0.4, SIGMA)))[1:]
+    error = runs.standard_error.inertia[1:]
+    assert np.max(np.abs(off) / error) > 10
+    scatter = np.hypot(1 + weight, weight) * error
+    next_order = STIFFNESS / 12 * 4 * dt**2 if word == "BAOAB" else 2 * dt
+    assert np.all(np.abs(runs.step_error.inertia[1:] - off) <= 4 * scatter + next_order * np.abs(off).max())
+
+
+def test_the_steps_error_leaves_the_runs_as_they_are():
+    plain, beside = small(quantiles=(), n=64, chunk_size=64), small(quantiles=(), n=64, chunk_size=64, step_error=True)
+    assert plain.step_error is None
+    assert np.allclose(plain.mean.inertia, beside.mean.inertia, rtol=1e-13)
+    assert beside.step_error.balance.friction.shape == (5,)
+
+
+@pytest.mark.parametrize(
+    "change", [dict(dt=0.5), dict(dt=None, substeps=1), dict(solver=diffrax.ShARK())], ids=["dt", "substeps", "solver"]
+)
+def test_no_steps_error_where_none_follows(change):
+    with pytest.raises(ValueError, match="step_error = True needs"):
+        small(**dict(step_error=True, n=8) | change)

@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import linalg, signal, stats
 
 import jaxinertia as ji
 
@@ -57,6 +57,60 @@ def test_the_temperature_of_several_degrees_of_freedom():
     inertia = np.random.default_rng(2).gamma(8, COLD, 20_000)
     measured = ji.fluctuations.temperature(inertia, len(inertia), degrees=8)[0]
     assert measured == pytest.approx(COLD, rel=4 * np.sqrt(2.75 / 20_000) / 2)
+
+
+def exponential(runs, times, r, key):
+    """I = T |z|^2 / 2 of a plane Ornstein-Uhlenbeck process: Var[I] = T^2, rho_k = r^(2k), g = (1 + r^2)/(1 - r^2)."""
+    noise = np.random.default_rng(key).normal(size=(2, runs, times))
+    noise[..., 1:] *= np.sqrt(1 - r**2)
+    return COLD * np.sum(signal.lfilter([1.0], [1.0, -r], noise) ** 2, axis=0) / 2
+
+
+def test_the_temperature_is_right_in_the_mean_of_many_windows():
+    """2000 windows of 40 g: two orders beyond the first are (1/40)^2. Left as it is, the root is 3.6 % low."""
+    g, window = 5.0, 200
+    series = exponential(100, 20 * window, np.sqrt((g - 1) / (g + 1)), 4)
+    plain = np.sqrt(series.reshape(-1, window).var(1, ddof=1))
+    measured = ji.fluctuations.temperature(series, window, degrees=1)[:, ::window]
+    error = measured.std() / np.sqrt(measured.size)
+    assert measured.size == plain.size == 2000
+    assert plain.mean() < COLD - 4 * error
+    assert abs(measured.mean() - COLD) < 3 * error + COLD * 40**-1.5
+
+
+def test_a_window_that_is_short_against_the_correlation_is_refused():
+    series = exponential(1, 4000, 0.95, 5)[0]  # g = 19.5
+    with pytest.raises(ValueError, match=r"window = 200 is too short.*at least 20 times"):
+        ji.fluctuations.temperature(series, 200, degrees=1)
+
+
+def oscillators(runs, times, key):
+    """I of q'' + q' + q = noise at T = 1, by its exact flow over EVERY."""
+    flow = linalg.expm(EVERY * np.array([[0.0, 1.0], [-STIFFNESS, -GAMMA]]))
+    spread = np.linalg.cholesky(np.eye(2) - flow @ flow.T)
+    numbers = np.random.default_rng(key)
+    state, inertia = numbers.normal(size=(2, runs)), np.empty((times, runs))
+    for i in range(times):
+        inertia[i] = np.sum(state**2, axis=0) / 2
+        state = flow @ state + spread @ numbers.normal(size=(2, runs))
+    return inertia.T
+
+
+@pytest.mark.parametrize(
+    ("ratio", "threshold", "seen"), [(1.5, 4, 0.17), (2, 4, 0.82), (1 / 2, 6, 0.21), (3, 6, 0.94), (3, 4, 1.0)]
+)
+def test_how_often_one_window_sees_a_change(ratio, threshold, seen):
+    """The table in the docstring of `detect`, itself from 400 runs, from other random numbers."""
+    seen_here = np.abs(scores_of_a_change(ratio)) > threshold
+    error = np.std(seen_here.mean(1)) * np.sqrt(1 / len(seen_here) + 1 / 400)  # the windows of a run share a reference
+    assert seen_here.mean() == pytest.approx(seen, abs=4 * error + 0.005)
+
+
+@functools.cache
+def scores_of_a_change(ratio):
+    before, after = oscillators(100, 40 * 400, 6), ratio * oscillators(100, 10 * 400, 7)
+    runs = np.concatenate([before, after], axis=1)
+    return np.array([ji.fluctuations.detect(run, 400, 40).scores for run in runs])
 
 
 def test_the_alarm_hears_a_planted_change_of_temperature():

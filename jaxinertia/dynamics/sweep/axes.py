@@ -2,20 +2,51 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
-from jaxtyping import Array
 
-from ..._types import Index
+from .chunks import unravel
+
+
+@dataclass(frozen=True)
+class Progression:
+    """Equally spaced whole numbers, which take no memory before they are asked for: start + step * i, i < size."""
+
+    first: int
+    step: int
+    size: int
+    dtype: np.dtype
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.size,)
+
+    @property
+    def ndim(self) -> int:
+        return 1
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            numbers = range(self.size)[place]
+            return (self.first + self.step * np.arange(numbers.start, numbers.stop, numbers.step)).astype(self.dtype)
+        return self.dtype.type(self.first + self.step * int(place))
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        del copy  # always made anew
+        return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
 
 
 class Axis(NamedTuple):
     """One dimension: a parameter, or several that go together (zipped)."""
 
     name: str
-    values: dict[str, np.ndarray]  # parameter -> values, all of one leading length
+    values: dict[str, np.ndarray | Progression]  # parameter -> values, all of one leading length
 
     @property
     def size(self) -> int:
@@ -39,18 +70,19 @@ class Axes(NamedTuple):
     def size(self) -> int:
         return math.prod(self.shape)
 
-    def arrays(self) -> dict[str, Array]:
-        """All parameters, as device arrays."""
-        return {name: jnp.asarray(x) for axis in self.axes for name, x in axis.values.items()}
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All parameters, whole."""
+        return {name: np.asarray(x) for axis in self.axes for name, x in axis.values.items()}
 
-    def point(self, arrays: dict[str, Array], index: Index) -> dict[str, Array]:
-        """The parameters of the point with this global index; traceable."""
-        rest: Any = index
-        point: dict[str, Array] = {}
-        for axis in reversed(self.axes):
-            place, rest = rest % axis.size, rest // axis.size
-            point |= {name: arrays[name][place] for name in axis.values}
-        return point
+    def within(self, place: tuple[slice, ...], box: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """The parameters in a box of the product; at the edge the last ones are repeated, up to a full box."""
+        found = {}
+        for axis, at, length in zip(self.axes, place, box, strict=True):
+            for name, x in axis.values.items():
+                here = np.asarray(x[at])
+                missing = length - len(here)
+                found[name] = np.concatenate([here, np.repeat(here[-1:], missing, axis=0)]) if missing else here
+        return found
 
     def check_distinct(self, outputs: Iterable[str]) -> None:
         """ValueError if an output is called as a parameter is: a labelled dataset has room for one of them."""
@@ -60,7 +92,7 @@ class Axes(NamedTuple):
 
     def coordinates(self, index: int) -> dict[str, Any]:
         """The same on the host, for reports."""
-        places = np.unravel_index(index, self.shape)
+        places = unravel(index, self.shape)
         return {
             name: np.asarray(x[place]).tolist()
             for axis, place in zip(self.axes, places, strict=True)
@@ -102,7 +134,10 @@ def _axis(key: Any, value: Any) -> Axis:
     return Axis("_".join(names), values)
 
 
-def _values(name: str, array: Any) -> np.ndarray:
+def _values(name: str, array: Any) -> np.ndarray | Progression:
+    if isinstance(array, range) and array:
+        values: Any = Progression(array.start, array.step, len(array), np.dtype(int))
+        return _of_32_bits(name, values, min(array[0], array[-1]), max(array[0], array[-1]))
     try:
         values = np.asarray(array)
     except TypeError as error:
@@ -111,6 +146,26 @@ def _values(name: str, array: Any) -> np.ndarray:
         raise ValueError(f"axes[{name!r}] = {array!r} has rows of different lengths; make them equal") from error
     if values.ndim == 0 or len(values) == 0 or values.dtype.kind not in "biufc":
         raise ValueError(f"axes[{name!r}] = {array!r} must be numbers, with at least one entry along the first axis")
-    if values.dtype.kind in "iu" and not np.array_equal(np.asarray(jnp.asarray(values)), values):
-        raise ValueError(f"axes[{name!r}] has whole numbers beyond 32 bits; enable x64, or pass floats")
+    if values.dtype.kind not in "iu" or values.size == 0:
+        return values
+    return _of_32_bits(name, _progression(values) or values, int(values.min()), int(values.max()))
+
+
+def _of_32_bits(name: str, values: Any, least: int, most: int) -> Any:
+    """The values; ValueError if JAX's whole numbers are too short for them."""
+    known = np.iinfo(jax.dtypes.canonicalize_dtype(values.dtype))
+    if least < known.min or most > known.max:
+        raise ValueError(f"axes[{name!r}] has whole numbers beyond {known.bits} bits; enable x64, or pass floats")
     return values
+
+
+def _progression(values: np.ndarray) -> Progression | None:
+    """The same whole numbers as a progression, if they are one: np.arange(n) is then known by three numbers."""
+    if values.ndim != 1 or len(values) < 2:
+        return None
+    first, step = int(values[0]), int(values[1]) - int(values[0])
+    found = Progression(first, step, len(values), values.dtype)
+    pieces = range(0, len(values), 2**16)
+    last = first + step * (len(values) - 1)
+    fits = np.iinfo(np.int64).min <= min(first, last) and max(first, last) <= np.iinfo(np.int64).max
+    return found if fits and all(np.array_equal(found[i : i + 2**16], values[i : i + 2**16]) for i in pieces) else None

@@ -1,12 +1,13 @@
-"""Where chunks go: into memory, into a store, or into statistics."""
+"""Where finished chunks go: into the data of their share, and these into a store, if there is one, with a mark.
 
-import abc
-import json
-import os
+One process, several that belong together, and shards that know nothing of each other do the same: a worker takes every
+n-th share, goes on from the mark of each, and the result is made of all shares in their order.
+"""
+
+import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,340 +15,262 @@ import numpy as np
 from . import labels as labels_module
 from . import reductions
 from .axes import Axes
-from .chunks import Chunk, Plan
-from .fingerprint import OtherCall, compare
-from .program import Program
+from .chunks import Chunk, Plan, Share
+from .described import describe
+from .kept import Kept, States, every_point, statistics_of
+from .marks import LISTED, NO_MARK, Mark, seal
+from .objects import Objects
+from .program import Outputs
 from .result import Sweep
-from .store import LostChunk, Store
+from .store import Description, LostData, Store
 
-LISTED = 5  # failures named in the report
-HEADER = 2**12  # bytes that may stand before an array in its file
+RARELY, PART = 1.0, 20  # seconds between two puts of an unfinished share; at most this part of the time goes there
 
 
-class Target(abc.ABC):
+class Worker(NamedTuple):
+    """Which shares are to be computed here: number, number + of, ..."""
+
+    number: int
+    of: int
+
+    def mine(self, shares: int) -> range:
+        return range(self.number, shares, self.of)
+
+
+class _Open:
+    """The share that is being filled, and the mark that it has by now."""
+
+    def __init__(self, share: Share, data: Any, mark: Mark):
+        self.share, self.data = share, data
+        self.done, self.failed, self.first, self.slot = mark.done, mark.failed, list(mark.first), mark.slot
+        self.put = mark.done  # of its chunks, that the store has
+        self.whole = True  # no chunk is half in the data
+
+
+class Collector:
     """Takes finished chunks, and makes the result."""
 
-    def __init__(self, axes: Axes, program: Program, layout: Plan):
-        self.axes, self.program, self.layout = axes, program, layout
-        self.failed = 0
-        self.failures: list[dict[str, Any]] = []
-        shapes = {name: tuple(x.shape) for name, x in program.outputs.items()}
-        self.labels = labels_module.label(axes, axes.names, shapes, program.timed)
+    def __init__(self, axes: Axes, outputs: Outputs, kept: Kept, store: Store | None):
+        self.axes, self.outputs, self.kept, self.store = axes, outputs, kept, store
+        self.layout = kept.layout
+        shapes = {name: tuple(x.shape) for name, x in outputs.shapes.items()}
+        self.labels = labels_module.label(axes, axes.names, shapes, outputs.timed)
+        self.marks: dict[int, Mark] = {}  # of finished shares, without a store
+        self.lost: list[str] = []  # shares that were found missing or broken, and how many chunks they had
+        self.lost_chunks = 0
+        self._open: _Open | None = None
+        self._data: Any = kept.total() if isinstance(kept, States) else None
+        self._last, self._took = time.monotonic(), 0.0
 
-    kept_as = "every point is kept"
-
-    @abc.abstractmethod
     def open(self, call: dict[str, str]) -> None:
-        """Before the first chunk."""
+        """Before the first chunk: find or make the store, or take the memory."""
+        if self.store is None:
+            self._open = self._begin(self.layout.share(0))
+            return
+        told = describe(self.axes, self.outputs, self.kept, self.labels)
+        sentence, arrays = labels_module.describe(self.axes), self.kept.arrays(self.labels)
+        self.store.open(Description(call, told.text, sentence, told.arrays, arrays, self.layout.chunks.size))
 
-    @abc.abstractmethod
-    def take(self, number: int, chunk: Chunk, leaves: list[np.ndarray]) -> None:
-        """A finished chunk: one (count, ...) array for each output."""
-
-    @abc.abstractmethod
-    def result(self, computed: int, seconds: float) -> Sweep:
-        """After the last chunk."""
-
-    def finished(self, number: int) -> bool:
-        return False
-
-    def close(self) -> None:  # noqa: B027  most have nothing left to do
-        """After this process's last chunk."""
-
-    def note_failures(self, start: int, leaves: list[np.ndarray]) -> None:
-        """Count points with an output that is not finite, and keep the coordinates of the first few."""
-        self.note(start, *_bad(leaves))
-
-    def note(self, start: int, count: int, first: list[int]) -> None:
-        """The same, of what `_bad` has found."""
-        self.failed += count
-        for offset in first[: LISTED - len(self.failures)]:
-            self.failures.append(self.axes.coordinates(start + offset))
-
-    def unflatten(self, arrays: list[np.ndarray]) -> Any:
-        return jax.tree.unflatten(self.program.structure, arrays)
-
-
-def _bad(leaves: list[np.ndarray]) -> tuple[int, list[int]]:
-    """How many points have an output that is not finite, and the places of the first few."""
-    bad = np.zeros(len(leaves[0]), bool)
-    for leaf in leaves:
-        if np.issubdtype(leaf.dtype, np.inexact):
-            bad |= ~np.isfinite(leaf.reshape(len(leaf), -1)).all(1)
-    return int(bad.sum()), np.flatnonzero(bad)[:LISTED].tolist()
-
-
-def target(axes: Axes, program: Program, layout: Plan, reduce: Any, store: Any) -> Target:
-    """The target that the arguments of `sweep` ask for."""
-    if store is None and jax.process_count() > 1:
-        raise ValueError("store is None, but several processes run: pass store=, a path that all of them can write")
-    if reduce is not None:
-        return Reduced(axes, program, layout, reduce, store)
-    return InMemory(axes, program, layout) if store is None else Stored(axes, program, layout, store)
-
-
-class InMemory(Target):
-    """All values in NumPy arrays."""
-
-    def open(self, call):
+    def done(self, number: int) -> int:
+        """How many chunks of a share are in the store, whole."""
+        if self.store is None or not (mark := self.store.marks[number]).done:
+            return 0
         try:
-            self.arrays = [np.empty((self.axes.size, *x.shape), x.dtype) for x in self.program.outputs.values()]
-        except (MemoryError, ValueError) as error:
-            raise ValueError(
-                f"axes have {self.axes.size:,} points, whose outputs do not fit into memory: {error}; "
-                "pass store= or reduce=, or return less from fn"
-            ) from error
-
-    def take(self, number, chunk, leaves):
-        for array, leaf in zip(self.arrays, leaves, strict=True):
-            array[chunk.start : chunk.start + chunk.count] = leaf
-        self.note_failures(chunk.start, leaves)
-
-    def result(self, computed, seconds):
-        shaped = [array.reshape(*self.axes.shape, *array.shape[1:]) for array in self.arrays]
-        both = (self.unflatten(shaped), dict(zip(self.program.outputs, shaped, strict=True)))
-        counts = (self.failed, self.failures, computed, seconds)
-        return Sweep(self.axes, self.axes.names, lambda: both, *counts, self.labels)
-
-
-class Stored(Target):
-    """All values in a Zarr store; the marks there say which chunks are finished."""
-
-    def __init__(self, axes, program, layout, path):
-        super().__init__(axes, program, layout)
-        axes.check_distinct(program.outputs)
-        labels_module.check_storable(program.outputs)
-        self.store = Store(path)
-        self.noted: dict[int, tuple[int, list[int]]] = {}  # chunk -> its failures
-        self.lost: list[str] = []  # finished chunks that were found missing or broken
-
-    def open(self, call):
-        if jax.process_index() == 0:
-            self.store.open(call, self.axes, self.program.outputs, self.layout, self.labels)
-        _wait_for_all("store is there")
-        if jax.process_index() != 0:
-            self.store.attach(call, self.program.outputs)
-
-    def finished(self, number):
-        if not self.store.marked(number):
-            return False
-        try:
-            self.noted[number] = self._read(number)
-        except LostChunk as error:
+            self._read(self.layout.share(number), mark)
+        except LostData as error:
             self.lost.append(str(error))
-            return False
-        return True
+            self.lost_chunks += mark.done
+            self.store.marks[number] = NO_MARK
+            return 0
+        return mark.done
 
-    def _read(self, number):
-        """The failures in a finished chunk."""
-        chunk = self.layout.chunks[number]
-        arrays = self.store.read_chunk(number, chunk).values()
-        return _bad([a.reshape(chunk.count, *a.shape[len(chunk.place) :]) for a in arrays])
+    def _read(self, share: Share, mark: Mark) -> Any:
+        """The data of a share, up to its mark. Raises LostData if they are not those that were put."""
+        assert self.store is not None
+        data = self.kept.read(self.store, share, mark.slot)
+        if not mark.speaks_of(self.kept.sealed(data, self.points(share.number, mark.done))):
+            raise self.store.differs(*self.kept.objects(share, mark.slot))
+        return data
 
-    def take(self, number, chunk, leaves):
-        box = tuple(s.stop - s.start for s in chunk.place)
-        named = zip(self.program.outputs, leaves, strict=True)
-        self.store.write(number, chunk, {name: leaf.reshape(*box, *leaf.shape[1:]) for name, leaf in named})
-        self.noted[number] = _bad(leaves)
+    def points(self, number: int, done: int) -> int:
+        """In the first chunks of a share."""
+        if not done:
+            return 0
+        share = self.layout.share(number)
+        last = self.layout.chunk(share.chunks[done - 1])
+        return last.start + last.count - share.start
 
-    def close(self):
-        _wait_for_all("all chunks are written")
+    def take(self, share: Share, chunk: Chunk, leaves: list[np.ndarray]) -> None:
+        """A finished chunk of a share, the next one: a (count, ...) array for each output."""
+        if self._open is None or self._open.share.number != share.number:
+            self._open = self._begin(share)
+        here = self._open
+        here.whole = False
+        self.kept.add(here.data, share, chunk, leaves)
+        failed, first = _bad(leaves)
+        here.failed += failed
+        here.first += [chunk.start - share.start + place for place in first][: LISTED - len(here.first)]
+        here.done += 1
+        here.whole = True
+        if here.done == len(share.chunks):
+            self._put(here)
+            self._open = None
+        elif time.monotonic() - self._last > max(RARELY, PART * self._took):
+            self._put(here)
 
-    def result(self, computed, seconds):
-        for number, chunk in enumerate(self.layout.chunks):  # of earlier runs and other processes too
+    def _begin(self, share: Share) -> _Open:
+        mark = NO_MARK if self.store is None else self.store.marks[share.number]
+        data = self._read(share, mark) if mark.done else self.kept.empty(share)
+        return _Open(share, data, mark)
+
+    def _put(self, here: _Open) -> None:
+        """Put the data of a share, then its mark."""
+        share, data = here.share, here.data
+        if self.store is None:
+            self.marks[share.number] = Mark(here.done, 0, 0, 0, here.failed, tuple(here.first))
+            if isinstance(self.kept, States):
+                self.kept.add_to_total(self._data, data, share)
+            else:
+                self._data = data
+            return
+        started = time.monotonic()
+        slot = 1 - here.slot if isinstance(self.kept, States) else 0
+        self.kept.write(self.store, data, share, slot)
+        sealed = self.kept.sealed(data, self.points(share.number, here.done))
+        self.store.mark(share.number, Mark(here.done, *seal(sealed), slot, here.failed, tuple(here.first)))
+        here.slot, here.put = slot, here.done
+        self._last = time.monotonic()
+        self._took = self._last - started
+
+    def keep(self) -> None:
+        """Put what is finished of a share, when the rest will not be computed now."""
+        here = self._open
+        if self.store is not None and here is not None and here.whole and here.put < here.done:
+            self._put(here)
+
+    def result(self, computed: int, seconds: float) -> Sweep:
+        """After the last chunk of all that belong together."""
+        if self.store is not None:
+            self.store.look_through()
+            self._say_what_was_mended()
+        marks = self.store.marks if self.store is not None else [self.marks[i] for i in sorted(self.marks)]
+        failed = sum(mark.failed for mark in marks)
+        failures = self._failures(marks)
+        counts = (failed, failures, computed, seconds)
+        if self.store is not None and self._left(marks):
+            return Sweep(self.axes, self.axes.names, lambda: self._refuse_unfinished(marks), *counts, self.labels)
+        if self.store is not None and jax.process_index() == 0:
+            self.store.note_failed(failed)
+        if isinstance(self.kept, States):
+            return self._statistics(self.kept, marks, counts)
+        return Sweep(self.axes, self.axes.names, lambda: self._values(marks), *counts, self.labels)
+
+    def _failures(self, marks: list[Mark]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for number, mark in enumerate(marks):
+            if len(found) < LISTED and mark.first:
+                start = self.layout.share(number).start
+                found += [self.axes.coordinates(start + place) for place in mark.first[: LISTED - len(found)]]
+        return found
+
+    def _left(self, marks: list[Mark]) -> int:
+        """Chunks that are not finished."""
+        return sum(len(self.layout.chunks.entries(i)) - mark.done for i, mark in enumerate(marks))
+
+    def merged(self) -> Sweep:
+        """The result of what is in the store. ValueError unless all of it is."""
+        assert self.store is not None
+        self._refuse_unfinished(self.store.marks)
+        return self.result(0, 0.0)
+
+    def _refuse_unfinished(self, marks: list[Mark]) -> Any:
+        if self.store is not None and (left := self._left(marks)):
+            raise ValueError(
+                f"store = {self.store.name!r} lacks {left:,} of {self.layout.points.size:,} chunks, which other shards "
+                "compute; when they have, ji.merge_shards(store), or the same call without shard=, gives the whole"
+            )
+
+    def _values(self, marks: list[Mark]) -> tuple[Any, dict[str, np.ndarray]]:
+        """All values of all outputs. ValueError if the store lost some."""
+        names = list(self.outputs.shapes)
+        if self.store is None:
+            shaped = [array.reshape(*self.axes.shape, *array.shape[1:]) for array in self._data]
+            return self.outputs.assemble(shaped), dict(zip(names, shaped, strict=True))
+        try:
             try:
-                self.note(chunk.start, *(self.noted[number] if number in self.noted else self._read(number)))
-            except LostChunk as error:
+                arrays = [self.store.whole(name) for name in names]
+            except Exception:  # which share is it?
+                for number, mark in enumerate(marks):
+                    self._read(self.layout.share(number), mark)
+                raise
+            for number, mark in enumerate(marks):
+                share = self.layout.share(number)
+                here = [array[share.place] for array in arrays]
+                for name, array in zip(names, here, strict=True):
+                    self.store.check(name, share.place, array)
+                if not mark.speaks_of(here):
+                    raise self.store.differs(names, share.place)
+        except LostData as error:
+            raise self.store.broken(error) from error
+        return self.outputs.assemble(arrays), dict(zip(names, arrays, strict=True))
+
+    def _statistics(self, kept: States, marks: list[Mark], counts: tuple[int, Any, int, float]) -> Sweep:
+        """All shares in their order, merged and finished."""
+        total = self._data
+        if self.store is not None:
+            try:
+                for number, mark in enumerate(marks):
+                    share = self.layout.share(number)
+                    kept.add_to_total(total, self._read(share, mark), share)
+            except LostData as error:
                 raise self.store.broken(error) from error
-        self._say_what_was_mended()
+        values, named, attributes, over = {}, {}, {}, {}
+        for i, statistic in enumerate(kept.statistics):
+            arrays = [statistic.finish(states[i]) for states in total]
+            values[statistic.name] = self.outputs.assemble(arrays)
+            for name, array in zip(self.outputs.shapes, arrays, strict=True):
+                called = of_statistic(name, statistic.name)
+                named[called] = array
+                attributes[called] = labels_module.of_statistic(self.labels, name, statistic.name, statistic.power)
+                if name in self.outputs.timed:
+                    over[called] = self.outputs.timed[name]
+        dimensions = tuple(self.axes.names[i] for i in kept.kept)
+        shapes = {name: array.shape[len(dimensions) :] for name, array in named.items()}
+        labels = labels_module.label(self.axes, dimensions, shapes, over, attributes)
+        return Sweep(self.axes, dimensions, lambda: (values, named), *counts, labels)
 
-        def read():
-            named = self.store.read(self.layout.chunks)
-            return self.unflatten(list(named.values())), named
-
-        if jax.process_index() == 0:
-            self.store.note_failed(self.failed)
-        return Sweep(self.axes, self.axes.names, read, self.failed, self.failures, computed, seconds, self.labels)
-
-    def _say_what_was_mended(self):
+    def _say_what_was_mended(self) -> None:
         """In a warning: a disk that lost one file may lose others."""
+        assert self.store is not None
         mended = list(self.store.repaired)
         if self.lost:
             more = f", and {len(self.lost) - 1} more" if len(self.lost) > 1 else ""
             mended.append(
-                f"{len(self.lost)} of {len(self.layout.chunks)} chunks, computed again ({self.lost[0]}{more})"
+                f"{self.lost_chunks} of {self.layout.points.size} chunks, computed again ({self.lost[0]}{more})"
             )
         if mended:
-            warnings.warn(f"store = {str(self.store.path)!r} was missing {'; '.join(mended)}", stacklevel=4)
+            warnings.warn(f"store = {self.store.name!r} was missing {'; '.join(mended)}", stacklevel=4)
 
 
-class Reduced(Target):
-    """Statistics over some axes. With a store, the state after each chunk is kept there."""
-
-    def __init__(self, axes, program, layout, reduce, path):
-        super().__init__(axes, program, layout)
-        self.over, self.statistics = _parse_reduce(axes, reduce)
-        for name, output in program.outputs.items():
-            if np.issubdtype(output.dtype, np.complexfloating):
-                raise ValueError(f"fn returns complex numbers ({name}), which reduce cannot order; return real ones")
-        called = [_called(name, statistic) for statistic in self.statistics for name in program.outputs]
-        if twice := sorted({name for name in called if called.count(name) > 1}):
-            raise ValueError(f"fn's outputs and the statistics make {twice} twice; rename an output or a statistic")
-        self.kept_as = _kept_as(axes, self.over, self.statistics)
-        self.kept = tuple(i for i in range(len(axes.shape)) if i not in self.over)
-        self.path = path
-        cells = [tuple(axes.shape[i] for i in self.kept) + x.shape for x in program.outputs.values()]
-        self.states = [[s.empty(c) for s in self.statistics] for c in cells]
-        self.done = -1
-
-    def open(self, call):
-        self.call = call
-        if self.path is None:
-            return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            others = sorted(file.name for file in self.path.iterdir() if not file.match("statistics-*"))
-        except OSError as error:
-            raise ValueError(f"store = {str(self.path)!r} cannot be made: {error}; pass another path") from error
-        if others:
-            raise ValueError(
-                f"store = {str(self.path)!r} holds {others[0]!r}, which no statistics need; pass another path"
-            )
-        file = self._file(jax.process_index())
-        if file.exists():
-            self._restore(file)
-
-    def finished(self, number):
-        return number <= self.done
-
-    def take(self, number, chunk, leaves):
-        box = tuple(s.stop - s.start for s in chunk.place)
-        kept_place = tuple(chunk.place[i] for i in self.kept)
-        for leaf, states in zip(leaves, self.states, strict=True):
-            values = leaf.reshape(*box, *leaf.shape[1:])
-            values = np.moveaxis(values, self.over, tuple(range(len(self.over))))
-            values = values.reshape(-1, *values.shape[len(self.over) :])
-            for statistic, state in zip(self.statistics, states, strict=True):
-                here = {name: x[kept_place] for name, x in state.items()}
-                for name, x in statistic.merge(here, statistic.of(values)).items():
-                    state[name][kept_place] = x
-        self.note_failures(chunk.start, leaves)
-        self.done = number
-        if self.path is not None:
-            self._keep()
-
-    def close(self):
-        if self.path is None:
-            return
-        _wait_for_all("all statistics are written")
-        for process in range(jax.process_count()):
-            if process != jax.process_index():
-                self._merge_other(self._file(process))
-
-    def result(self, computed, seconds):
-        values, named, attributes, over = {}, {}, {}, {}
-        for i, statistic in enumerate(self.statistics):
-            arrays = [statistic.finish(states[i]) for states in self.states]
-            values[statistic.name] = self.unflatten(arrays)
-            for name, array in zip(self.program.outputs, arrays, strict=True):
-                called = _called(name, statistic)
-                named[called] = array
-                attributes[called] = labels_module.of_statistic(self.labels, name, statistic.name, statistic.power)
-                if name in self.program.timed:
-                    over[called] = self.program.timed[name]
-        dimensions = tuple(self.axes.names[i] for i in self.kept)
-        shapes = {name: array.shape[len(dimensions) :] for name, array in named.items()}
-        labels = labels_module.label(self.axes, dimensions, shapes, over, attributes)
-        counts = (self.failed, self.failures, computed, seconds)
-        return Sweep(self.axes, dimensions, lambda: (values, named), *counts, labels)
-
-    def _file(self, process):
-        return self.path / f"statistics-{process}-of-{jax.process_count()}.npz"
-
-    def _keep(self):
-        """Replace the file in one step, so that a kill leaves either the old or the new one."""
-        head = {"call": self.call, "done": self.done, "failed": self.failed, "failures": self.failures}
-        states = [(f"{i}.{j}", s) for i, row in enumerate(self.states) for j, s in enumerate(row)]
-        arrays = {f"{place}.{name}": x for place, state in states for name, x in state.items()}
-        file = self._file(jax.process_index())
-        fresh = file.with_suffix(".new")
-        try:
-            with open(fresh, "wb") as stream:
-                np.savez(stream, head=json.dumps(head), **arrays)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(fresh, file)
-        except OSError as error:
-            raise ValueError(
-                f"store = {str(self.path)!r} cannot be written: {error}; free space or pass another path "
-                "(the same call goes on from the last state written)"
-            ) from error
-
-    def _load(self, file):
-        """What `_keep` wrote. ValueError if the file cannot be read, or is of another call."""
-        try:
-            with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                head = _Head(**json.loads(str(stored["head"])))
-                compare(str(self.path), head.call, self.call)
-                return head, [
-                    [_state(stored, f"{i}.{j}", s) for j, s in enumerate(r)] for i, r in enumerate(self.states)
-                ]
-        except OtherCall:
-            raise
-        except Exception as error:  # zip, NumPy and JSON have each their own for bytes that they cannot read
-            raise ValueError(
-                f"store = {str(self.path)!r} has statistics that cannot be read, {str(file)!r}: "
-                f"{error or type(error).__name__}; put a copy of that file back, or delete it to compute them anew"
-            ) from error
-
-    def _restore(self, file):
-        head, self.states = self._load(file)
-        self.done, self.failed, self.failures = head.done, head.failed, head.failures
-
-    def _merge_other(self, file):
-        head, others = self._load(file)
-        self.failed += head.failed
-        self.failures = (self.failures + head.failures)[:LISTED]
-        for states, row in zip(self.states, others, strict=True):
-            for j, statistic in enumerate(self.statistics):
-                states[j] = statistic.merge(states[j], row[j])
-
-
-@dataclass
-class _Head:
-    """What a file of statistics tells of itself."""
-
-    call: Any
-    done: Any  # the last chunk that is in them
-    failed: Any
-    failures: Any
-
-    def __post_init__(self):
-        whole = all(type(x) is int and x >= -1 for x in (self.done, self.failed))
-        if not (whole and isinstance(self.call, dict) and isinstance(self.failures, list)):
-            raise ValueError("its head makes no sense")
-
-
-def _state(stored: Any, place: str, like: reductions.State) -> reductions.State:
-    """The stored arrays of one state; ValueError, before they are read, if they are not as large as they must be."""
-    found = {}
-    for name, expected in like.items():
-        key = f"{place}.{name}"
-        if stored.zip.getinfo(f"{key}.npy").file_size > expected.nbytes + HEADER:
-            raise ValueError(f"{key} is larger than the statistics of this sweep are")
-        found[name] = stored[key]
-        if (found[name].shape, found[name].dtype) != (expected.shape, expected.dtype):
-            raise ValueError(f"{key} is not as the statistics of this sweep are")
-    return found
-
-
-def _kept_as(axes: Axes, over: tuple[int, ...], statistics: tuple[reductions.Statistic, ...]) -> str:
-    return f"{', '.join(map(reductions.described, statistics))} over {', '.join(axes.names[i] for i in over)}"
-
-
-def _called(name: str, statistic: reductions.Statistic) -> str:
-    """What a statistic of an output is called."""
-    return statistic.name if name == "value" else f"{name}.{statistic.name}"
+def collector(
+    axes: Axes, outputs: Outputs, layout: Plan, reduce: Any, objects: Objects | None, flush: bool
+) -> Collector:
+    """What the arguments of `sweep` ask for."""
+    store = None if objects is None else Store(objects, flush)
+    if store is not None:
+        labels_module.check_storable(outputs.shapes)
+    if reduce is None:
+        if store is not None:
+            axes.check_distinct(outputs.shapes)
+        return Collector(axes, outputs, every_point(outputs, axes, layout, store is not None), store)
+    over, statistics = _parse_reduce(axes, reduce)
+    for name, output in outputs.shapes.items():
+        if np.issubdtype(output.dtype, np.complexfloating):
+            raise ValueError(f"fn returns complex numbers ({name}), which reduce cannot order; return real ones")
+    called = [of_statistic(name, statistic.name) for statistic in statistics for name in outputs.shapes]
+    if twice := sorted({name for name in called if called.count(name) > 1}):
+        raise ValueError(f"fn's outputs and the statistics make {twice} twice; rename an output or a statistic")
+    return Collector(axes, outputs, statistics_of(outputs, axes, layout, over, statistics), store)
 
 
 def _parse_reduce(axes: Axes, reduce: Any) -> tuple[tuple[int, ...], tuple[reductions.Statistic, ...]]:
@@ -363,8 +286,15 @@ def _parse_reduce(axes: Axes, reduce: Any) -> tuple[tuple[int, ...], tuple[reduc
     return tuple(axes.names.index(name) for name in names), reductions.parse(statistics)
 
 
-def _wait_for_all(what: str) -> None:
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils  # noqa: PLC0415  needs a running jax.distributed
+def of_statistic(output: str, statistic: str) -> str:
+    """What a statistic of an output is called."""
+    return statistic if output == "value" else f"{output}.{statistic}"
 
-        multihost_utils.sync_global_devices(f"jaxinertia sweep: {what}")
+
+def _bad(leaves: list[np.ndarray]) -> tuple[int, list[int]]:
+    """How many points have an output that is not finite, and the places of the first few."""
+    bad = np.zeros(len(leaves[0]), bool)
+    for leaf in leaves:
+        if np.issubdtype(leaf.dtype, np.inexact):
+            bad |= ~np.isfinite(leaf.reshape(len(leaf), -1)).all(1)
+    return int(bad.sum()), np.flatnonzero(bad)[:LISTED].tolist()

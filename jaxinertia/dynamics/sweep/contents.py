@@ -336,7 +336,8 @@ def _global(name: str, known: dict[str, Any]) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def _is_library(file: str) -> bool:
-    return file.startswith(_LIBRARIES)
+    """Whether a file came installed: into this Python, or beside it, as the modules of a cluster bring it."""
+    return file.startswith(_LIBRARIES) or not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
 
 
 def _is_library_module(name: str) -> bool:

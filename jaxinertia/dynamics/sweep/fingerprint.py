@@ -5,22 +5,24 @@ from typing import Any
 
 import jax
 
-from .axes import Axes
+from .axes import Axes, Progression
+from .chunks import Plan
 from .contents import Contents
 from .digest import digest
 from .program import Program
 
-FORMAT = "2"  # of what is written; a store of another one is refused
+FORMAT = "3"  # of what is written; a store of another one is refused
 
 
 class OtherCall(ValueError):
     """A store belongs to another call."""
 
 
-def fingerprint(program: Program, key: Any, axes: Axes, box: tuple[int, ...], kept: str) -> dict[str, str]:
+def fingerprint(program: Program, key: Any, axes: Axes, layout: Plan, kept: str) -> dict[str, str]:
     """Named digests, so that a difference can be told by name.
 
     Arguments:
+        layout: the chunks, and the shares that they are kept in.
         kept: every point, or which statistics over which axes.
 
     Raises:
@@ -37,14 +39,19 @@ def fingerprint(program: Program, key: Any, axes: Axes, box: tuple[int, ...], ke
         "fn": digest(text),
         "constants of fn": inside.numbers,
         "functions that fn calls on the host": inside.objects,
-        "axes": digest(*(part for axis in axes.axes for named in axis.values.items() for part in named)),
+        "axes": digest(*(part for axis in axes.axes for named in axis.values.items() for part in _told_by(named))),
         "names of the axes": ", ".join(axes.names),
         "key": "none" if key is None else digest(key),
-        "outputs": ", ".join(f"{name} {x.shape} {x.dtype}" for name, x in program.outputs.items()),
+        "outputs": ", ".join(f"{name} {x.shape} {x.dtype}" for name, x in program.outputs.shapes.items()),
         "reduce": kept,
-        "chunk shape": str(box),
+        "chunk shape": f"{layout.points.box}, {layout.share_box} kept together",
         "jax": jax.__version__,
     }
+
+
+def _told_by(named: tuple[str, Any]) -> tuple[str, Any]:
+    name, values = named
+    return (name, str(values)) if isinstance(values, Progression) else (name, values)
 
 
 def compare(store: str, stored: Any, call: dict[str, str]) -> None:

@@ -117,7 +117,7 @@ def label(
         attributes = {"long_name": name}
         if (origin := over.get(name)) is not None:
             inner[origin.before] = time_of(origin)
-            attributes = _attributes(origin.quantity) if origin.quantity else attributes
+            attributes = attributes_of(origin.quantity) if origin.quantity else attributes
         variables[name] = Variable(dimensions + tuple(inner), (told or {}).get(name, attributes))
     coordinates = {
         name: Variable((axis, *(free(f"{name}_{i}") for i in range(x.ndim - 1))), {"long_name": name})
@@ -125,7 +125,7 @@ def label(
         if axis in dimensions
     }
     known = {name: origin.ts for name, origin in times.items() if origin.ts is not None}
-    return Labels(variables, coordinates | {name: Variable((name,), _attributes("ts")) for name in known}, known)
+    return Labels(variables, coordinates | {name: Variable((name,), attributes_of("ts")) for name in known}, known)
 
 
 def of_statistic(labels: Labels, name: str, what: str, power: int) -> dict[str, str]:
@@ -158,6 +158,6 @@ def check_storable(outputs: Mapping[str, jax.ShapeDtypeStruct]) -> None:
 HIDDEN = "_sweep"  # the group in which a store keeps what is not for its readers
 
 
-def _attributes(quantity: str) -> dict[str, str]:
+def attributes_of(quantity: str) -> dict[str, str]:
     what, unit = QUANTITIES[quantity]
     return {"long_name": what, "units": unit}

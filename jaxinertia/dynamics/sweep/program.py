@@ -3,8 +3,8 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..._checks import nan_for_bad_values
 from ..._origin import watched
+from ..random_numbers import threefry
 from .axes import Axes
 from .contents import Contents, Held
 from .labels import Timed, name_of, timed
@@ -22,9 +23,17 @@ from .labels import Timed, name_of, timed
 LANES = "points"
 
 
+class Outputs(NamedTuple):
+    """What is known of a point's outputs by name, and how a pytree like the one that fn returns is made of them."""
+
+    shapes: dict[str, jax.ShapeDtypeStruct]
+    timed: dict[str, Timed]  # which are over the times of a trajectory
+    assemble: Callable[[list[Any]], Any]
+
+
 @dataclass(frozen=True)
 class Program:
-    """fn as a traced function of a point's global index, and what it returns.
+    """fn as a traced function of a point's parameters and key, and what it returns.
 
     Equal text, equal numbers and the same functions called on the host make equal programs: compiled once, they serve
     the next sweep too. fn itself would not do as the mark, since what it closes over may have changed.
@@ -34,10 +43,8 @@ class Program:
     numbers: str
     objects: str
     held: tuple[Held, ...]
-    jaxpr: ClosedJaxpr = field(compare=False)  # (index, arrays, key) -> leaves
-    outputs: dict[str, jax.ShapeDtypeStruct] = field(compare=False)  # name -> one point's output
-    structure: Any = field(compare=False)
-    timed: dict[str, Timed] = field(compare=False)  # which outputs are over the times of a trajectory
+    jaxpr: ClosedJaxpr = field(compare=False)  # (parameters, index, key) -> leaves
+    outputs: Outputs = field(compare=False)
 
 
 def trace(fn: Callable, axes: Axes, key: Any) -> Program:
@@ -49,10 +56,11 @@ def trace(fn: Callable, axes: Axes, key: Any) -> Program:
     bound = _binder(fn, axes, key)
     over: dict[str, Timed] = {}
 
-    def point(index, arrays, key):
-        parameters = axes.point(arrays, index)
+    fold = _folding(axes, key)
+
+    def point(parameters, index, key):
         if key is not None:
-            parameters["key"] = jax.random.fold_in(key, index)
+            parameters = parameters | {"key": fold(key, index)}
         with nan_for_bad_values(), watched() as seen:  # one bad point must not stop the others
             arguments = bound(parameters)
             out = fn(*arguments.args, **arguments.kwargs)
@@ -61,18 +69,20 @@ def trace(fn: Callable, axes: Axes, key: Any) -> Program:
         out = jax.tree.map(lambda x: jnp.asarray(x) if eqx.is_array_like(x) else x, out)
         return jax.tree.map(_nan_for_inf, eqx.filter(out, eqx.is_array))
 
-    jaxpr, out = jax.make_jaxpr(point, return_shape=True)(jnp.zeros((), index_dtype(axes)), axes.arrays(), key)
+    arrays = {name: x for axis in axes.axes for name, x in axis.values.items()}
+    parameters = {name: jax.ShapeDtypeStruct(x.shape[1:], _dtype(x)) for name, x in arrays.items()}
+    word = jax.ShapeDtypeStruct((), jnp.uint32)
+    jaxpr, out = jax.make_jaxpr(point, return_shape=True)(parameters, (word, word), key)
     leaves = jax.tree_util.tree_leaves_with_path(out)
     if not leaves:
         raise ValueError(f"fn = {fn!r} returns no array; return what should be kept of each point")
     names = [name_of(path) for path, _ in leaves]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"fn returns several outputs called {twice} (nested names are joined by dots); rename them")
-    outputs = {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
+    shapes = {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
+    outputs = Outputs(shapes, over, partial(jax.tree.unflatten, jax.tree.structure(out)))
     inside = Contents(jaxpr, deep=False)
-    return Program(
-        str(jaxpr.jaxpr), inside.numbers, inside.objects, inside.held, jaxpr, outputs, jax.tree.structure(out), over
-    )
+    return Program(str(jaxpr.jaxpr), inside.numbers, inside.objects, inside.held, jaxpr, outputs)
 
 
 def _refuse_keys(out: Any) -> None:
@@ -101,22 +111,39 @@ def _binder(fn: Callable, axes: Axes, key: Any) -> Callable[[dict[str, Any]], in
 
 
 @lru_cache(maxsize=16)
-def compile_chunk(program: Program, count: int, mesh: Mesh, width: int, block: int) -> Callable:
-    """A function (start, arrays, key) -> leaves of leading size `width`, computed in one share per device."""
+def compile_chunk(program: Program, box: tuple[int, ...], names: tuple, mesh: Mesh, width: int, block: int) -> Callable:
+    """A function (chunk, arrays, key) -> leaves of leading size `width`, computed in one share per device.
+
+    Arguments:
+        box: the shape of a full chunk; names: the parameters of each of its axes.
+        chunk (of the function): `words` of its first point and its count; arrays: the parameters in its box.
+    """
     share = width // mesh.size
 
-    def on_one_device(start, arrays, key):
-        lane = jax.lax.axis_index(LANES).astype(start.dtype)
-        index = jnp.minimum(start + lane * share + jnp.arange(share, dtype=start.dtype), count - 1)
+    def on_one_device(chunk, arrays, key):
+        high, low, count = chunk
+        lane = jax.lax.axis_index(LANES).astype(jnp.int32)
+        offset = jnp.minimum(lane * share + jnp.arange(share, dtype=jnp.int32), count.astype(jnp.int32) - 1)
 
-        def at(i):
-            return jaxpr_as_fun(program.jaxpr)(*jax.tree.leaves((i, arrays, key)))
+        def at(offset):
+            index = low + offset.astype(jnp.uint32)
+            parameters, rest = {}, offset
+            for length, of_axis in zip(reversed(box), reversed(names), strict=True):
+                place, rest = rest % length, rest // length
+                parameters |= {name: arrays[name][place] for name in of_axis}
+            carried = high + (index < low).astype(jnp.uint32)
+            return jaxpr_as_fun(program.jaxpr)(*jax.tree.leaves((parameters, (carried, index), key)))
 
-        return jax.vmap(at)(index) if share == block else jax.lax.map(at, index, batch_size=block)
+        return jax.vmap(at)(offset) if share == block else jax.lax.map(at, offset, batch_size=block)
 
     everywhere, split = PartitionSpec(), PartitionSpec(LANES)
     inputs = (everywhere, everywhere, everywhere)
     return jax.jit(jax.shard_map(on_one_device, mesh=mesh, in_specs=inputs, out_specs=split, check_vma=False))
+
+
+def words(start: int, count: int) -> np.ndarray:
+    """What a compiled chunk is told: the two words of its first point's global index, and how many points it has."""
+    return np.array([start >> 32 & 0xFFFFFFFF, start & 0xFFFFFFFF, count], np.uint32)
 
 
 def mesh_of(devices: list[Any]) -> Mesh:
@@ -129,16 +156,30 @@ def on_every_device(arrays: Any, mesh: Mesh) -> Any:
     return jax.device_put(arrays, NamedSharding(mesh, PartitionSpec()))
 
 
-def index_dtype(axes: Axes) -> Any:
-    """int32 where it suffices. ValueError for more points than it can name, or than random keys can be folded for."""
-    if axes.size < 2**31:
-        return jnp.int32
-    told = f"axes have {' x '.join(f'{n:,}' for n in axes.shape)} = {axes.size:,} points"
-    if axes.size >= 2**32:
-        raise ValueError(f"{told}; one sweep counts up to 2^32 of them: split it, or thin the axes")
-    if jnp.result_type(float) != jnp.float64:
-        raise ValueError(f"{told}; enable x64, with which one sweep counts up to 2^32, or split it")
-    return jnp.int64
+def _folding(axes: Axes, key: Any) -> Callable[[Any, tuple[Any, Any]], Any]:
+    """A function (key, index of two words) -> the point's own key: `fold_in(key, index)`, which knows one word.
+
+    Threefry numbers its keys by two words, of which `fold_in` sets the first to zero: with both no two points share a
+    key, and the first 2^32 have the same as ever.
+    """
+    if axes.size <= 2**32 or key is None:
+        return lambda key, index: jax.random.fold_in(key, index[1])
+    if axes.size > 2**64 or (kind := str(jax.random.key_impl(key))) != "threefry2x32":
+        of = "2^64" if axes.size > 2**64 else f"2^32, with a key of the kind {kind!r}"
+        told = f"axes have {' x '.join(f'{n:,}' for n in axes.shape)} = {axes.size:,} points"
+        raise ValueError(f"{told}, more than {of}, which can have random keys of their own; split the sweep")
+    typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+
+    def fold(key, index):
+        seed = jax.random.key_data(key)
+        data = jnp.stack(threefry((seed[0], seed[1]), index))
+        return jax.random.wrap_key_data(data, impl="threefry2x32") if typed else data
+
+    return fold
+
+
+def _dtype(values: Any) -> Any:
+    return jax.dtypes.canonicalize_dtype(values.dtype)
 
 
 def _nan_for_inf(x):

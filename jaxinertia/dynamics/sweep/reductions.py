@@ -6,6 +6,7 @@ are not finite are left out, and `count` says how many were kept.
 
 import abc
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -200,6 +201,25 @@ def described(statistic: Statistic) -> str:
     settings = [f"{name}={value!r}" for name, value in vars(statistic).items() if name != "name"]
     told = [text if len(text) < 60 else f"{text[:57]}..." for text in settings]
     return f"{statistic.name} ({', '.join([*told, 'digest ' + Contents(statistic, deep=True).objects])})"
+
+
+def told(statistic: Statistic) -> dict[str, Any]:
+    """A statistic in JSON's types: one of this module whole, one of the user's own by its name alone."""
+    for kind in (Moments, Histogram, Quantiles):
+        if type(statistic) is kind:
+            return {"kind": kind.__name__} | vars(statistic)
+    return {"name": statistic.name}
+
+
+def untold(what: dict[str, Any]) -> Statistic | None:
+    """The statistic that `told` told of; None for one of the user's own."""
+    settings: dict[str, Any] = {
+        name: tuple(x) if isinstance(x, list) else x for name, x in what.items() if name != "kind"
+    }
+    for kind in (Moments, Histogram, Quantiles):
+        if what.get("kind") == kind.__name__:
+            return kind(**settings)
+    return None
 
 
 def _count(places: np.ndarray, good: np.ndarray, bins: int) -> np.ndarray:

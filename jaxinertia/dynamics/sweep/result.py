@@ -30,7 +30,8 @@ class Sweep:
         statistic's name to such a pytree, without the reduced axes). Read from the store on first use, if there is one.
     axes: parameter names and their values, in the order of the dimensions.
     failed: how many points have an output that is not finite; `failures` are the first few, as dicts of parameters.
-    computed, seconds: points computed by this call (not those found in the store), and the time that took.
+    computed, seconds: points computed by this call (not those found in the store) in all its processes, and the time
+        that took.
     """
 
     def __init__(

@@ -26,13 +26,13 @@ def run(store, **options):
 
 if __name__ == "__main__":
     delay = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
-    write = store_module.Store.write
+    mark = store_module.Store.mark
 
-    def slow_write(self, number, chunk, values):
-        """Tell the parent that a chunk begins, and leave it time to kill between data and mark."""
-        print(number, flush=True)
+    def slow_mark(self, share, *rest):
+        """Tell the parent that a share's data are there, and leave it time to kill before their mark."""
+        print(share, flush=True)
         time.sleep(delay)
-        write(self, number, chunk, values)
+        mark(self, share, *rest)
 
-    store_module.Store.write = slow_write
+    store_module.Store.mark = slow_mark
     print("computed", run(sys.argv[1]).computed, flush=True)

@@ -48,7 +48,7 @@ def test_two_processes_share_the_chunks_of_one_store(tmp_path):
     ]
     lines = [process.communicate(timeout=180)[0].splitlines()[-1].split() for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert [int(line[1]) for line in lines] == [300, 300]
+    assert [int(line[1]) for line in lines] == [600, 600]
     assert lines[0][2] == lines[1][2]
     file = tmp_path / "alone.npy"
     subprocess.run([sys.executable, "-c", DEVICES, "1", str(file)], check=True)

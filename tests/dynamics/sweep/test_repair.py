@@ -11,8 +11,6 @@ import pytest
 from typer.testing import CliRunner
 
 import jaxinertia as ji
-from jaxinertia.dynamics.sweep import axes as axes_module
-from jaxinertia.dynamics.sweep.program import index_dtype
 from jaxinertia.report import cli, sweep_file
 
 AXES = {"a": np.arange(4.0), "b": np.arange(3.0)}
@@ -148,15 +146,22 @@ def other_shape(store):
         lambda store: (store / "zarr.json").write_text("[1]"),
         break_the_call,
         other_shape,
-        lambda store: (store / "zarr.json").unlink(),
     ],
 )
 def test_a_broken_description_is_named_with_the_remedy(store, harm):
     harm(store)
     with pytest.raises(
-        ValueError, match=r"store = .*run.zarr.*(zarr.json.*put a copy|zarr.json; delete|is not a store).*another path"
+        ValueError, match=r"store = .*run.zarr.*(zarr.json.*put a copy|zarr.json; delete).*another path"
     ):
         run(store)
+
+
+def test_a_description_without_its_root_is_made_again(finished, store):
+    """It is put last: a store without it is one whose making was interrupted."""
+    (store / "zarr.json").unlink()
+    (store / "b/zarr.json").unlink()
+    assert run(store).computed == 0
+    np.testing.assert_array_equal(run(store).values["whole"], finished[1]["whole"])
 
 
 @pytest.fixture
@@ -165,58 +170,38 @@ def statistics(tmp_path):
     return tmp_path / "statistics"
 
 
-def rewrite(**changes):
-    def harm(file):
-        with np.load(file) as stored:
-            arrays = dict(stored) | changes
-        np.savez(file, **{name: x for name, x in arrays.items() if x is not None})
-
-    return harm
-
-
-@pytest.mark.parametrize(
-    "harm",
-    [
-        empty,
-        truncate,
-        lambda file: file.write_bytes(file.read_bytes()[:200]),
-        lambda file: file.write_text("not a zip"),
-        rewrite(head="{"),
-        rewrite(head="[]"),
-        rewrite(head=json.dumps({"call": {}, "done": "all", "failed": 0, "failures": []})),
-        rewrite(head=None),
-    ],
-)
-def test_broken_statistics_are_named_with_the_remedy(statistics, harm):
-    harm(statistics / "statistics-0-of-1.npz")
-    with pytest.raises(ValueError, match=r"statistics that cannot be read, '.*statistics-0-of-1.npz'.*delete it to"):
-        sums(statistics)
-    (statistics / "statistics-0-of-1.npz").unlink()
-    np.testing.assert_array_equal(sums(statistics).values["mean"], 1.5 + AXES["b"])
-
-
-@pytest.mark.parametrize("state", [None, np.zeros(2), np.zeros(3, int), np.zeros(10**6), np.array(["a"] * 3)])
-def test_a_state_of_another_shape_or_kind_is_refused(statistics, state):
-    rewrite(**{"0.0.mean": state})(statistics / "statistics-0-of-1.npz")
-    with pytest.raises(ValueError, match=r"statistics that cannot be read, .*statistics-0-of-1.npz.*delete it to"):
-        sums(statistics)
+@pytest.mark.parametrize("harm", HARMS)
+def test_broken_statistics_are_computed_again(statistics, harm):
+    states = sorted((statistics / "_sweep/states").rglob("c/*/*/*"))
+    assert len(states) == 1
+    HARMS[harm](states[0])
+    with pytest.warns(UserWarning, match=r"was missing 1 of 1 chunks, computed again \(.*_sweep/states/c/0/1/0"):
+        mended = sums(statistics)
+    assert mended.computed == 12
+    np.testing.assert_array_equal(mended.values["mean"], 1.5 + AXES["b"])
+    assert sums(statistics).computed == 0
 
 
 def test_statistics_stay_out_of_folders_that_hold_other_things(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"holds 'notes.txt'.*another path"):
         sums(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["notes.txt"]
 
 
-URLS = ("s3://bucket/run.zarr", "memory://run", "file:///data/x", "simplecache::s3://b", Path("gs://b/run"), "zip::a")
-
-
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("nosuch://bucket/run.zarr", "nosuch"),
+        (Path("s3://bucket/run.zarr"), "one slash of two"),
+        ("simplecache::s3://bucket/run.zarr", "chains file systems"),
+    ],
+)
 @pytest.mark.parametrize("reduce", [None, {"a": "mean"}])
-def test_a_url_is_refused_and_makes_no_folder(reduce, tmp_path, monkeypatch):
+def test_a_url_that_is_no_store_makes_no_folder(url, told, reduce, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for url in URLS:
-        with pytest.raises(ValueError, match=r"store = .* is a URL.*local folders"):
-            ji.sweep(lambda a, b: a + b, AXES, store=url, reduce=reduce)
+    with pytest.raises(ValueError, match=f"store = .*{told}"):
+        ji.sweep(lambda a, b: a + b, AXES, store=url, reduce=reduce)
     assert not list(tmp_path.iterdir())
 
 
@@ -224,12 +209,12 @@ def test_a_url_in_a_file_is_refused_on_the_command_line(tmp_path):
     file = tmp_path / "sweep.toml"
     file.write_text(
         '[potential]\nname = "Quadratic"\n[system]\ndamping = "g"\n[run]\nstop = 1.0\ndt = 0.1\n'
-        '[axes]\ng = [0.1]\n[store]\npath = "s3://bucket/run.zarr"\n'
+        '[axes]\ng = [0.1]\n[store]\npath = "nosuch://bucket/run.zarr"\n'
     )
-    with pytest.raises(ValueError, match="is a URL"):
+    with pytest.raises(ValueError, match="nosuch"):
         sweep_file.read(file)
     result = CliRunner().invoke(cli.app, ["sweep", str(file)])
-    assert (result.exit_code, "is a URL" in result.output) == (2, True)
+    assert (result.exit_code, "nosuch" in result.output) == (2, True)
     assert [entry.name for entry in tmp_path.iterdir()] == ["sweep.toml"]
 
 
@@ -239,21 +224,10 @@ def test_the_current_folder_is_no_store(path):
         run(path)
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_more_points_than_can_be_counted_are_refused_by_their_number(count):
-    axes = dict.fromkeys("abcd"[:count], np.zeros(65536))
-    with pytest.raises(ValueError, match=f"= {65536**count:,} points.*split it"):
-        ji.sweep(lambda **point: point["a"], axes)
-    with jax.enable_x64(False), pytest.raises(ValueError, match=r"= 2,147,483,648 points; enable x64"):
-        index_dtype(axes_module.parse({"a": np.zeros(65536), "b": np.zeros(32768)}))
-
-
 def test_other_counts_beyond_reason():
     noisy = ji.System(ji.potentials.Quadratic(), 0.1, 0.1)
     with pytest.raises(ValueError, match=r"n = 4,294,967,296 must be below 2\^32"):
         ji.ensemble(noisy, [0.0, 1.0], 1.0, n=2**32, key=jax.random.key(0), dt=0.1)
-    with pytest.raises(ValueError, match="into 268,435,456 chunks"):
-        ji.sweep(lambda a, b: a, {"a": np.zeros(65536), "b": np.zeros(4096)}, chunk_size=1)
     with pytest.raises(ValueError, match="one of them twice"):
         ji.sweep(lambda a, b: a, AXES, reduce={("a", "a"): "mean"})
     with pytest.raises(ValueError, match=r"do not fit into memory.*store= or reduce="):

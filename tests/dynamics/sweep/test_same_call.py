@@ -1,6 +1,7 @@
 """Two calls that print alike are told apart: by what they keep, and by the Python functions that fn calls."""
 
 import functools
+import importlib
 import sys
 import types
 
@@ -228,3 +229,20 @@ def test_other_names_are_another_call(tmp_path):
     ji.sweep(lambda a, b_c: a + b_c, {("a", "b_c"): zipped}, store=tmp_path / "zipped.zarr")
     with pytest.raises(ValueError, match=r"differs in axes"):
         ji.sweep(lambda a_b, c: a_b + c, {("a_b", "c"): zipped}, store=tmp_path / "zipped.zarr")
+
+
+@pytest.mark.parametrize(("folder", "known"), [("lib/python3/site-packages", True), ("lib/mine", False)])
+def test_a_library_outside_of_this_python_is_one(folder, known, tmp_path, monkeypatch):
+    """As the modules of a cluster bring them: known by name and version, whatever its functions refer to."""
+    place, name = tmp_path / folder, f"outside_{known}".lower()
+    place.mkdir(parents=True)
+    (place / f"{name}.py").write_text(
+        "import threading\nLOCK = threading.Lock()\ndef f(x):\n    with LOCK:\n        return x"
+    )
+    monkeypatch.syspath_prepend(place)
+    f = importlib.import_module(name).f
+    if known:
+        assert ji.sweep(calling(f), X, store=tmp_path / "run.zarr").computed == 3
+        return
+    with pytest.raises(ValueError, match="store cannot tell this sweep from another one"):
+        ji.sweep(calling(f), X, store=tmp_path / "run.zarr")

@@ -77,10 +77,10 @@ def test_an_unfinished_store_can_be_read(tmp_path, monkeypatch):
 
     write = store.Store.write
 
-    def fail_on_the_third(self, number, chunk, values):
-        if number == 2:
+    def fail_on_the_third(self, name, place, values):
+        if place == (slice(1, 2), slice(0, 10)):
             raise OSError(28, "No space left on device")
-        write(self, number, chunk, values)
+        write(self, name, place, values)
 
     monkeypatch.setattr(store.Store, "write", fail_on_the_third)
     with pytest.raises(OSError, match="No space"):
@@ -147,17 +147,17 @@ def test_statistics_go_on_after_a_crash(tmp_path, monkeypatch):
 
     reduce = {"repeat": ("mean", "variance")}
     whole = crashing.run(None, reduce=reduce).values
-    take = collect.Reduced.take
+    take = collect.Collector.take
 
-    def stop_at_the_eighth(self, number, chunk, leaves):
-        if number == 8:
+    def stop_at_the_eighth(self, share, chunk, leaves):
+        if chunk.start == 80:
             raise KeyboardInterrupt
-        take(self, number, chunk, leaves)
+        take(self, share, chunk, leaves)
 
-    monkeypatch.setattr(collect.Reduced, "take", stop_at_the_eighth)
+    monkeypatch.setattr(collect.Collector, "take", stop_at_the_eighth)
     with pytest.raises(KeyboardInterrupt):
         crashing.run(tmp_path / "statistics", reduce=reduce)
-    monkeypatch.setattr(collect.Reduced, "take", take)
+    monkeypatch.setattr(collect.Collector, "take", take)
     resumed = crashing.run(tmp_path / "statistics", reduce=reduce)
     assert resumed.computed == 240 - 80
     for name in ("mean", "variance"):

@@ -166,7 +166,7 @@ def test_chunks_cover_every_point_once_in_order(shape, chunk_size, devices):
     layout = plan(shape, chunk_size, 8, devices, cpu=True)
     seen = np.zeros(shape, int)
     at = 0
-    for chunk in layout.chunks:
+    for chunk in map(layout.chunk, range(layout.points.size)):
         seen[chunk.place] += 1
         assert chunk.start == at  # contiguous in C order
         at += chunk.count
