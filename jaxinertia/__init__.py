@@ -7,6 +7,7 @@ from .dynamics import solvers as solvers
 from .dynamics.ensemble import Ensemble as Ensemble
 from .dynamics.ensemble import ensemble as ensemble
 from .dynamics.path import BrownianPath as BrownianPath
+from .dynamics.shadow import shadow_inertia as shadow_inertia
 from .dynamics.simulate import simulate as simulate
 from .dynamics.sweep import reductions as reductions
 from .dynamics.sweep.result import Sweep as Sweep

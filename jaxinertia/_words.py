@@ -23,6 +23,8 @@ class SubFlow(NamedTuple):
     """Whether it takes a noise, one random number a component."""
     at_rest: bool = False
     """Whether it takes grad L at the place where it acts, and stays there."""
+    exact: bool = False
+    """Whether it is the flow of all its jobs at once: of K, of L, of friction. A modified inertia counts on it."""
     refuses: Callable[[Any, Any], str | None] = lambda system, position: None
     """(system, position) -> why it cannot run that system, and the remedy; None if it can."""
     frictionless: str | None = None

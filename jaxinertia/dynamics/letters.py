@@ -189,8 +189,9 @@ def _no_rub(system: System, position: Position) -> str | None:
     return _no_friction(True, system, position)
 
 
-add_letter("A", SubFlow(drift, drifts=True))
-add_letter("B", SubFlow(kick, kicks=True, at_rest=True))
-add_letter("O", SubFlow(relax, relaxes=True, draws=True, refuses=partial(_no_friction, False), frictionless=""))
-add_letter("D", SubFlow(fly, drifts=True, relaxes=True, refuses=_no_flight, frictionless="A"))
-add_letter("F", SubFlow(rub, kicks=True, relaxes=True, at_rest=True, refuses=_no_rub, frictionless="B"))
+_exact = partial(SubFlow, exact=True)
+add_letter("A", _exact(drift, drifts=True))
+add_letter("B", _exact(kick, kicks=True, at_rest=True))
+add_letter("O", _exact(relax, relaxes=True, draws=True, refuses=partial(_no_friction, False), frictionless=""))
+add_letter("D", _exact(fly, drifts=True, relaxes=True, refuses=_no_flight, frictionless="A"))
+add_letter("F", _exact(rub, kicks=True, relaxes=True, at_rest=True, refuses=_no_rub, frictionless="B"))
