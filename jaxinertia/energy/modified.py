@@ -17,11 +17,9 @@ M. Perlmutter, J. Geom. Phys. 39, 276 (2001), on conformal Hamiltonian systems.
 from collections import defaultdict
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import _tree
 from .._checks import check_step, is_traced, require
 from .._types import ArrayLike, Position, Scalar
 from .._words import LETTERS, Letter, Word, parse
@@ -44,7 +42,7 @@ def modified_inertia(
     order: int = 2,
     t: Any = None,
 ) -> Scalar:
-    r"""The modified inertia of one state, with powers of h up to h^order kept; noise and an external force are left out.
+    r"""The modified inertia of one state, powers of h up to h^order kept; noise and an external force are left out.
 
     "BA", order 1:  I - (h/2) v.grad L, conserved exactly on quadratics; order 2 adds (h^2/12)(v^T H v + |grad L|^2).
     "BAB", order 2: I + (h^2/12) v^T H v - (h^2/24) |grad L|^2.
