@@ -24,11 +24,18 @@ class SubFlow(NamedTuple):
     at_rest: bool = False
     """Whether it takes grad L at the place where it acts, and stays there."""
     exact: bool = False
-    """Whether it is the flow of all its jobs at once: of K, of L, of friction. A modified inertia counts on it."""
+    """Whether it is the flow of all its jobs at once: of K, of L, of friction. Acting over a and then over b is then
+    acting over a + b, and the energy that a word conserves is known."""
     refuses: Callable[[Any, Any], str | None] = lambda system, position: None
     """(system, position) -> why it cannot run that system, and the remedy; None if it can."""
     frictionless: str | None = None
     """The letter that does the same where there is no friction; "" for none at all; None for itself."""
+    reverses: bool = False
+    """Whether acting over -h undoes what it did over h, where it draws no noise."""
+    begin: Callable[[Any], Any] | None = None
+    """(phase) -> what it keeps from step to step, at a run's start; it finds it in phase.memory[letter]."""
+    verdict: Callable[[Any], tuple[Any, str]] = lambda kept: (True, "")
+    """(what it kept) -> whether all its steps went well, and what to say if not."""
 
 
 LETTERS: dict[str, SubFlow] = {}
@@ -117,10 +124,10 @@ def compose(step: Word, weights: Iterable[float]) -> tuple[Letter, ...]:
 
 
 def merge(letters: Iterable[Letter]) -> tuple[Letter, ...]:
-    """Join neighbours of one kind: exact flows over a and b make the flow over a + b."""
+    """Join neighbours of one kind where their flows over a and b make the flow over a + b."""
     joined: list[Letter] = []
     for letter in letters:
-        if joined and joined[-1].kind == letter.kind:
+        if joined and joined[-1].kind == letter.kind and LETTERS[letter.kind].exact:
             letter = Letter(letter.kind, joined.pop().weight + letter.weight)
         joined.append(letter)
     return tuple(joined)

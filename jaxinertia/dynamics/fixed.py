@@ -17,6 +17,7 @@ from . import brownian, clock, fusion, rounding
 from .advance import advance, relaxations, relaxing_flows
 from .grid import Grid
 from .letters import Scene
+from .memory import begun, judged
 from .phase import Phase, added, emptied, start
 from .random_numbers import RandomNumbers
 from .scan import PLAIN, checkpointed_scan, longest_block
@@ -40,15 +41,16 @@ def run(system: System, grid: Grid, position, momentum, solver: Splitting, key: 
             position = clock.check_resolved(position, who, *reach, dtype)
     position, careful = rounding.plan(system, letters, grid.shortest, position, momentum)
     plain = grid._replace(ts=jnp.asarray(grid.ts), ends=None, latest=None, shortest=None)
-    trajectory = _integrate(system, plain, position, momentum, letters, key, path, grid.ends, told, careful)
+    trajectory, memory = _integrate(system, plain, position, momentum, letters, key, path, grid.ends, told, careful)
+    trajectory = judged(trajectory, memory)
     return eqx.tree_at(lambda x: x.ts, trajectory, grid.ts)
 
 
 @eqx.filter_jit
 def _integrate(
     system, grid, position, momentum, letters: tuple[Letter, ...], key, path, ends, told, careful: bool
-) -> Trajectory:
-    first = start(system, position, momentum, key)
+) -> tuple[Trajectory, dict[str, Any] | None]:
+    first = begun(letters, start(system, position, momentum, key))
     if careful:
         first = first.but(below=jax.tree.map(jnp.zeros_like, first.relaxing))
     plan = _Plan(system, letters, jnp.asarray(grid.h, _tree.dtype(position)).reshape(-1)[0], momentum)
@@ -58,13 +60,13 @@ def _integrate(
     begin = jnp.asarray(grid.origin, told or _tree.dtype(position))
     gradient = system.gradient(position, begin) if plan.run.hands_gradient_on else None
     xs = (jnp.arange(grid.rows), grid.starts, None if grid.h.ndim == 0 else grid.h)
-    _, rows = checkpointed_scan(row, (first, gradient), xs, grid.rows)
+    (last, _), rows = checkpointed_scan(row, (first, gradient), xs, grid.rows)
     if ends is not None:
         rows = jax.tree.map(lambda y: y[jnp.asarray(ends)], rows)
     energies = kinetic_and_potential(system, position, momentum, begin)
     phase, (kinetic, potential) = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), (first, energies), rows)
     balance = close(kinetic + potential, phase.friction, phase.noise, phase.work)
-    return Trajectory(grid.ts, phase.position, phase.momentum, kinetic, potential, balance)
+    return Trajectory(grid.ts, phase.position, phase.momentum, kinetic, potential, balance), last.memory
 
 
 class _Plan:

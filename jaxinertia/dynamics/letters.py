@@ -189,9 +189,11 @@ def _no_rub(system: System, position: Position) -> str | None:
     return _no_friction(True, system, position)
 
 
-_exact = partial(SubFlow, exact=True)
-add_letter("A", _exact(drift, drifts=True))
-add_letter("B", _exact(kick, kicks=True, at_rest=True))
-add_letter("O", _exact(relax, relaxes=True, draws=True, refuses=partial(_no_friction, False), frictionless=""))
-add_letter("D", _exact(fly, drifts=True, relaxes=True, refuses=_no_flight, frictionless="A"))
-add_letter("F", _exact(rub, kicks=True, relaxes=True, at_rest=True, refuses=_no_rub, frictionless="B"))
+_EXACT: dict[str, Any] = dict(exact=True, reverses=True)
+
+add_letter("A", SubFlow(drift, drifts=True, **_EXACT))
+add_letter("B", SubFlow(kick, kicks=True, at_rest=True, **_EXACT))
+_no_relaxing = partial(_no_friction, False)
+add_letter("O", SubFlow(relax, relaxes=True, draws=True, refuses=_no_relaxing, frictionless="", **_EXACT))
+add_letter("D", SubFlow(fly, drifts=True, relaxes=True, refuses=_no_flight, frictionless="A", **_EXACT))
+add_letter("F", SubFlow(rub, kicks=True, relaxes=True, at_rest=True, refuses=_no_rub, frictionless="B", **_EXACT))

@@ -25,6 +25,7 @@ class Phase(eqx.Module):
     noise: Scalar | None
     work: Scalar | None
     push: Position | None = None
+    memory: dict[str, Any] | None = None  # what letters keep from step to step, by letter
     below: Any = None  # in float32, what O did to `relaxing` below its last place, where that is kept
 
     @property
@@ -43,7 +44,7 @@ class Phase(eqx.Module):
     def but(self, **fields: Any) -> "Phase":
         """The same phase with these fields in place of its own."""
         old = dict(position=self.position, momentum=self.momentum, friction=self.friction)
-        old |= dict(noise=self.noise, work=self.work, push=self.push, below=self.below)
+        old |= dict(noise=self.noise, work=self.work, push=self.push, below=self.below, memory=self.memory)
         return Phase(**(old | fields))
 
 

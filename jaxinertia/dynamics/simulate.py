@@ -9,7 +9,7 @@ import numpy as np
 from .._checks import is_key, is_traced
 from .._types import Key
 from ..physics.system import System, check_system, prepare, vary_alike
-from . import adaptive, clock, fixed, foreign, grid
+from . import adaptive, clock, fixed, foreign, grid, reversible
 from .brownian import check_path
 from .splitting import Splitting
 from .trajectory import Trajectory
@@ -28,7 +28,7 @@ def simulate(
     path: Any = None,
     stepsize_controller: diffrax.AbstractStepSizeController | None = None,
     event: diffrax.Event | None = None,
-    adjoint: diffrax.AbstractAdjoint | None = None,
+    adjoint: diffrax.AbstractAdjoint | str | None = None,
     max_steps: int | None = None,
 ) -> Trajectory:
     r"""Integrate dq/dt = grad K(p), dp = (-grad L(q) - Gamma v + F(t)) dt + sigma dW, and book its energy.
@@ -96,9 +96,14 @@ def simulate(
     if isinstance(inner, Splitting):
         position = inner.check(system, position)
     _check_noise(system, position, key, path, solver)
-    options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
+    if backwards := isinstance(adjoint, str):
+        others = {"stepsize_controller": stepsize_controller, "event": event, "max_steps": max_steps}
+        position = reversible.check(adjoint, system, solver, position, others)
+    options = adaptive.Options(stepsize_controller, event, None if backwards else adjoint, max_steps)
     adaptive.check(options, solver, system)
-    if inner is solver and isinstance(solver, Splitting) and not options.any_given:
+    if backwards:
+        trajectory = reversible.run(system, grid.plan(ts, dt, substeps), position, momentum, solver)
+    elif inner is solver and isinstance(solver, Splitting) and not options.any_given:
         trajectory = fixed.run(system, grid.plan(ts, dt, substeps), position, momentum, solver, key, path)
     else:
         settings = dict(dt=dt, substeps=substeps, solver=solver, key=key, path=path, options=options)

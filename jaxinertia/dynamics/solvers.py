@@ -1,6 +1,7 @@
 """`ji.solvers`: splittings, their compositions, and what `diffrax.diffeqsolve` needs to run them."""
 
 from .._words import SubFlow as SubFlow
+from . import energy_letter as energy_letter  # its letter joins the table
 from .compositions import blanes_moan4 as blanes_moan4
 from .compositions import blanes_moan6 as blanes_moan6
 from .compositions import kahan_li6 as kahan_li6

@@ -20,6 +20,7 @@ from .advance import advance, relaxations, relaxing_flows
 from .brownian import from_path
 from .interpolation import Hermite, step_rates
 from .letters import Scene
+from .memory import begun, sound
 from .phase import Phase
 from .stages import lay_out
 
@@ -29,10 +30,11 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
 
     A drifts, q += h grad K(p);  B kicks, p -= h grad L(q);  O relaxes, p -> e^{-Gamma h} p + noise, exactly;  D flies,
     which is A and O at once without noise: q += int_0^h e^{-Gamma s} ds p, p -> e^{-Gamma h} p;  F rubs, which is B and
-    O at once without noise and q at rest. Each letter of a plain word takes dt divided by its count. "BA" is symplectic
+    O at once without noise and q at rest;  E is A and B at once, by a step that keeps K + L to rounding (and is solved
+    for: 5 to 10 gradients). Each letter of a plain word takes dt divided by its count. "BA" is symplectic
     Euler (the paper's Eq. 9-10), "OBA" heavy ball and so SGD with momentum, "BAB" velocity Verlet, "OBABO" and "BAOAB"
     the damped and Langevin Verlets, "BDB" the damped Verlet that is exact where there is no force, "AFA" the one in
-    which dry friction holds.
+    which dry friction holds, "OEO" the one whose discretization is rounding alone, with any kinetic energy.
 
     Where `diffrax.diffeqsolve` saves between steps, the position and the momentum are cubics through both ends with
     their rates, of order 4 (with white noise the momentum is linear, and the noise account NaN there).
@@ -127,7 +129,8 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
         position = self.check(args, given.check(terms, y0, args))
         gradient = args.gradient(position, given.time(given.read(terms), t0, y0))
         careful = _tree.dtype(y0.momentum) != jnp.float64 and self.has_relaxation and not self._is_general(y0, args)
-        return gradient, jax.tree.map(jnp.zeros_like, y0.relaxing) if careful else None
+        below = jax.tree.map(jnp.zeros_like, y0.relaxing) if careful else None
+        return gradient, below, begun(self.letters, y0).memory
 
     def func(self, terms, t0, y0: Phase, args: System):
         return terms.vf(t0, y0, args)
@@ -143,14 +146,17 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
             increment = from_path(partial(parts.kick.contr, **more), t0, t1 - t0, t1, h.dtype)
         maps = relaxations(args, relaxing_flows(stages), h, y0.momentum)
         scene = Scene(args, given.time(parts, t0, y0), h, maps, args.gradient, increment)
-        before, below = solver_state
-        y1, gradient = advance(scene, stages, y0.but(below=below), before)
-        y1, below = y1.but(below=None), y1.below
+        before, below, memory = solver_state
+        y1, gradient = advance(scene, stages, y0.but(below=below, memory=memory), before)
+        y1, below, memory = y1.but(below=None, memory=None), y1.below, y1.memory
         if gradient is None:
             gradient = args.gradient(y1.position, scene.t + h)
         ends = (scene.t, y0, before), (scene.t + h, y1, gradient)
         rates = tuple(step_rates(args, t, h, y, slope) for t, y, slope in ends)
-        return y1, None, {"y0": y0, "y1": y1, "rates": rates}, (gradient, below), diffrax.RESULTS.successful
+        result = diffrax.RESULTS.successful
+        if memory is not None:
+            result = diffrax.RESULTS.where(sound(memory), result, diffrax.RESULTS.nonlinear_divergence)
+        return y1, None, {"y0": y0, "y1": y1, "rates": rates}, (gradient, below, memory), result
 
     def _is_general(self, y: Phase, system: System) -> bool:
         """Whether the O maps ask for more than the momentum."""

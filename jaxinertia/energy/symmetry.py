@@ -54,7 +54,7 @@ def noether(system: System, generator: Callable[[Any], Any], position: Any, *, t
     The first two terms vanish where the kinetic energy has the symmetry too (rotations and translations of a Euclidean
     one). Then Q is conserved without friction; under dp/dt = -gamma p it falls as e^{-gamma t}; under any friction
     along p every relaxation changes it by |p+| / |p|. If xi is affine, each kick and drift of a word keeps Q exactly,
-    at every step size. What breaks it otherwise is measured and said.
+    at every step size (the letter E does not). What breaks it otherwise is measured and said.
 
     Arguments:
         system: a `ji.System`.

@@ -71,6 +71,8 @@ EXPECTED = {
     "beyond the paper: rescaling": "holds",
     "beyond the paper: diagonal network": "holds",
     "beyond the paper: stationary state": "holds",
+    "beyond the paper: energy-preserving step": "holds",
+    "beyond the paper: backwards": "holds",
 }
 
 
