@@ -115,10 +115,7 @@ class _Step:
         largest = lambda tree: jax.tree.map(lambda x: jax.lax.stop_gradient(jnp.max(jnp.abs(x))), tree)  # noqa: E731
         if self.kinetic.is_separable:
             p_end, found = fixed_point(
-                lambda p: self.kicked(self.drifted(self.q, p), p, correction),
-                p_guess,
-                largest(self.p),
-                correction.noise,
+                lambda p: self.kicked(self.drifted(self.q, p), p, correction), p_guess, largest(self.p), correction.noise
             )
             end = self.drifted(self.q, p_end), p_end
         else:

@@ -47,9 +47,7 @@ def check(adjoint: str, system: System, solver: Any, position: Any, others: dict
         raise ValueError(f"adjoint = 'reversible' is for a ji.solvers.Splitting, not {type(solver).__name__}")
     for name, value in others.items():
         if value is not None:
-            raise ValueError(
-                f"adjoint = 'reversible' takes fixed steps and no {name}; leave {name}= out, or {_DEFAULT}"
-            )
+            raise ValueError(f"adjoint = 'reversible' takes fixed steps and no {name}; leave {name}= out, or {_DEFAULT}")
     if not system.is_quiet:
         raise ValueError(f"adjoint = 'reversible': noise cannot run backwards in time; {_DEFAULT}")
     stuck = [letter.kind for letter in solver.letters if not LETTERS[letter.kind].reverses]
@@ -285,7 +283,9 @@ def _row_back(way: _Way, states, undo: Callable, pull: Callable, how: _How) -> t
     if rest:
         way, worst = _block_back(way, (as_phase(at(inner, -1)), end), count * how.block, rest, undo, pull, how)
         end = as_phase(at(inner, -1))
-    starts = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b])[:count], (begin.position, begin.momentum), inner)
+    starts = jax.tree.map(
+        lambda a, b: jnp.concatenate([a[None], b])[:count], (begin.position, begin.momentum), inner
+    )
 
     def whole(carry, x):
         way, end, worst = carry
@@ -308,9 +308,7 @@ def _block_back(way: _Way, ends, begin, length: int, undo: Callable, pull: Calla
         way, after, sizes, number = carry
         before = undo(after, number)
         known = jax.tree.map(lambda a, b: jnp.where(number == begin, a, b), start, emptied(_bare(before)))
-        sizes = jax.tree.map(
-            lambda s, x: jnp.maximum(s, jnp.max(jnp.abs(x))), sizes, (before.position, before.momentum)
-        )
+        sizes = jax.tree.map(lambda s, x: jnp.maximum(s, jnp.max(jnp.abs(x))), sizes, (before.position, before.momentum))
         return (way.before(pull(known, number)), before, sizes, number - 1), None
 
     sizes = jax.tree.map(lambda x: jnp.zeros((), x.dtype), (end.position, end.momentum))

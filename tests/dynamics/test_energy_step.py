@@ -88,7 +88,9 @@ def test_what_a_force_and_a_moving_potential_do_is_work():
         work = push @ p + 0.15 * np.cos(t) * (q @ q)
         return np.concatenate([p, push - stiffness * q - q**3, [work]])
 
-    potential = ji.potentials.TimeDependent(lambda q, t: (1 + 0.3 * jnp.sin(t)) * jnp.sum(q**2) / 2 + jnp.sum(q**4) / 4)
+    potential = ji.potentials.TimeDependent(
+        lambda q, t: (1 + 0.3 * jnp.sin(t)) * jnp.sum(q**2) / 2 + jnp.sum(q**4) / 4
+    )
     system = ji.System(potential, force=lambda t: jnp.stack([jnp.cos(2 * t), jnp.asarray(0.5)]))
     exact = dop853(rhs, np.array([0.0, 2.0]), np.concatenate([Q0, P0, [0.0]]))[-1]
     errors, rows = [], (2, 4)
