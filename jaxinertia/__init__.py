@@ -8,6 +8,7 @@ from .dynamics import solvers as solvers
 from .dynamics.ensemble import Ensemble as Ensemble
 from .dynamics.ensemble import ensemble as ensemble
 from .dynamics.path import BrownianPath as BrownianPath
+from .dynamics.shadow import shadow_inertia as shadow_inertia
 from .dynamics.simulate import simulate as simulate
 from .dynamics.sweep import reductions as reductions
 from .dynamics.sweep.merge import merge_shards as merge_shards
@@ -16,9 +17,12 @@ from .dynamics.sweep.run import sweep as sweep
 from .dynamics.trajectory import Trajectory as Trajectory
 from .energy import analytic as analytic
 from .energy import fluctuations as fluctuations
+from .energy import generators as generators
 from .energy.balance import Balance as Balance
 from .energy.inertia import inertia as inertia
 from .energy.modified import modified_inertia as modified_inertia
+from .energy.symmetry import Charge as Charge
+from .energy.symmetry import noether as noether
 from .physics import damping as damping
 from .physics import force as force
 from .physics import kinetic as kinetic

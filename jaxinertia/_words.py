@@ -23,12 +23,13 @@ class SubFlow(NamedTuple):
     """Whether it takes a noise, one random number a component."""
     at_rest: bool = False
     """Whether it takes grad L at the place where it acts, and stays there."""
+    exact: bool = False
+    """Whether it is the flow of all its jobs at once: of K, of L, of friction. Acting over a and then over b is then
+    acting over a + b, and the energy that a word conserves is known."""
     refuses: Callable[[Any, Any], str | None] = lambda system, position: None
     """(system, position) -> why it cannot run that system, and the remedy; None if it can."""
     frictionless: str | None = None
     """The letter that does the same where there is no friction; "" for none at all; None for itself."""
-    joins: bool = False
-    """Whether acting over a and then over b is acting over a + b, as an exact flow does."""
     reverses: bool = False
     """Whether acting over -h undoes what it did over h, where it draws no noise."""
     begin: Callable[[Any], Any] | None = None
@@ -126,7 +127,7 @@ def merge(letters: Iterable[Letter]) -> tuple[Letter, ...]:
     """Join neighbours of one kind where their flows over a and b make the flow over a + b."""
     joined: list[Letter] = []
     for letter in letters:
-        if joined and joined[-1].kind == letter.kind and LETTERS[letter.kind].joins:
+        if joined and joined[-1].kind == letter.kind and LETTERS[letter.kind].exact:
             letter = Letter(letter.kind, joined.pop().weight + letter.weight)
         joined.append(letter)
     return tuple(joined)

@@ -12,6 +12,9 @@ FUNCTIONS = (
     "Balance",
     "inertia",
     "modified_inertia",
+    "shadow_inertia",
+    "noether",
+    "Charge",
     "ensemble",
     "Ensemble",
     "BrownianPath",
@@ -23,7 +26,9 @@ MEMBERS = {
     "kinetic": "Euclidean AbstractKinetic",
     "solvers": "Splitting yoshida4 suzuki4 kahan_li6 terms initial Phase",
     "analytic": "quadratic damped_invariant mean_inertia decay_rate linear_sde oscillator_law stationary "
-    "inertia_moments colored_power",
+    "inertia_moments colored_power modified_loss heavy_ball_variance heavy_ball_edge nesterov_edge diagonal_laws "
+    "nesterov_lyapunov",
+    "generators": "momentum angular_momentum rotation rescaling",
     "fluctuations": "rolling_variance temperature detect Alarm",
     "plots": "energy phase_portrait decay_rates landscape discrete heat_map basins training accounts",
     "training": "to_physical to_optax as_optimizer monitor readout velocity scalars postfix history History diagnose "
@@ -63,11 +68,12 @@ def test_public_names_are_there():
 
 def test_public_functions_say_what_they_take_give_and_refuse():
     """The convention: equation, Arguments, Returns, Raises, an example."""
-    modules = (ji.analytic, ji.potentials, ji.damping, ji.noise, ji.solvers, ji.training)
+    modules = (ji.analytic, ji.generators, ji.potentials, ji.damping, ji.noise, ji.solvers, ji.training)
     members = [getattr(m, name) for m in modules for name in MEMBERS[m.__name__.rsplit(".")[-1]].split()]
     for public in [*members, *(getattr(ji, name) for name in FUNCTIONS)]:
         assert public.__doc__, public
-    for function in (ji.simulate, ji.inertia, ji.modified_inertia, ji.analytic.quadratic, ji.analytic.mean_inertia):
+    shown = ji.simulate, ji.inertia, ji.modified_inertia, ji.shadow_inertia, ji.noether, ji.analytic.diagonal_laws
+    for function in (*shown, ji.analytic.quadratic, ji.analytic.mean_inertia, ji.generators.rescaling):
         for section in ("Arguments:", "Returns:", "Raises:", "Example:"):
             assert section in function.__doc__, (function, section)
     for name in MEMBERS["training"].split():

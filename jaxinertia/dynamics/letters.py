@@ -189,7 +189,7 @@ def _no_rub(system: System, position: Position) -> str | None:
     return _no_friction(True, system, position)
 
 
-_EXACT: dict[str, Any] = dict(joins=True, reverses=True)
+_EXACT: dict[str, Any] = dict(exact=True, reverses=True)
 
 add_letter("A", SubFlow(drift, drifts=True, **_EXACT))
 add_letter("B", SubFlow(kick, kicks=True, at_rest=True, **_EXACT))

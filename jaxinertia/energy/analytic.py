@@ -1,8 +1,8 @@
-r"""Closed forms for the quadratic potential L = stiffness q^2 / 2: oracles, and the paper's Eq. 7 and 12-16.
+r"""Closed forms: oracles, the paper's Eq. 7 and 12-16, and what momentum leaves behind (`energy/bias.py`).
 
-With a = gamma / 2 and D = a^2 - stiffness, C = cosh(sqrt(D) t) and S = sinh(sqrt(D) t) / sqrt(D) are entire functions
-of D t^2 (cosine and sine where D < 0, 1 and t where D = 0), so values and derivatives are smooth through critical
-damping, gamma = 2 sqrt(stiffness).
+For the quadratic potential L = stiffness q^2 / 2, with a = gamma / 2 and D = a^2 - stiffness, C = cosh(sqrt(D) t) and
+S = sinh(sqrt(D) t) / sqrt(D) are entire functions of D t^2 (cosine and sine where D < 0, 1 and t where D = 0), so that
+values and derivatives are smooth through critical damping, gamma = 2 sqrt(stiffness).
 """
 
 import math
@@ -13,6 +13,12 @@ from jaxtyping import Array, Float
 
 from .._checks import is_traced
 from .._types import ArrayLike
+from .bias import diagonal_laws as diagonal_laws
+from .bias import heavy_ball_edge as heavy_ball_edge
+from .bias import heavy_ball_variance as heavy_ball_variance
+from .bias import modified_loss as modified_loss
+from .bias import nesterov_edge as nesterov_edge
+from .bias import nesterov_lyapunov as nesterov_lyapunov
 from .moments import Gaussian as Gaussian
 from .moments import colored_power as colored_power
 from .moments import inertia_moments as inertia_moments

@@ -15,7 +15,9 @@ class Mutant(NamedTuple):
 POTENTIALS = ("physics/test_potentials.py::test_values_and_gradients_are_those_by_hand",)
 COLORED = ("dynamics/test_colored.py::test_the_map_is_exact_in_mean_covariance_and_friction",)
 DRIVEN = ("dynamics/test_order.py::test_order_with_a_time_dependent_force[OBABO]",)
-BRACKETS = ("energy/test_modified.py::test_the_forms_of_science_md_are_those_of_the_brackets",)
+FORMS = ("energy/test_modified.py::test_the_coefficients_to_h4_are_those_of_the_table[BA]",)
+WORN = ("energy/test_modified.py::test_the_coefficients_with_friction_are_those_of_the_table[OBA]",)
+SHADOW = ("dynamics/test_shadow.py::test_verlet_on_duffing_wobbles_below_1e_12",)
 LAWS = ("energy/test_moments.py::test_linear_sde_takes_a_spread_start",)
 WEIGHTS = ("dynamics/test_words.py::test_composition_weights_satisfy_the_order_conditions",)
 WORK = ("energy/test_balance.py::test_work_of_a_constant_force_in_verlet_telescopes",)
@@ -76,16 +78,38 @@ MUTANTS = {
         "return kinetic - potential",
         ("physics/test_potentials.py::test_the_inertia_is_kinetic_plus_potential",),
     ),
-    "[B, [B, A]] after a kick": Mutant("energy/modified.py", "w * kick * kick / 12", "w * kick * kick / 6", BRACKETS),
-    "[A, [A, B]] after a drift": Mutant(
-        "energy/modified.py", "w * drift * drift / 12", "w * drift * drift / 6", BRACKETS
+    "a letter's exponential": Mutant(
+        "energy/lie_series.py", "np.kron(terms[-1], x) / n)", "np.kron(terms[-1], x))", FORMS
     ),
-    "[A, B] after a drift": Mutant("energy/modified.py", "-w * kick / 2", "w * kick / 2", BRACKETS),
-    "the first order's sign": Mutant(
-        "energy/modified.py",
-        "result + dt * cross",
-        "result - dt * cross",
-        ("energy/test_modified.py::test_on_quadratics_the_first_order_form_is_the_exact_one",),
+    "a step's logarithm": Mutant("energy/lie_series.py", "(-1) ** k / k * x", "(-1) ** k * x", FORMS),
+    "a bracket's sign": Mutant(
+        "energy/elementary.py", 'sign = 1 if left[0] == "L" else -1', 'sign = -1 if left[0] == "L" else 1', FORMS
+    ),
+    "friction's bracket": Mutant(
+        "energy/modified.py", "(1 - momentum_degree(tree))", "(2 - momentum_degree(tree))", WORN
+    ),
+    "friction's turn": Mutant("energy/modified.py", "{tree: -c for", "{tree: c for", WORN),
+    "a kick's share of beta": Mutant(
+        "dynamics/shadow.py", "growth += 2 * system.level", "growth += system.level", SHADOW
+    ),
+    "a difference's weight": Mutant("dynamics/shadow.py", "Fraction(1, 2 * j)", "Fraction(1, j)", SHADOW),
+    "the charge under friction": Mutant(
+        "energy/symmetry.py",
+        "parts.loss - parts.friction",
+        "parts.loss + parts.friction",
+        ("energy/test_noether.py::test_the_law_says_what_it_is_and_the_rate_is_that_of_the_motion[drag]",),
+    ),
+    "the edge in the variances": Mutant(
+        "energy/bias.py",
+        "2 * (1 + beta) - eta * stiffness",
+        "2 * (1 + beta) + eta * stiffness",
+        ("energy/test_bias.py::test_the_stationary_variances_solve_the_discrete_lyapunov_equation",),
+    ),
+    "the implicit bias": Mutant(
+        "energy/bias.py",
+        "/ (4 * (1 - beta) ** 2)",
+        "/ (2 * (1 - beta) ** 2)",
+        ("energy/test_bias.py::test_heavy_ball_follows_the_modified_loss_to_second_order",),
     ),
     "the spring of the closed form": Mutant(
         "energy/analytic.py",

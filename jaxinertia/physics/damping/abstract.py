@@ -68,6 +68,11 @@ class AbstractDamping(eqx.Module):
         del like
         return None
 
+    def shrinks(self, kinetic: Any, like: Position) -> Scalar | None:
+        """gamma, where with this K the force is gamma p with one constant number: p -> e^{-gamma h} p; else None."""
+        del kinetic, like
+        return None
+
     @property
     def asks_for_time(self) -> bool:
         """Whether the force may depend on the time: where `force_at` is the law's own."""

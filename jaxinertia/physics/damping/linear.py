@@ -102,6 +102,15 @@ class Linear(AbstractDamping):
     def constant_gamma(self, like: Position) -> Coefficient | None:
         return match("damping gamma", self.gamma, like) if self.gyroscopic is None else None
 
+    def shrinks(self, kinetic, like):
+        gamma, inverse = self.constant_gamma(like), kinetic.inverse_mass(like)
+        if gamma is None or not gamma.uniform or not kinetic.is_quadratic:
+            return None
+        if inverse is not None and not inverse.uniform:
+            return None
+        rate = jax.tree.leaves(gamma.value)[0]
+        return rate if inverse is None else rate * jax.tree.leaves(inverse.value)[0]
+
     @property
     def is_linear(self) -> bool:
         return self.gyroscopic is None

@@ -55,6 +55,10 @@ class Momentum(AbstractDamping):
             return Linear(self.gamma).prepared(kinetic, noise, h, momentum)
         return super().prepared(kinetic, noise, h, momentum)
 
+    def shrinks(self, kinetic, like):
+        gamma = match("damping gamma", self.gamma, like)
+        return jax.tree.leaves(gamma.value)[0] if gamma.uniform else None
+
     @property
     def linear_part(self) -> Position:
         return self.gamma

@@ -71,6 +71,10 @@ class Sum(AbstractDamping):
         """The sum of the laws' linear parts, where they are alike."""
         return _sum([law.linear_part for law in self.laws if law.linear_part is not None])
 
+    def shrinks(self, kinetic, like):
+        each = [law.shrinks(kinetic, like) for law in self.laws]
+        return None if any(gamma is None for gamma in each) else sum(each)
+
     @property
     def turns(self) -> bool:
         return any(law.turns for law in self.laws)

@@ -20,6 +20,8 @@ SETTINGS = {
     "appendix B": "L = theta^2 / 2, gamma from 0.1 to 8, rates from t in [20, 40]",
     "appendix C": "L = (x^2 + 4 y^2) / 2, eight starts at rest on the unit circle",
     "appendix D": "h in {0.2, 0.1, 0.05, 0.025}, t in [0, 20]",
+    "beyond the paper": "Duffing from (1, 0.3), h in {0.05, 0.025, 0.0125}; a round quartic bowl; a two-layer diagonal "
+    "network (5 data, 8 features), gamma = 3, from rest; heavy ball at eta = beta = 0.5 on a unit stiffness",
     "real network": "digits (1,797 images), 64-32-10 network, cross-entropy, from its random initialisation at rest",
 }
 

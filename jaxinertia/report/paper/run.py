@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .. import style
-from . import conservation, discrete, network, noise, orbits, practice, rates
+from . import beyond, conservation, discrete, network, noise, orbits, practice, rates
 from .claims import Claim, write
 from .findings import SETTINGS, Findings
 
@@ -19,6 +19,7 @@ PARTS: dict[str, Callable[[bool], Findings]] = {
     "noise": noise.measure,
     "weight decay, monitoring": practice.measure,
     "a real network": network.measure,
+    "beyond the paper": beyond.measure,
 }
 
 
