@@ -1,0 +1,161 @@
+"""How many modes a band holds: one after another, as long as the evidence grows.
+
+Each mode is tried from several starts (the subspace of one dimension more, a mode split in two, what is left over), and
+each number of modes with floors that are flat, sloped and bent, so that a floor is not taken for a mode. The evidence is
+the Bayesian information criterion over the band's frequencies. What is no mode is never counted as one: narrower than the
+record resolves, wider than the band, or outside it.
+
+Source: G. Schwarz, Ann. Stat. 6, 461 (1978).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import subspace
+from .ascent import climb
+from .covariances import Layout, mode_rows
+from .likelihood import Cost, Groups, cost, spectrum
+
+SKETCH = 6  # steps by which the starts are compared
+LAGS = (12, 32)
+MORE = 2  # numbers of modes in a row without more evidence, after which no more are tried
+RESOLVED = 4.0  # gamma times the record's length, below which a mode is a line
+
+
+class Found(NamedTuple):
+    """A fit of a band."""
+
+    layout: Layout
+    theta: np.ndarray
+    cost: Cost
+
+    @property
+    def modes(self) -> np.ndarray:
+        """(omega, gamma), (k, 2)."""
+        return np.exp(mode_rows(self.theta, self.layout)[:, :2])
+
+    def criterion(self, groups: Groups) -> float:
+        """The Bayesian information criterion; less is better."""
+        return 2 * self.cost.likelihood + self.layout.size * float(np.log(groups.count.sum()))
+
+
+def ladder(groups: Groups, derivative: int, most: int, at_least: int = 0) -> list[Found]:
+    """The best fit with 0, 1, 2, ... modes, until there is no more evidence, but at least so many."""
+    d = groups.power.shape[1]
+    empty = Layout((), d, (), (1,) * len(groups.quiet), derivative)
+    found = [_floors(empty, np.log(groups.quiet).ravel(), groups)]
+    best = found[0].criterion(groups)
+    worse = 0
+    while len(found) <= most and (worse < MORE or len(found) <= at_least):
+        new = _one_more(found[-1], groups)
+        if new is None:
+            break
+        found.append(new)
+        worse = 0 if new.criterion(groups) < best else worse + 1
+        best = min(best, new.criterion(groups))
+    return found
+
+
+def best(found: list[Found], groups: Groups) -> int:
+    """The number of modes with the most evidence."""
+    return int(np.argmin([one.criterion(groups) for one in found]))
+
+
+def _floors(layout: Layout, theta: np.ndarray, groups: Groups) -> Found:
+    """The best fit from there, its floors bent as long as the evidence grows."""
+    theta, value, _ = climb(theta, lambda x: cost(x, layout, groups))
+    if value is None:
+        raise ValueError("the spectrum's floor has no likelihood: a channel holds no noise at all")
+    found = Found(layout, theta, value)
+    while layout.floors[0] < 3:
+        layout, theta = bend(found)
+        theta, value, _ = climb(theta, lambda x, layout=layout: cost(x, layout, groups))
+        new = None if value is None else Found(layout, theta, value)
+        if new is None or new.criterion(groups) >= found.criterion(groups):
+            break
+        found = new
+    return found
+
+
+def bend(found: Found) -> tuple[Layout, np.ndarray]:
+    """The same with one coefficient more for every floor."""
+    layout, at, theta = found.layout, found.layout.motion, [found.theta[: found.layout.motion]]
+    for order in layout.floors:
+        for _ in range(layout.channels):
+            theta.append(np.r_[found.theta[at : at + order], 0.0])
+            at += order
+    return layout._replace(floors=tuple(order + 1 for order in layout.floors)), np.concatenate(theta)
+
+
+def _one_more(found: Found, groups: Groups) -> Found | None:
+    """The best fit with one mode more, None where every start ends in what is no mode."""
+    sketched = []
+    for layout, theta in _starts(found, groups):
+        theta, value, _ = climb(theta, lambda x, layout=layout: cost(x, layout, groups), SKETCH)
+        if value is not None:
+            sketched.append(Found(layout, theta, value))
+    sketched.sort(key=lambda one: one.cost.value)
+    ended = [_floors(one.layout, one.theta, groups) for one in sketched[:3]]
+    ended = [one for one in ended if proper(one, groups)]
+    return min(ended, key=lambda one: one.cost.value) if ended else None
+
+
+def proper(found: Found, groups: Groups) -> bool:
+    """Whether each mode is resolved, inside a band and narrower than it."""
+    for omega, gamma in found.modes:
+        inside = [_edges(groups, b) for b in range(len(groups.quiet))]
+        inside = [(low, high) for low, high in inside if low <= omega <= high]
+        if not inside or gamma > inside[0][1] - inside[0][0] or gamma * groups.n.max() < RESOLVED:
+            return False
+    return True
+
+
+def _edges(groups: Groups, band: int) -> tuple[float, float]:
+    omega = groups.omega[groups.band == band]
+    return float(omega.min()), float(omega.max())
+
+
+def _starts(found: Found, groups: Groups):
+    """(layout, theta) with one mode more."""
+    k, floors = found.layout.modes, found.theta[found.layout.motion :]
+    for lags in LAGS:
+        modes = subspace.subspace(groups, k + 1, lags)
+        if len(modes) == k + 1:
+            yield _posed(modes, groups, found.layout, floors)
+    modes = found.modes
+    for i, (omega, gamma) in enumerate(modes):
+        halves = np.array([[omega - gamma / 4, gamma / 2], [omega + gamma / 4, gamma / 2]])
+        yield _posed(np.concatenate([np.delete(modes, i, 0), halves]), groups, found.layout, floors)
+    for new in _left_over(found, groups):
+        yield _posed(np.concatenate([modes, [new]]), groups, found.layout, floors)
+
+
+def _posed(modes, groups, layout, floors):
+    modes = modes[np.argsort(modes[:, 0])]
+    matrices = subspace.carried(modes, groups, layout.derivative)
+    layout = layout._replace(references=subspace.references(matrices), coupled=())
+    return layout, np.r_[subspace.parameters(modes, matrices, layout).ravel(), floors]
+
+
+def _left_over(found: Found, groups: Groups) -> list[np.ndarray]:
+    """(omega, gamma) where the readings exceed the fit most clearly, over a narrow and over a wide window."""
+    whitened = residuals(found, groups)
+    excess, d = (whitened - 1) * groups.count * found.layout.channels, found.layout.channels
+    total, weight = np.r_[0, np.cumsum(excess)], np.r_[0, np.cumsum(groups.count * d)]
+    new = []
+    for size in sorted({max(1, len(excess) // part) for part in (400, 100, 25, 6)}):
+        clear = (total[size:] - total[:-size]) / np.sqrt(weight[size:] - weight[:-size])
+        i = int(np.argmax(clear))
+        low, high = groups.omega[i], groups.omega[i + size - 1]
+        least = RESOLVED / groups.n.max()
+        new.append(np.array([(low + high) / 2, max(high - low, 2 * least)]))
+    return new
+
+
+def residuals(found: Found, groups: Groups) -> np.ndarray:
+    """tr(S^-1 J J^H / n) / d of each group, 1 on average where the fit is right."""
+    value = spectrum(found.theta, found.layout, groups)
+    if value is None:
+        raise ValueError("couplings that are those of no forces")
+    return np.einsum("gjj->g", np.linalg.solve(value[0], groups.power)).real / found.layout.channels
