@@ -1,9 +1,9 @@
-"""Modes of a motion that noise drives."""
+"""Modes of a motion that noise drives, from the spectral matrix of the record in bands.
 
-from ..found import Found
-from ..record import Record
+How the parts fit together: `covariances` says what modes are in the readings' covariance, `likelihood` how likely a
+spectral matrix is under it, with derivatives; `exact` the same for short records, whose frequencies are not independent.
+`spectral` makes spectral matrices, bands and groups of a record; `subspace` finds starts, `ascent` climbs, `order` finds
+how many modes a band holds. `search` is the whole way; `outcome` puts what it found in the words of `found`.
+"""
 
-
-def search(record: Record, count: int | None, band: tuple[float, float] | None) -> Found:
-    """The modes."""
-    raise ValueError("driven = 'noise' is not supported yet: pass a free decay")
+from .search import search as search

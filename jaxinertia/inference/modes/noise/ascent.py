@@ -6,12 +6,16 @@ import numpy as np
 
 from .likelihood import Cost
 
-SMALL = 1e-7  # fall of the cost that the next step expects, at which the search ends
+SMALL = 1e-7  # expected fall of the cost at which the search ends
 LONGEST = 60
 
 
 def climb(
-    theta: np.ndarray, cost: Callable[[np.ndarray], Cost | None], steps: int = LONGEST, free: np.ndarray | None = None
+    theta: np.ndarray,
+    cost: Callable[[np.ndarray], Cost | None],
+    steps: int = LONGEST,
+    free: np.ndarray | None = None,
+    small: float = SMALL,
 ) -> tuple[np.ndarray, Cost | None, bool]:
     """The best parameters, their cost, and whether the search ended; `free` are the parameters that may move."""
     best = cost(theta)
@@ -26,7 +30,7 @@ def climb(
         while True:
             step = -np.linalg.solve(scaled + damping * np.eye(len(pull)), pull) / scale
             expected = -float(gradient @ step)
-            if expected < SMALL:
+            if expected < small:
                 return theta, best, True
             step = step * min(1.0, 1.0 / np.max(np.abs(step)))
             moved = theta.copy()

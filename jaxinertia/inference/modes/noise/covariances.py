@@ -6,9 +6,9 @@ With its poles s = -gamma/2 +- (gamma^2/4 - omega^2)^(1/2) the readings' covaria
 
     E y(t + tau) y(t)^T = sum_k A_k e^{s_k tau},   A_k = psi_k sum_l P_kl psi_l^H,   P_kl = -c_kl/(s_k + s_l^*),
 
-over all poles k, l; psi = e^alpha (a + b s/omega)/(s - s'), s' the other pole of the mode. Where velocities are read,
-y = sum_k (a_k d/dt - b_k omega_k) q_k; accelerations are their derivatives: a factor -s_k^2 of A_k, and the force itself,
-white. Here time is in steps of the record.
+over all poles k, l; psi = e^alpha (a + b s/omega)/(s - s'), s' the other pole of the mode. In a channel of velocities
+y = sum_k (a_k d/dt - b_k omega_k) q_k; accelerations are their derivatives: a row of A_k times s_k, a column times -s_k,
+and the force itself, white. Here time is in steps of the record.
 
 Source: P. Van Overschee and B. De Moor, Subspace Identification for Linear Systems, 1996, ch. 3.
 """
@@ -24,10 +24,13 @@ class Layout(NamedTuple):
     channel and power."""
 
     references: tuple[int, ...]  # of each mode, the channel that its shape is measured by
-    channels: int
+    orders: tuple[int, ...]  # of each channel: 0 displacement, 1 velocity, 2 acceleration
     coupled: tuple[tuple[int, int], ...] = ()
     floors: tuple[int, ...] = (1,)  # of each band, how many coefficients log floor has
-    derivative: int = 0  # 0 displacement, 1 velocity, 2 acceleration
+
+    @property
+    def channels(self) -> int:
+        return len(self.orders)
 
     @property
     def modes(self) -> int:
@@ -91,25 +94,23 @@ def poles(theta: np.ndarray, layout: Layout) -> Poles | None:
     by[2, at, mode] = 1.0
     droot, ds, dlog = by
     real, imaginary = shapes(theta, layout).real, shapes(theta, layout).imag
-    if layout.derivative:
-        first, second = s, -omega[twice] + 0j
-        dfirst, dsecond = ds, second * dlog
-    else:
-        first, second = np.ones(2 * k, complex), s / omega[twice]
-        dfirst, dsecond = np.zeros_like(ds), ds / omega[twice] - second * dlog
+    moving = np.array(layout.orders)[:, None] > 0
+    first, second = np.where(moving, s, 1.0), np.where(moving, -omega[twice], s / omega[twice])
+    dfirst = np.where(moving, ds[:, None], 0.0)
+    dsecond = np.where(moving, -(omega[twice] * dlog)[:, None], (ds / omega[twice] - s / omega[twice] * dlog)[:, None])
     phi = real[:, twice] * first + imaginary[:, twice] * second
-    dphi = real[:, twice] * dfirst[:, None] + imaginary[:, twice] * dsecond[:, None]
+    dphi = real[:, twice] * dfirst + imaginary[:, twice] * dsecond
     for m, reference in enumerate(layout.references):
         for i, j in enumerate(j for j in range(d) if j != reference):
             own = m * layout.each + 3 + i
-            dphi[own, j, m::k] += first[m::k]
-            dphi[own + d - 1, j, m::k] += second[m::k]
+            dphi[own, j, m::k] += first[j, m::k]
+            dphi[own + d - 1, j, m::k] += second[j, m::k]
     scale = sign * amplitude[twice] / (2 * root[twice])
     dscale = -scale * droot / root[twice]
     dscale[at + 2, mode] += scale
     psi, dpsi = phi * scale, dphi * scale + phi * dscale[:, None]
     coupling, dcoupling = _coupling(theta, layout)
-    if np.linalg.eigvalsh(coupling)[0] <= 0:
+    if layout.coupled and np.linalg.eigvalsh(coupling)[0] <= 0:
         return None
     both = np.ix_(twice, twice)
     total, dtotal = s[:, None] + s.conj(), ds[:, :, None] + ds.conj()[:, None]
@@ -119,8 +120,11 @@ def poles(theta: np.ndarray, layout: Layout) -> Poles | None:
     dright = dcovariance @ psi.conj().T + covariance @ dpsi.conj().transpose(0, 2, 1)
     a = psi.T[:, :, None] * right[:, None]
     da = dpsi.transpose(0, 2, 1)[..., None] * right[:, None] + psi.T[:, :, None] * dright[:, :, None]
-    if layout.derivative == 2:
-        a, da = -a * (s**2)[:, None, None], -da * (s**2)[:, None, None] - (2 * s * ds)[..., None, None] * a
+    felt = np.array(layout.orders) == 2
+    if felt.any():
+        left, back = (np.where(felt, sign * s[:, None], 1.0) for sign in (1, -1))
+        read, powers = left[:, :, None] * back[:, None], felt[:, None].astype(float) + felt
+        a, da = a * read, da * read + ds[..., None, None] / s[:, None, None] * powers * (a * read)
     white, dwhite = _force(theta, layout, coupling, dcoupling)
     return Poles(s, a, ds, da, white, dwhite)
 
@@ -138,15 +142,16 @@ def _coupling(theta, layout):
 def _force(theta, layout, coupling, dcoupling):
     """The force's own white spectrum in a recorded acceleration, through the shapes' part in phase."""
     d, p = layout.channels, layout.motion
-    if layout.derivative < 2:
+    felt = np.array(layout.orders) == 2
+    if not felt.any():
         return np.zeros((d, d)), np.zeros((p, d, d))
     strength = np.exp(mode_rows(theta, layout)[:, 2])
-    through = shapes(theta, layout).real * strength
+    through = shapes(theta, layout).real * strength * felt[:, None]
     by = np.zeros((p, d, layout.modes))
     for k, reference in enumerate(layout.references):
         at = k * layout.each
         by[at + 2, :, k] = through[:, k]
         for i, j in enumerate(j for j in range(d) if j != reference):
-            by[at + 3 + i, j, k] = strength[k]
+            by[at + 3 + i, j, k] = strength[k] * felt[j]
     half = by @ coupling @ through.T
     return through @ coupling @ through.T, half + half.transpose(0, 2, 1) + through @ dcoupling @ through.T

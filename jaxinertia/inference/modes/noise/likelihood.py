@@ -57,29 +57,28 @@ def leakage(s: np.ndarray, omega: np.ndarray, n: np.ndarray) -> tuple[np.ndarray
 
 
 def spectrum(theta: np.ndarray, layout: Layout, groups: Groups) -> tuple[np.ndarray, np.ndarray] | None:
-    """S, (g, d, d), and its derivatives, (g, p, d, d)."""
+    """S, (g, d, d), and its derivatives, packed (g, p, d * d); None where the couplings are those of no forces."""
     found = poles(theta, layout)
     if found is None:
         return None
-    d, size, motion = layout.channels, layout.size, layout.motion
-    g, twice = len(groups.omega), len(found.s)
+    d, size, motion, g = layout.channels, layout.size, layout.motion, len(groups.omega)
     f, df = leakage(found.s, groups.omega, groups.n)
-    value = (f @ found.a.reshape(twice, d * d)).reshape(g, d, d)
-    by = np.zeros((g, size, d, d), complex)
-    moved = np.moveaxis(found.da, 0, 1).reshape(twice, -1), np.moveaxis(found.ds[..., None, None] * found.a, 0, 1)
-    by[:, :motion] = (f @ moved[0] + df @ moved[1].reshape(twice, -1)).reshape(g, motion, d, d)
-    value = value + value.conj().transpose(0, 2, 1) + found.white
-    by[:, :motion] = by[:, :motion] + by[:, :motion].conj().transpose(0, 1, 3, 2) + found.dwhite
+    # f A + h.c., packed, is the real part of f times a packed A: products of real matrices.
+    amounts, places = _both(np.moveaxis(found.da, 0, 1), d), _both(np.moveaxis(found.ds[..., None, None] * found.a, 0, 1), d)
+    value = _real(f) @ _stacked(_both(found.a, d)) + _packed(found.white.reshape(d * d), d)
+    by = np.zeros((g, size, d * d))
+    moved = np.concatenate([_real(f), _real(df)], axis=1) @ np.concatenate([_stacked(amounts), _stacked(places)])
+    by[:, :motion] = moved.reshape(g, motion, d * d) + _packed(found.dwhite.reshape(motion, d * d), d)
     at = motion
     for band, order in enumerate(layout.floors):
         rows = np.flatnonzero(groups.band == band)
         basis = groups.place[rows, None] ** np.arange(order)
         for channel in range(d):
             floor = np.exp(np.clip(basis @ theta[at : at + order], -700, 700))
-            value[rows, channel, channel] += floor
-            by[rows, at : at + order, channel, channel] = floor[:, None] * basis
+            value[rows, channel] += floor
+            by[rows, at : at + order, channel] = floor[:, None] * basis
             at += order
-    return value, by
+    return _unpacked(value, d), by
 
 
 def cost(theta: np.ndarray, layout: Layout, groups: Groups) -> Cost | None:
@@ -94,21 +93,62 @@ def cost(theta: np.ndarray, layout: Layout, groups: Groups) -> Cost | None:
             white = np.linalg.inv(factor)
         except np.linalg.LinAlgError:
             return None
-    back = white.conj().transpose(0, 2, 1)
-    data = white @ groups.power @ back
+    data = white @ groups.power @ white.conj().transpose(0, 2, 1)
     trace = np.einsum("gjj->g", data).real
     logs = 2 * np.log(np.einsum("gjj->gj", factor).real).sum(1)
-    pulled = white[:, None] @ by @ back[:, None]
-    rest = np.eye(layout.channels) - data
-    g, p = pulled.shape[:2]
-    weighted = (pulled * groups.count[:, None, None, None]).reshape(g, p, -1)
-    gradient = np.einsum("gpa,ga->p", weighted, rest.conj().reshape(g, -1)).real
-    flat = (pulled * np.sqrt(groups.count)[:, None, None, None]).transpose(1, 0, 2, 3).reshape(p, -1)
-    flat = np.concatenate([flat.real, flat.imag], axis=1)
+    g, p, d = *by.shape[:2], layout.channels
+    root = np.sqrt(groups.count)[:, None]
+    flat = (by @ (_whitening(white) * root[..., None])).transpose(0, 2, 1).reshape(g * d * d, p)
+    gradient = (_packed((np.eye(d) - data).reshape(g, d * d), d) * root).ravel() @ flat
     likelihood = float(groups.count @ (logs + trace))
     off, precision = _prior(theta, layout, groups)
     value = likelihood + float(precision @ off**2) / 2
-    return Cost(value, gradient + precision * off, flat @ flat.T + np.diag(precision), likelihood)
+    return Cost(value, gradient + precision * off, flat.T @ flat + np.diag(precision), likelihood)
+
+
+def _real(f: np.ndarray) -> np.ndarray:
+    """What f's real products are taken with, (g, 4k)."""
+    return np.concatenate([f.real, -f.imag], axis=1)
+
+
+def _stacked(c: np.ndarray) -> np.ndarray:
+    """(4k, ...) flat behind."""
+    flat = c.reshape(len(c), -1) if c.size else c.reshape(len(c), int(np.prod(c.shape[1:])))
+    return np.concatenate([flat.real, flat.imag])
+
+
+def _both(a: np.ndarray, d: int) -> np.ndarray:
+    """C (..., d * d) of A (..., d, d) such that Re f C is f A + h.c., packed."""
+    low = np.tril_indices(d, -1)
+    below, above = a[..., low[0], low[1]], a[..., low[1], low[0]]
+    diagonal = 2 * np.einsum("...jj->...j", a)
+    return np.concatenate([diagonal, np.sqrt(2) * (below + above), -1j * np.sqrt(2) * (below - above)], axis=-1)
+
+
+def _whitening(white: np.ndarray) -> np.ndarray:
+    """The maps of packed x to packed W x W^H, (g, d * d, d * d), as x @ map."""
+    g, d = white.shape[:2]
+    both = (white[:, :, None, :, None] * white.conj()[:, None, :, None]).reshape(g, d * d, d * d)
+    basis = _unpacked(np.eye(d * d), d).reshape(d * d, d * d)
+    return (basis @ both.transpose(0, 2, 1) @ basis.conj().T).real
+
+
+def _unpacked(x: np.ndarray, d: int) -> np.ndarray:
+    """Hermitian matrices (..., d, d) of packed ones."""
+    low = np.tril_indices(d, -1)
+    out = np.zeros((*x.shape[:-1], d, d), complex)
+    half = len(low[0])
+    below = (x[..., d : d + half] + 1j * x[..., d + half :]) / np.sqrt(2)
+    out[..., low[0], low[1]], out[..., low[1], low[0]] = below, below.conj()
+    out[..., np.arange(d), np.arange(d)] = x[..., :d]
+    return out
+
+
+def _packed(x: np.ndarray, d: int) -> np.ndarray:
+    """Of Hermitian matrices, flat (..., d * d), as many real numbers, whose scalar product is tr x y."""
+    low = np.tril_indices(d, -1)
+    below = x[..., low[0] * d + low[1]] * np.sqrt(2)
+    return np.concatenate([x[..., :: d + 1].real, below.real, below.imag], axis=-1)
 
 
 def _prior(theta, layout, groups):

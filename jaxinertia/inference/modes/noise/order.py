@@ -13,17 +13,19 @@ from typing import NamedTuple
 import numpy as np
 
 from . import subspace
-from .ascent import climb
+from .ascent import LONGEST, climb
 from .covariances import Layout, mode_rows
 from .likelihood import Cost, Groups, cost, spectrum
 
+ROUGH = 1e-2  # expected fall of the cost at which a fit that is only compared ends
+KEPT = 3  # starts that are followed to their end
 SKETCH = 6  # steps by which the starts are compared
 LAGS = (12, 32)
 MORE = 2  # numbers of modes in a row without more evidence, after which no more are tried
 RESOLVED = 4.0  # gamma times the record's length, below which a mode is a line
 
 
-class Found(NamedTuple):
+class Fit(NamedTuple):
     """A fit of a band."""
 
     layout: Layout
@@ -40,11 +42,10 @@ class Found(NamedTuple):
         return 2 * self.cost.likelihood + self.layout.size * float(np.log(groups.count.sum()))
 
 
-def ladder(groups: Groups, derivative: int, most: int, at_least: int = 0) -> list[Found]:
+def ladder(groups: Groups, orders: tuple[int, ...], most: int, at_least: int = 0) -> list[Fit]:
     """The best fit with 0, 1, 2, ... modes, until there is no more evidence, but at least so many."""
-    d = groups.power.shape[1]
-    empty = Layout((), d, (), (1,) * len(groups.quiet), derivative)
-    found = [_floors(empty, np.log(groups.quiet).ravel(), groups)]
+    empty = Layout((), orders, (), (1,) * len(groups.quiet))
+    found = [_floors(empty, quiet(groups), groups)]
     best = found[0].criterion(groups)
     worse = 0
     while len(found) <= most and (worse < MORE or len(found) <= at_least):
@@ -57,28 +58,37 @@ def ladder(groups: Groups, derivative: int, most: int, at_least: int = 0) -> lis
     return found
 
 
-def best(found: list[Found], groups: Groups) -> int:
+def best(found: list[Fit], groups: Groups) -> int:
     """The number of modes with the most evidence."""
     return int(np.argmin([one.criterion(groups) for one in found]))
 
 
-def _floors(layout: Layout, theta: np.ndarray, groups: Groups) -> Found:
-    """The best fit from there, its floors bent as long as the evidence grows."""
-    theta, value, _ = climb(theta, lambda x: cost(x, layout, groups))
-    if value is None:
+def _floors(layout: Layout, theta: np.ndarray, groups: Groups) -> Fit:
+    """The best fit of floors alone."""
+    found = _climbed(layout, theta, groups)
+    if found is None:
         raise ValueError("the spectrum's floor has no likelihood: a channel holds no noise at all")
-    found = Found(layout, theta, value)
+    return _bent(found, groups)
+
+
+def _climbed(layout: Layout, theta: np.ndarray, groups: Groups, steps: int = LONGEST) -> Fit | None:
+    theta, value, _ = climb(theta, lambda x: cost(x, layout, groups), steps, small=ROUGH)
+    return None if value is None else Fit(layout, theta, value)
+
+
+def _bent(found: Fit, groups: Groups) -> Fit:
+    """The best fit from there, its floors bent as long as the evidence grows."""
+    layout = found.layout
     while layout.floors[0] < 3:
         layout, theta = bend(found)
-        theta, value, _ = climb(theta, lambda x, layout=layout: cost(x, layout, groups))
-        new = None if value is None else Found(layout, theta, value)
+        new = _climbed(layout, theta, groups)
         if new is None or new.criterion(groups) >= found.criterion(groups):
             break
         found = new
     return found
 
 
-def bend(found: Found) -> tuple[Layout, np.ndarray]:
+def bend(found: Fit) -> tuple[Layout, np.ndarray]:
     """The same with one coefficient more for every floor."""
     layout, at, theta = found.layout, found.layout.motion, [found.theta[: found.layout.motion]]
     for order in layout.floors:
@@ -88,20 +98,20 @@ def bend(found: Found) -> tuple[Layout, np.ndarray]:
     return layout._replace(floors=tuple(order + 1 for order in layout.floors)), np.concatenate(theta)
 
 
-def _one_more(found: Found, groups: Groups) -> Found | None:
+def _one_more(found: Fit, groups: Groups) -> Fit | None:
     """The best fit with one mode more, None where every start ends in what is no mode."""
     sketched = []
     for layout, theta in _starts(found, groups):
-        theta, value, _ = climb(theta, lambda x, layout=layout: cost(x, layout, groups), SKETCH)
-        if value is not None:
-            sketched.append(Found(layout, theta, value))
+        one = _climbed(layout, theta, groups, SKETCH)
+        if one is not None:
+            sketched.append(one)
     sketched.sort(key=lambda one: one.cost.value)
-    ended = [_floors(one.layout, one.theta, groups) for one in sketched[:3]]
-    ended = [one for one in ended if proper(one, groups)]
-    return min(ended, key=lambda one: one.cost.value) if ended else None
+    ended = [_climbed(one.layout, one.theta, groups) for one in sketched[:KEPT]]
+    ended = [one for one in ended if one is not None and proper(one, groups)]
+    return _bent(min(ended, key=lambda one: one.cost.value), groups) if ended else None
 
 
-def proper(found: Found, groups: Groups) -> bool:
+def proper(found: Fit, groups: Groups) -> bool:
     """Whether each mode is resolved, inside a band and narrower than it."""
     for omega, gamma in found.modes:
         inside = [_edges(groups, b) for b in range(len(groups.quiet))]
@@ -116,29 +126,34 @@ def _edges(groups: Groups, band: int) -> tuple[float, float]:
     return float(omega.min()), float(omega.max())
 
 
-def _starts(found: Found, groups: Groups):
-    """(layout, theta) with one mode more."""
-    k, floors = found.layout.modes, found.theta[found.layout.motion :]
+def quiet(groups: Groups) -> np.ndarray:
+    """Coefficients of flat floors at the bands' quiet levels."""
+    return np.log(groups.quiet).ravel()
+
+
+def _starts(found: Fit, groups: Groups):
+    """(layout, theta) with one mode more, over flat floors."""
+    k, layout = found.layout.modes, found.layout._replace(floors=(1,) * len(groups.quiet))
     for lags in LAGS:
         modes = subspace.subspace(groups, k + 1, lags)
         if len(modes) == k + 1:
-            yield _posed(modes, groups, found.layout, floors)
+            yield _posed(modes, groups, layout)
     modes = found.modes
     for i, (omega, gamma) in enumerate(modes):
         halves = np.array([[omega - gamma / 4, gamma / 2], [omega + gamma / 4, gamma / 2]])
-        yield _posed(np.concatenate([np.delete(modes, i, 0), halves]), groups, found.layout, floors)
+        yield _posed(np.concatenate([np.delete(modes, i, 0), halves]), groups, layout)
     for new in _left_over(found, groups):
-        yield _posed(np.concatenate([modes, [new]]), groups, found.layout, floors)
+        yield _posed(np.concatenate([modes, [new]]), groups, layout)
 
 
-def _posed(modes, groups, layout, floors):
+def _posed(modes, groups, layout):
     modes = modes[np.argsort(modes[:, 0])]
-    matrices = subspace.carried(modes, groups, layout.derivative)
+    matrices = subspace.carried(modes, groups, layout.orders)
     layout = layout._replace(references=subspace.references(matrices), coupled=())
-    return layout, np.r_[subspace.parameters(modes, matrices, layout).ravel(), floors]
+    return layout, np.r_[subspace.parameters(modes, matrices, layout).ravel(), quiet(groups)]
 
 
-def _left_over(found: Found, groups: Groups) -> list[np.ndarray]:
+def _left_over(found: Fit, groups: Groups) -> list[np.ndarray]:
     """(omega, gamma) where the readings exceed the fit most clearly, over a narrow and over a wide window."""
     whitened = residuals(found, groups)
     excess, d = (whitened - 1) * groups.count * found.layout.channels, found.layout.channels
@@ -153,7 +168,7 @@ def _left_over(found: Found, groups: Groups) -> list[np.ndarray]:
     return new
 
 
-def residuals(found: Found, groups: Groups) -> np.ndarray:
+def residuals(found: Fit, groups: Groups) -> np.ndarray:
     """tr(S^-1 J J^H / n) / d of each group, 1 on average where the fit is right."""
     value = spectrum(found.theta, found.layout, groups)
     if value is None:

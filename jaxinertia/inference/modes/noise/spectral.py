@@ -13,7 +13,7 @@ from .likelihood import Groups
 
 DRIFT = 3  # frequencies next to zero that are left out: what is left there of a mean and a trend
 FEWEST = 24  # frequencies of a band
-CLEAR = 9.0  # standard deviations by which a peak stands out of its valleys; white noise spans 7 to 8
+CLEAR = 12.0  # standard deviations by which a peak stands out of its valleys; white noise spans 7 to 8
 
 
 class Transform(NamedTuple):
@@ -91,7 +91,7 @@ def _quiet(power, count):
 
 def near(omega: np.ndarray, gamma: np.ndarray, fraction: float = 0.08) -> Callable[[float], float]:
     """Widths over which a spectrum with these resonances hardly changes."""
-    return lambda w: fraction * float(np.min(np.hypot(w - omega, gamma / 2)))
+    return lambda w: fraction * float(np.min(np.hypot(w - omega, gamma / 2), initial=np.inf))
 
 
 def peaks(parts: list[Transform], band: tuple[float, float]) -> list[Peak]:
@@ -100,7 +100,7 @@ def peaks(parts: list[Transform], band: tuple[float, float]) -> list[Peak]:
     part = max(parts, key=lambda t: t.n)
     first, last = np.searchsorted(part.omega, band)
     power = np.abs(part.j[first:last]) ** 2
-    size = 4
+    size = 8
     while len(power) // size >= 6:
         for one in _peaks_at(power, size):
             bins = 2 * np.pi / part.n

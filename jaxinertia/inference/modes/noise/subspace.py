@@ -31,15 +31,17 @@ def subspace(groups: Groups, count: int, lags: int) -> np.ndarray:
     return np.stack([omega, gamma], axis=1)[np.argsort(omega)]
 
 
-def carried(modes: np.ndarray, groups: Groups, derivative: int) -> list[np.ndarray]:
-    """What each of the modes (omega, gamma) carries: Hermitian matrices (d, d), by weighted least squares."""
+def carried(modes: np.ndarray, groups: Groups, orders: tuple[int, ...]) -> list[np.ndarray]:
+    """What each of the modes (omega, gamma) carries in displacements: Hermitian (d, d), by weighted least squares."""
     omega, gamma = modes.T
     w = groups.omega[:, None]
-    shape = w ** (2 * derivative) / ((omega**2 - w**2) ** 2 + (gamma * w) ** 2)
+    shape = 1 / ((omega**2 - w**2) ** 2 + (gamma * w) ** 2)
     top = shape.max(0)
     basis = np.concatenate([shape / top, np.ones((len(w), 1))], axis=1)
     d = groups.power.shape[1]
-    flat, model = groups.power.reshape(len(w), d * d), groups.power
+    turn = (1j * w) ** np.array(orders)  # the readings as displacements
+    model = groups.power / (turn[:, :, None] * turn.conj()[:, None])
+    flat = model.reshape(len(w), d * d)
     for _ in range(3):
         level = np.einsum("gjj->g", model).real
         smooth = np.maximum(level, 1e-3 * np.median(level))

@@ -1,0 +1,189 @@
+"""What was found, in the units of the record and the words of `found.Found`."""
+
+import numpy as np
+from scipy import stats
+
+from ..found import GRID, Checks, Found, Order, empty
+from ..record import Record
+from .ascent import climb
+from .covariances import mode_rows, shapes
+from .joint import climbed
+from .likelihood import Groups, cost, spectrum
+from .order import Fit, residuals
+from .runs import Even
+from .spectral import FEWEST, groups, near, transforms
+
+CHOSEN = "BIC"
+CELLS = 24  # parts of a band in which its readings are held against the fit
+DOUBTFUL = 1e-3  # probability below which they do not agree
+WIDE = 0.1  # of gamma: errors above it are told by a profile
+REACH = 4.5  # standard errors to both sides that a profile spans
+
+
+def found(
+    fit: Fit, grid: Groups, bands: list, record: Record, even: Even, orders: tuple[Order, ...], chosen: int, by: str
+) -> Found:
+    """K modes, or none."""
+    d, runs = record.channels, len(record.runs)
+    floor = _floor(fit, grid)
+    error = np.sqrt(floor) * even.scale
+    probability, worst = misfit(fit, grid)
+    k = fit.layout.modes
+    spectra = _spectra(fit, grid, even)
+    checks = Checks(None, None, error, np.zeros(0), probability, np.full((k, 2, 3), np.nan), spectra)
+    warnings = list(even.warnings)
+    if probability < DOUBTFUL:
+        warnings.append(
+            f"the spectrum is not that of these modes, most at {worst / (2 * np.pi * even.step):.5g} (probability "
+            f"{probability:.1g}): pass a narrower band, or look there for another motion"
+        )
+    if not k:
+        return empty(record, orders, by, checks, error, None, warnings)
+    rows, covariance = mode_rows(fit.theta, fit.layout), np.linalg.inv(fit.cost.information)
+    omega, gamma, strength = np.exp(rows[:, :3].T)
+    checks = checks._replace(halves=_halves(fit, bands, even))
+    at = fit.layout.each * np.arange(k)
+    scale = np.r_[gamma / even.step, omega / (2 * np.pi * even.step)]
+    both = np.r_[at + 1, at]
+    units = even.units[list(fit.layout.references)]
+    rms = strength / np.sqrt(2 * gamma) / omega * units
+    along = np.zeros((k, len(fit.theta)))
+    along[np.arange(k), at], along[np.arange(k), at + 1], along[np.arange(k), at + 2] = -1.0, -0.5, 1.0
+    rms_error = rms * np.sqrt(np.einsum("ki,ij,kj->k", along, covariance, along))
+    parts, shape_error = _shapes(fit, covariance, even, omega, gamma)
+    force = np.outer(strength * units, strength * units) * _correlation(fit) / even.step**3
+    unknown = np.full((k, runs), np.nan)
+    return Found(
+        gamma=gamma / even.step,
+        frequency=omega / (2 * np.pi * even.step),
+        lone=np.zeros(k, bool),
+        covariance=covariance[np.ix_(both, both)] * np.outer(scale, scale),
+        parts=parts,
+        shape_error=shape_error,
+        reference=np.array(fit.layout.references),
+        state=np.full((k, runs, 2), np.nan),
+        amplitude=np.repeat(rms[:, None], runs, 1),
+        phase=unknown,
+        amplitude_error=np.repeat(rms_error[:, None], runs, 1),
+        phase_error=unknown,
+        force=force,
+        offset=None,
+        position_error=error,
+        orders=orders,
+        chosen=chosen,
+        profile=_profiles(fit, grid, even),
+        chosen_by=by,
+        checks=checks,
+        warnings=tuple(warnings),
+    )
+
+
+def _shapes(fit, covariance, even, omega, gamma):
+    """Parts (k, d, 2) in the record's units and time, and the errors of the shapes."""
+    k, d = fit.layout.modes, fit.layout.channels
+    shape = shapes(fit.theta, fit.layout).T
+    moving = np.array(even.orders) > 0
+    beta = shape.imag / omega[:, None]
+    alpha = shape.real + np.where(moving, beta * gamma[:, None], 0.0)
+    relative = even.units / even.units[list(fit.layout.references)][:, None]
+    error = np.zeros((k, d), complex)
+    sd = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    for m, reference in enumerate(fit.layout.references):
+        others = [j for j in range(d) if j != reference]
+        own = sd[m * fit.layout.each + 3 : (m + 1) * fit.layout.each]
+        error[m, others] = own[: d - 1] + 1j * own[d - 1 :]
+    parts = np.stack([alpha * relative, beta * relative * even.step], axis=-1)
+    return parts, error * relative
+
+
+def _correlation(fit):
+    correlation = np.eye(fit.layout.modes)
+    for i, (a, b) in enumerate(fit.layout.coupled):
+        correlation[a, b] = correlation[b, a] = np.tanh(fit.theta[fit.layout.modes * fit.layout.each + i])
+    return correlation
+
+
+def _floor(fit, grid):
+    """The channels' floors, (d,): the median over bands of their middle."""
+    levels, at = [], fit.layout.motion
+    for order in fit.layout.floors:
+        levels.append([fit.theta[at + order * j] for j in range(fit.layout.channels)])
+        at += order * fit.layout.channels
+    return np.exp(np.median(levels, axis=0))
+
+
+def misfit(fit: Fit, grid: Groups) -> tuple[float, float]:
+    """The probability that readings of this spectrum differ from it by so much, and where they do most."""
+    ratio, d, chi, degrees, worst = residuals(fit, grid), fit.layout.channels, 0.0, 0, (0.0, 0.0)
+    for band in range(len(grid.quiet)):
+        rows = np.flatnonzero(grid.band == band)
+        rows = rows[np.argsort(grid.omega[rows], kind="stable")]
+        total = np.cumsum(grid.count[rows])
+        cell = np.minimum((total / total[-1] * CELLS).astype(int), CELLS - 1)
+        for c in np.unique(cell):
+            inside = rows[cell == c]
+            weight = grid.count[inside]
+            if weight.sum() < 8:
+                continue
+            clear = (ratio[inside] @ weight / weight.sum() - 1) * np.sqrt(weight.sum() * d)
+            chi, degrees = chi + clear**2, degrees + 1
+            worst = max(worst, (abs(clear), float(grid.omega[inside].mean())))
+    lost = min(len(fit.theta), degrees - 1)
+    return float(stats.chi2.sf(chi, max(degrees - lost // 2, 1))), worst[1]
+
+
+def _spectra(fit, grid, even):
+    """(3, m): frequency, the readings' power and what modes leave of it, summed over channels in their own scale."""
+    order = np.argsort(grid.omega, kind="stable")
+    value = spectrum(fit.theta, fit.layout, grid)[0]
+    alone = fit.layout._replace(references=(), coupled=())
+    floor = spectrum(fit.theta[fit.layout.motion :], alone, grid)[0]
+    power, left = (np.einsum("gjj->g", x).real for x in (grid.power, floor @ np.linalg.solve(value, grid.power)))
+    return np.stack([grid.omega / (2 * np.pi * even.step), power, left])[:, order]
+
+
+def _halves(fit, bands, even):
+    """gamma and frequency of the first and the second half of each run, and the error of the difference."""
+    found, k = [], fit.layout.modes
+    nothing = np.full((k, 2, 3), np.nan)
+    for side in (0, 1):
+        runs = [np.array_split(y, 2)[side] for y in even.runs]
+        parts = transforms(runs)
+        enough = [sum(int(np.sum((t.omega >= a) & (t.omega <= b))) for t in parts) for a, b in bands]
+        if min(enough) < FEWEST:
+            return nothing
+        grid = groups(parts, bands, near(*fit.modes.T))
+        theta, value, ended = climb(fit.theta, lambda x, grid=grid: cost(x, fit.layout, grid))
+        if value is None or not ended:
+            return nothing
+        found.append((mode_rows(theta, fit.layout)[:, :2], np.sqrt(np.diag(np.linalg.inv(value.information)))))
+    at = fit.layout.each * np.arange(k)
+    (early, error), (late, other) = found
+    for name, column, shift, unit in ((0, 1, 1, 1 / even.step), (1, 0, 0, 1 / (2 * np.pi * even.step))):
+        first, second = np.exp(early[:, column]) * unit, np.exp(late[:, column]) * unit
+        sd = np.hypot(first * error[at + shift], second * other[at + shift])
+        nothing[:, name] = np.stack([first, second, sd], axis=-1)
+    return nothing
+
+
+def _profiles(fit, grid, even):
+    """Of each gamma with a large error: values, and by how much the deviance rises with all else fitted again."""
+    sd = np.sqrt(np.diag(np.linalg.inv(fit.cost.information)))
+    profile = np.full((fit.layout.modes, 2, len(GRID)), np.nan)
+    for k in range(fit.layout.modes):
+        at = k * fit.layout.each + 1
+        if sd[at] < WIDE:
+            continue
+        free = np.arange(len(fit.theta)) != at
+        middle = len(GRID) // 2
+        offsets = (2 * GRID - 1) * REACH * min(sd[at], 1.5)
+        values, rise = np.exp(fit.theta[at] + offsets), np.zeros(len(GRID))
+        for way in (range(middle + 1, len(GRID)), range(middle - 1, -1, -1)):
+            theta = fit.theta.copy()
+            for i in way:
+                theta[at] = fit.theta[at] + offsets[i]
+                theta, value, _ = climb(theta, lambda x: cost(x, fit.layout, grid), free=free, small=1e-4)
+                rise[i] = np.nan if value is None else max(0.0, 2 * (value.value - fit.cost.value))
+        if np.all(np.isfinite(rise)):
+            profile[k] = values / even.step, rise
+    return profile

@@ -1,0 +1,81 @@
+"""From a record to its noise-driven modes: bands, how many modes each holds, and one likelihood of all of them."""
+
+import numpy as np
+
+from ..found import Found
+from ..record import Record
+from . import joint, outcome
+from .joint import Ladder
+from .order import ladder
+from .runs import Even, even_runs
+from .spectral import FEWEST, Peak, Transform, bands_around, groups, near, peaks, transforms, whole
+
+REACH = 30.0  # half widths of a mode to both sides that its band holds
+COARSE, FINE = 0.15, 0.08  # widths of groups over the distance to the nearest mode, while counting modes and at the end
+PARTS = 250  # groups of a band at least
+ROUNDS = 3  # times that bands are drawn anew around what was found
+MOST = 12  # modes of a band that are tried
+
+
+def search(record: Record, count: int | None, band: tuple[float, float] | None) -> Found:
+    """The modes of a record that noise drives."""
+    even = even_runs(record, band)
+    parts = transforms(even.runs)
+    limits = _limits(parts, band, even)
+    bands, ladders = _bands(parts, limits, even.orders)
+    if count is not None and count > sum(len(one.fits) - 1 for one in ladders):
+        ladders = [Ladder(one.groups, ladder(one.groups, even.orders, MOST, count)) for one in ladders]
+    picks, choices = joint.counts(ladders, count)
+    layout, theta = joint.together([one.fits[k] for one, k in zip(ladders, picks, strict=True)])
+    width = near(*np.exp(theta[: layout.modes * layout.each].reshape(layout.modes, -1)[:, :2].T), FINE)
+    grid = groups(parts, bands, lambda w: min(width(w), (limits[1] - limits[0]) / PARTS))
+    fit = joint.settled(layout, theta, grid, even.units)
+    orders = joint.tried(ladders, choices, even.step)
+    by = outcome.CHOSEN if count is None else "as asked"
+    return outcome.found(fit, grid, bands, record, even, orders, choices.index(picks), by)
+
+
+def _limits(parts: list[Transform], band: tuple[float, float] | None, even: Even) -> tuple[float, float]:
+    """The frequencies that may be used, radians per step."""
+    low, high = whole(parts)
+    if band is not None:
+        low, high = max(low, 2 * np.pi * band[0] * even.step), min(high, 2 * np.pi * band[1] * even.step)
+    inside = max(int(np.sum((t.omega >= low) & (t.omega <= high))) for t in parts)
+    if inside < FEWEST:
+        raise ValueError(
+            f"band holds {inside} frequencies of the record, and noise-driven modes need {FEWEST}: widen it, or record "
+            "longer"
+        )
+    return float(low), float(high)
+
+
+def _bands(parts, limits, orders):
+    """Bands, and in each the fits with 0, 1, 2, ... modes."""
+    known = peaks(parts, limits)
+    bands = bands_around(known, limits, REACH) or [limits]
+    for _ in range(ROUNDS):
+        bands = _wide_enough(bands, parts, limits)
+        ladders = []
+        for one in bands:
+            which = [p for p in known if one[0] <= p.omega <= one[1]]
+            width = near(np.array([p.omega for p in which]), np.array([p.width for p in which]), COARSE)
+            grid = groups(parts, [one], lambda w, width=width, one=one: min(width(w), (one[1] - one[0]) / PARTS))
+            ladders.append(Ladder(grid, ladder(grid, orders, MOST)))
+        found = [mode for one in ladders for mode in one.best.modes]
+        known = [Peak(omega, gamma, np.inf) for omega, gamma in found]
+        again = _wide_enough(bands_around(known, limits, REACH) or [limits], parts, limits)
+        if len(again) == len(bands) and all(_alike(a, b) for a, b in zip(again, bands, strict=True)):
+            break
+        bands = again
+    return bands, ladders
+
+
+def _alike(a, b):
+    """Whether two bands differ by less than a fifth of their width."""
+    return max(abs(a[0] - b[0]), abs(a[1] - b[1])) < 0.2 * (b[1] - b[0])
+
+
+def _wide_enough(bands, parts, limits):
+    """Bands of enough frequencies, those that come to overlap joined."""
+    least = 2 * FEWEST * 2 * np.pi / max(t.n for t in parts)
+    return bands_around([Peak((a + b) / 2, max(b - a, least), np.inf) for a, b in bands], limits, 1.0)
