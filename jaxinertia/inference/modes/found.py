@@ -6,16 +6,16 @@ import numpy as np
 
 from .record import Record
 
-GRID = np.linspace(0.0, 1.0, 33)
+PROFILE = 25  # values of gamma in a profile
 
 
 class Order(NamedTuple):
-    """One number of modes that was tried. deviance: -2 log L but for a constant of the record. numbers: fitted
+    """One number of modes that was tried, `modes`. deviance: -2 log L but for a constant of the record. numbers: fitted
     parameters.
     criterion: deviance + penalty, the least of which is chosen. frequency, gamma: of its modes (for the stabilization
     diagram)."""
 
-    count: int
+    modes: int
     deviance: float
     numbers: int
     criterion: float
@@ -54,8 +54,8 @@ class Found(NamedTuple):
     force: (K, K), intensity of the white forces on q: their sigma sigma^T; None where the motion is free.
     offset: (R, d), or None. position_error: (d,), of one reading in its own unit.
     orders: what was tried, by count. chosen: index in `orders`.
-    profile: (K, 2, G): values of gamma, and how much the deviance rises there with all else refitted; NaN where errors
-    are small and no profile is needed. chosen_by: words, such as "BIC".
+    profile: (K, 2, PROFILE): values of gamma, and how much the deviance rises there with all else refitted; NaN where
+    errors are small and no profile is needed. chosen_by: words, such as "BIC".
     warnings: what is wrong, in words.
     """
 
@@ -127,8 +127,8 @@ def empty(
         offset=offset,
         position_error=np.asarray(error, float),
         orders=orders,
-        chosen=next((i for i, order in enumerate(orders) if order.count == 0), 0),
-        profile=np.zeros((0, 2, len(GRID))),
+        chosen=next((i for i, order in enumerate(orders) if order.modes == 0), 0),
+        profile=np.zeros((0, 2, PROFILE)),
         chosen_by=chosen_by,
         checks=checks,
         warnings=tuple(warnings),

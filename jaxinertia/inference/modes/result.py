@@ -45,7 +45,7 @@ class Modes(eqx.Module):
     covariance: (2K, 2K), of (gamma_1 .. gamma_K, frequency_1 .. frequency_K), allowing for correlated residuals.
     position_error: (d,), of a reading. offset: (R, d), or None. force: (K, K), intensity of the white forces that drive
     the modes (units of q'^2 over time), or None.
-    orders: what else was tried: an `Order` (count, deviance, numbers, criterion, frequency, gamma) for each number of
+    orders: what else was tried: an `Order` (modes, deviance, numbers, criterion, frequency, gamma) for each number of
     modes; chosen_by: the rule. driven, why: "free" or "noise", and how that was decided. checks: residuals (None where
     a band or spectra were fitted), prediction, rms, autocorrelation, whiteness, halves (gamma and frequency early, late
     and the error of the difference) and spectrum. warnings: what is wrong, in words.
@@ -165,7 +165,7 @@ class Modes(eqx.Module):
         low, high = (np.array(side) for side in out["gamma"])
         for k in range(self.count):
             if np.all(np.isfinite(self.profile[k, 0])):
-                low[k], high[k] = _crossings(*self.profile[k], float(self.gamma[k]), reach**2)
+                low[k], high[k] = _crossings(self.profile[k, 0], self.profile[k, 1], float(self.gamma[k]), reach**2)
         out["gamma"] = low, high
         return out
 
