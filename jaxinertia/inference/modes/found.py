@@ -81,6 +81,20 @@ class Found(NamedTuple):
     checks: Checks
     warnings: tuple[str, ...]
 
+    def only(self, kept: np.ndarray) -> "Found":
+        """These modes alone, of a mask (K,)."""
+        names = (
+            "gamma", "frequency", "lone", "parts", "shape_error", "reference", "state", "amplitude", "phase",
+            "amplitude_error", "phase_error", "profile",
+        )  # fmt: skip
+        both = np.concatenate([kept, kept])
+        return self._replace(
+            **{name: getattr(self, name)[kept] for name in names},
+            covariance=self.covariance[np.ix_(both, both)],
+            force=None if self.force is None else self.force[np.ix_(kept, kept)],
+            checks=self.checks._replace(halves=self.checks.halves[kept]),
+        )
+
 
 def poles(gamma: np.ndarray, frequency: np.ndarray) -> np.ndarray:
     """s = -gamma/2 + (gamma^2/4 - omega_0^2)^{1/2}: with positive imaginary part, or the slow one of two real poles."""

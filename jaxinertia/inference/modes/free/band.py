@@ -67,7 +67,9 @@ def narrow(record: Record, band: tuple[float, float]) -> Narrowed:
             f"band = ({low:.6g}, {high:.6g}) needs a filter of {length} readings, and a run has {shortest}: widen it"
         )
     cuts = [cut for cut in (cut_low, cut_high) if 0 < cut < 0.5 / step]
-    taps = signal.firwin(length, cuts, window=("kaiser", signal.kaiser_beta(STOP)), pass_zero=cut_low <= 0, fs=1 / step)
+    taps = signal.firwin(
+        length, cuts, window=("kaiser", signal.kaiser_beta(STOP)), pass_zero=bool(cut_low <= 0), fs=1 / step
+    )
     half = length // 2
     runs = []
     for run in record.runs:

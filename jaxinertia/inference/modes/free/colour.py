@@ -42,12 +42,16 @@ def covariances(series: list[np.ndarray], lags: int = MOST) -> np.ndarray:
     return total / max(n, 1)
 
 
-def fit(series: list[np.ndarray], spent: float = 0.0) -> tuple[Colour, float]:
-    """The autoregression and its -2 log L + p log n, up to what all orders share. spent: fitted numbers, for the
-    variance."""
+def fit(series: list[np.ndarray], spent: float = 0.0, ground: float = 0.0) -> tuple[Colour, float]:
+    """The autoregression and its -2 log L + p log n, up to what all orders share.
+
+    spent: fitted numbers, for the variance. ground: white power added, over the residuals': what lies below it is not
+    looked at.
+    """
     n = sum(len(r) for r in series)
     most = min(MOST, n // 20)
     gamma = covariances(series, most)
+    gamma[0] *= 1 + ground
     if gamma[0] <= 0:
         return Colour(np.zeros(0), 1e-300, 1e-300), n * np.log(1e-300)
     best, phi, variance = (n * np.log(gamma[0]), np.zeros(0), gamma[0]), np.zeros(0), gamma[0]

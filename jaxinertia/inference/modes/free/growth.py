@@ -16,6 +16,7 @@ from .sections import NONE, Sections
 from .start import Peak, peaks, split
 
 PATIENCE = 2  # numbers of modes that are tried after the best
+GROUND = 0.1  # of the residuals' power: a filter's stop band holds no evidence
 FREQUENCIES = np.linspace(0, 0.5, 1025)  # per reading, of the residuals' spectrum
 WEIGHED = 10.0  # a start that takes less of the deviance is no motion
 
@@ -40,8 +41,10 @@ def judge(problem: Problem, state: State) -> Candidate:
     sections = state.sections
     each = 2 * len(sections.a) + len(sections.rate) + problem.level
     numbers = sections.size + each * sum(len(block.channels) for block in problem.blocks)
-    total = sum(colour.fit(series)[1] for series in by_channel(problem, state))
-    return Candidate(state, total + numbers * float(np.log(problem.counts.sum())), numbers)
+    ground = GROUND if problem.filtered else 0.0
+    total = sum(colour.fit(series, 0.0, ground)[1] for series in by_channel(problem, state))
+    penalty = (numbers + 2 * len(sections.a)) * float(np.log(problem.counts.sum()))
+    return Candidate(state, total + penalty, numbers)
 
 
 def by_channel(problem: Problem, state: State) -> list[list[np.ndarray]]:
@@ -56,15 +59,26 @@ def by_channel(problem: Problem, state: State) -> list[list[np.ndarray]]:
 def grow(problem: Problem, most: int, count: int | None) -> list[Candidate]:
     """The best of each number of modes that was tried, from none."""
     tried = [judge(problem, evaluate(problem, NONE))]
-    while len(tried) <= (most if count is None else count):
+    while len(tried) <= most:
         best = int(np.argmin([each.criterion for each in tried]))
-        if count is None and len(tried) > best + PATIENCE:
+        if len(tried) > best + PATIENCE if count is None else _counted(problem, tried[-1]) >= count:
             break
         more = _one_more(problem, tried[-1].state)
         if more is None:
             break
         tried.append(more)
     return _pruned(problem, tried)
+
+
+def _counted(problem: Problem, candidate: Candidate) -> int:
+    """How many of its modes lie in the band."""
+    return int(problem.inside(candidate.state.sections).sum())
+
+
+def choose(problem: Problem, tried: list[Candidate], count: int | None) -> int | None:
+    """Which of them has the least criterion, of those with this number of modes in the band; None if there is none."""
+    good = [i for i, each in enumerate(tried) if count is None or _counted(problem, each) == count]
+    return min(good, key=lambda i: tried[i].criterion, default=None)
 
 
 def _one_more(problem: Problem, state: State) -> Candidate | None:

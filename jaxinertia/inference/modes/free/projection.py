@@ -20,7 +20,7 @@ ROUNDING = 1e-13  # of an eigenvalue of a Gram matrix of unit diagonal
 STEPS = 60
 GROWTH = 20.0  # e-folds over a run beyond which a growing motion is none
 SMALL = 1e-5  # of a deviance: steps that lower it by less end the search
-DIGITS = 1e-15  # of a reading's square: what its own rounding leaves
+DIGITS = 3e-15  # of the readings' size: what their own rounding leaves
 
 
 class Block(NamedTuple):
@@ -49,6 +49,20 @@ class Problem(NamedTuple):
     step: float
     zone: int
     band: tuple[float, float]
+    filtered: bool
+
+    def inside(self, sections: Sections) -> np.ndarray:
+        """(K,), whether each mode lies in the band: of a swinging one the damped frequency, of others the natural
+        one."""
+        swing = np.sqrt(np.maximum(-sections.depth, 0.0))
+        omega = 2 * np.pi * sections.frequency
+        omega[: len(swing)] = np.where(swing > 0, swing, omega[: len(swing)])
+        return (omega >= self.band[0]) & (omega <= self.band[1])
+
+    def resolves(self, sections: Sections) -> bool:
+        """Whether no mode is beyond what the readings' rate tells from a slower one."""
+        swing = np.sqrt(np.maximum(-sections.depth, 0.0)) * self.step / np.pi
+        return bool(np.all((swing >= self.zone) & (swing <= self.zone + 1)))
 
     def unfolded(self, omega: np.ndarray) -> np.ndarray:
         """The angular frequencies within the record's zone that look like these."""
@@ -78,7 +92,13 @@ class State(NamedTuple):
     converged: bool = False
 
 
-def pose(record: Record, zone: int = 0, band: tuple[float, float] | None = None, level: bool = True) -> Problem:
+def pose(
+    record: Record,
+    zone: int = 0,
+    band: tuple[float, float] | None = None,
+    level: bool = True,
+    filtered: bool = False,
+) -> Problem:
     """Channels of equal weight together; the band in cycles."""
     blocks = []
     for r, run in enumerate(record.runs):
@@ -97,9 +117,10 @@ def pose(record: Record, zone: int = 0, band: tuple[float, float] | None = None,
     low, high = (0.0, 0.5 / record.typical) if band is None else band
     turned = 2 * np.pi * low, 2 * np.pi * high
     counts = np.asarray(counts)
-    return Problem(tuple(blocks), counts, record.known, level, record.duration, record.typical, zone, turned)
+    return Problem(tuple(blocks), counts, record.known, level, record.duration, record.typical, zone, turned, filtered)
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # of poles beyond all sense: their deviance is NaN
 def evaluate(problem: Problem, sections: Sections, before: State | None = None) -> State:
     """The best amplitudes of these poles; residuals are summed at the amplitudes of `before`, which loses no digits."""
     olds = [None] * len(problem.blocks) if before is None else [sums.c for sums in before.sums]
@@ -151,14 +172,15 @@ def _columns(sections: Sections, t: np.ndarray, w: np.ndarray | None, level: boo
 
 def inverted(gram: np.ndarray) -> np.ndarray:
     """Of a symmetric positive matrix, scaled to a unit diagonal; what rounding alone holds is left out."""
-    if not np.all(np.isfinite(gram)):
-        return np.full_like(gram, np.nan)
     root = np.sqrt(np.maximum(np.diag(gram), 1e-300))
-    values, vectors = np.linalg.eigh(gram / np.outer(root, root))
+    unit = gram / root / root[:, None]
+    if not np.all(np.isfinite(unit)):
+        return np.full_like(gram, np.nan)
+    values, vectors = np.linalg.eigh(unit)
     weights = np.where(
         values > ROUNDING * max(values.max(initial=0.0), 1e-300), 1 / np.where(values > 0, values, 1), 0.0
     )
-    return (vectors * weights) @ vectors.T / np.outer(root, root)
+    return (vectors * weights) @ vectors.T / root / root[:, None]
 
 
 def normal(problem: Problem, state: State) -> tuple[np.ndarray, np.ndarray]:
@@ -174,6 +196,7 @@ def normal(problem: Problem, state: State) -> tuple[np.ndarray, np.ndarray]:
     return information, score
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def refine(problem: Problem, start: State, fixed: tuple[int, ...] = (), steps: int = STEPS) -> State:
     """Levenberg and Marquardt's search over the poles, those numbers held that are `fixed`."""
     state, damping = start, 1e-3
@@ -187,6 +210,8 @@ def refine(problem: Problem, start: State, fixed: tuple[int, ...] = (), steps: i
             return state
         scale = np.sqrt(np.maximum(np.diag(h), 1e-300))
         ideal = scaled_solve(h, g, scale, 0.0)
+        if not np.all(np.isfinite(ideal)):
+            return state
         if float(g @ ideal) < SMALL:
             return state._replace(converged=True)
         change = np.zeros(start.sections.size)
@@ -196,15 +221,29 @@ def refine(problem: Problem, start: State, fixed: tuple[int, ...] = (), steps: i
             state, damping = trial, max(damping / 10, 1e-9)
             information, score = normal(problem, state)
         elif damping > 1e8:
-            return state._replace(converged=float(g @ ideal) < 1.0)
+            return state._replace(converged=float(g @ ideal) < 1.0 or is_rounding(problem, state))
         else:
             damping = max(damping * 8, 1e-6)
     return state
 
 
+def _rounding(problem: Problem) -> np.ndarray:
+    """(d,), squares of residuals below which they are rounding."""
+    total = np.zeros(len(problem.counts))
+    for block in problem.blocks:
+        total[block.channels] += block.total
+    return (30 * DIGITS) ** 2 * total
+
+
+def is_rounding(problem: Problem, state: State) -> bool:
+    """Whether the residuals are no more than the readings' own rounding."""
+    return bool(np.all(state.squares < _rounding(problem)))
+
+
 def _trial(problem: Problem, state: State, u: np.ndarray) -> State | None:
     sections = state.sections.of(u)
-    if np.any(sections.slowest * problem.longest < -GROWTH) or np.any(np.isnan(sections.frequency)):
+    wild = np.any(sections.slowest * problem.longest < -GROWTH) or np.any(np.isnan(sections.frequency))
+    if wild or not problem.resolves(sections):
         return None
     trial = evaluate(problem, sections, state)
     return trial if np.isfinite(trial.deviance) else None
@@ -212,7 +251,7 @@ def _trial(problem: Problem, state: State, u: np.ndarray) -> State | None:
 
 def scaled_solve(h: np.ndarray, g: np.ndarray, scale: np.ndarray, damping: float) -> np.ndarray:
     """(h + damping diag h)^-1 g."""
-    unit = h / np.outer(scale, scale) + damping * np.eye(len(h))
+    unit = h / scale / scale[:, None] + damping * np.eye(len(h))
     return inverted(unit) @ (g / scale) / scale
 
 

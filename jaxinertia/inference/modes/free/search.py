@@ -8,7 +8,7 @@ from .band import Narrowed, narrow, thin, whole
 from .colour import MOST, whiteness
 from .doubts import doubts
 from .errors import DOUBT, Worth, worth
-from .growth import Candidate, by_channel, grow
+from .growth import Candidate, by_channel, choose, grow
 from .halves import halves
 from .profile import profiles
 from .projection import Problem, State, evaluate, pose, refine, residuals
@@ -21,6 +21,8 @@ FALLS = 30.0  # the first quarter's power over the last one's, beyond which a re
 EXPLAINED = 0.95  # of the readings' squares
 PIECE = 8192  # rows on which a free motion is tried, to tell what drives
 MODES = 20  # that are looked for
+SPARE = 4  # modes beside the band that its own may need
+EPSILON = 4 * np.finfo(float).eps  # of a number: no error is less
 SHOWN = 4096  # frequencies kept of the spectrum
 
 
@@ -31,18 +33,21 @@ def search(record: Record, count: int | None, band: tuple[float, float] | None) 
     if band is not None and record.step is not None and record.is_whole:
         narrowed = narrow(record, band)
     level = band is None or not len(narrowed.taps) or band[0] == 0
-    problem = pose(narrowed.record, narrowed.zone, band, level)
+    problem = pose(narrowed.record, narrowed.zone, band, level, len(narrowed.taps) > 0)
     thinned = thin(record, LONG, SURE) if band is None else whole(record)
-    coarse = pose(thinned.record, 0, None, True) if len(thinned.taps) else problem
-    tried = grow(coarse, min(MODES, _room(coarse)), count)
-    chosen = int(np.argmin([each.criterion for each in tried])) if count is None else len(tried) - 1
-    if count is not None and tried[chosen].state.sections.modes != count:
-        raise ValueError(f"count = {count}: only {tried[chosen].state.sections.modes} modes can be told in this record")
+    coarse = pose(thinned.record, filtered=True) if len(thinned.taps) else problem
+    tried = grow(coarse, min(MODES, _room(coarse)) if count is None else count + SPARE, count)
+    chosen = choose(coarse, tried, count)
+    if chosen is None:
+        raise ValueError(
+            f"count = {count}: the record does not hold so many modes that can be told apart; ask for fewer"
+        )
     state = tried[chosen].state
     if coarse is not problem:
         state = refine(problem, evaluate(problem, state.sections))
     problem, state, mix = _apart(problem, state)
-    return _conclude(record, narrowed, problem, state, mix, tried, chosen, (coarse, tried[chosen].state))
+    found = _conclude(record, narrowed, problem, state, mix, tried, chosen, (coarse, tried[chosen].state))
+    return found if band is None else found.only(problem.inside(state.sections))
 
 
 def _room(problem: Problem) -> int:
@@ -87,11 +92,11 @@ def _conclude(
     """Values, errors, checks and warnings."""
     sections = state.sections
     orders = tuple(each.order() for each in tried)
-    rule = "by BIC" if chosen == int(np.argmin([each.criterion for each in tried])) else "as asked"
+    rule = "by the evidence" if chosen == int(np.argmin([each.criterion for each in tried])) else "as asked"
     value = worth(problem, state)
     error = np.sqrt(mix**2 @ value.error**2) * _given(record)
     changes = halves(*coarse, worth(*coarse) if coarse[0] is not problem else value)
-    warnings = doubts(record, problem, state, value, changes, tried, chosen)
+    warnings = doubts(record, narrowed, problem, state, value, changes, tried, chosen)
     checks = _checks(record, narrowed, problem, state, mix, value, changes)
     offset = _offset(problem, state, mix)
     if not sections.modes:
@@ -100,6 +105,7 @@ def _conclude(
     jacobian = sections.jacobian
     finite = np.all(np.isfinite(value.covariance))
     covariance = jacobian @ value.covariance @ jacobian.T if finite else np.full((2 * sections.modes,) * 2, np.inf)
+    covariance += np.diag((EPSILON * np.concatenate([sections.gamma, sections.frequency])) ** 2)
     stacked = {name: np.stack([getattr(one, name) for one in shapes]) for name in shapes[0]._fields}
     return Found(
         gamma=sections.gamma,
