@@ -56,20 +56,21 @@ def modes(
     band = _check_band(band, record)
     if driven not in (None, "free", "noise"):
         raise ValueError(f"driven = {driven!r} must be 'free', 'noise' or None")
-    why = "as asked"
     if driven is None:
-        driven, why = decide(record, band)
-    search: Any = {"free": free.search, "noise": noise.search}[driven]
-    return Modes.of(search(record, count, band), data, record, driven, why, band)
+        return _by_the_record(record, count, band)
+    found = free.search(record, count, band) if driven == "free" else noise.search(record, count, band)
+    return Modes.of(found, record, driven, "as asked", band)
 
 
-def decide(record: Record, band: tuple[float, float] | None) -> tuple[str, str]:
-    """("free" or "noise", why): a free decay loses its power, or a few free modes leave white residuals."""
-    if free.loses_power(record):
-        return "free", "its power falls"
-    if free.is_explained(record, band):
-        return "free", "free modes leave no more than noise"
-    return "noise", "its power does not fall, and no free modes explain it"
+def _by_the_record(record: Record, count: int | None, band: tuple[float, float] | None) -> Modes:
+    """A free decay loses its power, or a few free modes explain it: first its beginning, and then all of it."""
+    falls = free.loses_power(record)
+    if falls or free.is_explained(record, band):
+        found = free.search(record, count, band)
+        if falls or free.is_enough(record, found):
+            why = "its power falls" if falls else "free modes explain it"
+            return Modes.of(found, record, "free", why, band)
+    return Modes.of(noise.search(record, count, band), record, "noise", "no free modes explain it", band)
 
 
 def _check_count(count: Any, record: Record) -> None:

@@ -6,16 +6,16 @@ import numpy as np
 
 from .record import Record
 
-GRID = np.linspace(0.0, 1.0, 33)
+PROFILE = 25  # values of gamma in a profile
 
 
 class Order(NamedTuple):
-    """One number of modes that was tried. deviance: -2 log L but for a constant of the record. numbers: fitted
+    """One number of modes that was tried, `modes`. deviance: -2 log L but for a constant of the record. numbers: fitted
     parameters.
     criterion: deviance + penalty, the least of which is chosen. frequency, gamma: of its modes (for the stabilization
     diagram)."""
 
-    count: int
+    modes: int
     deviance: float
     numbers: int
     criterion: float
@@ -54,8 +54,8 @@ class Found(NamedTuple):
     force: (K, K), intensity of the white forces on q: their sigma sigma^T; None where the motion is free.
     offset: (R, d), or None. position_error: (d,), of one reading in its own unit.
     orders: what was tried, by count. chosen: index in `orders`.
-    profile: (K, 2, G): values of gamma, and how much the deviance rises there with all else refitted; NaN where errors
-    are small and no profile is needed. chosen_by: words, such as "BIC".
+    profile: (K, 2, PROFILE): values of gamma, and how much the deviance rises there with all else refitted; NaN where
+    errors are small and no profile is needed. chosen_by: words, such as "BIC".
     warnings: what is wrong, in words.
     """
 
@@ -80,6 +80,20 @@ class Found(NamedTuple):
     chosen_by: str
     checks: Checks
     warnings: tuple[str, ...]
+
+    def only(self, kept: np.ndarray) -> "Found":
+        """These modes alone, of a mask (K,)."""
+        names = (
+            "gamma", "frequency", "lone", "parts", "shape_error", "reference", "state", "amplitude", "phase",
+            "amplitude_error", "phase_error", "profile",
+        )  # fmt: skip
+        both = np.concatenate([kept, kept])
+        return self._replace(
+            **{name: getattr(self, name)[kept] for name in names},
+            covariance=self.covariance[np.ix_(both, both)],
+            force=None if self.force is None else self.force[np.ix_(kept, kept)],
+            checks=self.checks._replace(halves=self.checks.halves[kept]),
+        )
 
 
 def poles(gamma: np.ndarray, frequency: np.ndarray) -> np.ndarray:
@@ -127,8 +141,8 @@ def empty(
         offset=offset,
         position_error=np.asarray(error, float),
         orders=orders,
-        chosen=next((i for i, order in enumerate(orders) if order.count == 0), 0),
-        profile=np.zeros((0, 2, len(GRID))),
+        chosen=next((i for i, order in enumerate(orders) if order.modes == 0), 0),
+        profile=np.zeros((0, 2, PROFILE)),
         chosen_by=chosen_by,
         checks=checks,
         warnings=tuple(warnings),

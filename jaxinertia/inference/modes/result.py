@@ -1,5 +1,6 @@
 """What `ji.modes` returns: the modes of a record, each number with its error. Data only."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class Modes(eqx.Module):
     covariance: (2K, 2K), of (gamma_1 .. gamma_K, frequency_1 .. frequency_K), allowing for correlated residuals.
     position_error: (d,), of a reading. offset: (R, d), or None. force: (K, K), intensity of the white forces that drive
     the modes (units of q'^2 over time), or None.
-    orders: what else was tried: an `Order` (count, deviance, numbers, criterion, frequency, gamma) for each number of
+    orders: what else was tried: an `Order` (modes, deviance, numbers, criterion, frequency, gamma) for each number of
     modes; chosen_by: the rule. driven, why: "free" or "noise", and how that was decided. checks: residuals (None where
     a band or spectra were fitted), prediction, rms, autocorrelation, whiteness, halves (gamma and frequency early, late
     and the error of the difference) and spectrum. warnings: what is wrong, in words.
@@ -165,7 +166,7 @@ class Modes(eqx.Module):
         low, high = (np.array(side) for side in out["gamma"])
         for k in range(self.count):
             if np.all(np.isfinite(self.profile[k, 0])):
-                low[k], high[k] = _crossings(*self.profile[k], float(self.gamma[k]), reach**2)
+                low[k], high[k] = _crossings(self.profile[k, 0], self.profile[k, 1], float(self.gamma[k]), reach**2)
         out["gamma"] = low, high
         return out
 
@@ -285,14 +286,15 @@ class Modes(eqx.Module):
         position, momentum = self._motion(ts, run)
         return (momentum**2 + omega**2 * position**2) / 2
 
-    def alone(self, data: Observations, mode: int) -> Observations:
-        """The record of one mode: the displacement in its reference channel, with all other modes taken out of it.
+    def alone(self, data: Observations, mode: int | Sequence[int]) -> Observations:
+        """The record of one mode, or of several together: the displacement in the (first) one's reference channel,
+        with all other modes taken out of it.
 
         For `ji.fit` with another law of friction or potential, the other modes held.
 
         Arguments:
             data: what the modes were found in.
-            mode: its number, from 0.
+            mode: its number, from 0, or a list of them.
 
         Raises:
             ValueError: if there is no such mode, that channel does not read displacements, the record is another one,
@@ -302,8 +304,8 @@ class Modes(eqx.Module):
             >>> ji.fit(ji.System(ji.potentials.Duffing(), ji.damping.Drag(0.1, 0.1)), found.alone(data, 1), free)
         """
         self._check_free("alone")
-        (mode,) = _pick([mode], self.count)
-        channel = int(self.reference[mode])
+        kept = _pick([mode] if np.ndim(mode) == 0 else mode, self.count)
+        channel = int(self.reference[kept[0]])
         if self.kinds[channel] != KINDS[0]:
             raise ValueError(
                 f"channel {channel} reads {self.kinds[channel]}s; alone needs a displacement: integrate it"
@@ -313,7 +315,7 @@ class Modes(eqx.Module):
         if y.shape[1] != len(self.kinds) or len(runs) != len(self.starts):
             raise ValueError("data are another record than the one whose modes these are")
         left = np.full(len(data.ts), np.nan)
-        others = [k for k in range(self.count) if k != mode]
+        others = [k for k in range(self.count) if k not in kept]
         for r, rows in enumerate(runs):
             rest = self.predict(data.ts[rows], r, modes=others)[:, channel]
             level = 0.0 if self.offset is None else self.offset[r, channel]

@@ -39,7 +39,7 @@ def write(path: str | Path, modes: Any) -> Path:
     for i, order in enumerate(modes.orders):
         arrays |= {f"order_{i}_frequency": order.frequency, f"order_{i}_gamma": order.gamma}
     text = {name: getattr(modes, name) for name in _TEXT if name not in ("orders", "whiteness")}
-    text["orders"] = [[o.count, o.deviance, o.numbers, o.criterion] for o in modes.orders]
+    text["orders"] = [[o.modes, o.deviance, o.numbers, o.criterion] for o in modes.orders]
     text["whiteness"] = float(modes.checks.whiteness)
     return _files.write(path, "modes", VERSION, {"text": json.dumps(text)} | arrays)
 
@@ -58,7 +58,9 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         fields["profile"] = _get(file, "profile", _files.FLOAT, (k, 2), True)
         for name, shape in (("force", (k, k)), ("offset", (runs, d))):
             fields[name] = _get(file, name, _files.FLOAT, shape) if name in file.fields else None
-        checks = {name: _get(file, name, _files.FLOAT) if name in file.fields else None for name in _CHECKS}
+        checks: dict[str, Any] = {
+            name: _get(file, name, _files.FLOAT) if name in file.fields else None for name in _CHECKS
+        }
         checks |= {"rms": _get(file, "rms", _files.FLOAT, (d,))}
         checks |= {"autocorrelation": _get(file, "autocorrelation", _files.FLOAT)}
         checks |= {"halves": _get(file, "halves", _files.FLOAT, (k, 2, 3))}
@@ -72,8 +74,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return fields | text | {"orders": tuple(orders), "band": None if band is None else tuple(band)}, errors
 
 
-def _shapes(k: int, d: int, runs: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Of each array of `Modes`: which numbers, and the shape."""
+def _shapes(k: int, d: int, runs: int) -> dict[str, Any]:
+    """Of each array of `Modes`: (which numbers, the shape)."""
     f = _files.FLOAT
     return (
         dict.fromkeys(_VALUES, (f, (k,)))
@@ -83,7 +85,7 @@ def _shapes(k: int, d: int, runs: int) -> dict[str, tuple[str, tuple[int, ...]]]
     )
 
 
-def _error_shapes(k: int, d: int, runs: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+def _error_shapes(k: int, d: int, runs: int) -> dict[str, Any]:
     f = _files.FLOAT
     errors = dict.fromkeys(_VALUES, (f, (k,))) | {"shape": ("c", (k, d))}
     return errors | dict.fromkeys(("amplitude", "phase"), (f, (k, runs)))

@@ -44,15 +44,16 @@ def summary(modes: Any) -> str:
 
 def _table(modes: Any) -> list[str]:
     low, high = modes.interval(0.95)["gamma"]
-    rows = [("mode", "frequency", "+-", "gamma", "+-", "95 % from", "to", "damping ratio", "+-", "amplitude", "+-")]
+    rows: list[tuple[str, ...]] = [
+        ("mode", "frequency", "+-", "gamma", "+-", "95 % from", "to", "damping ratio", "+-", "amplitude", "+-")
+    ]
     for k in range(modes.count):
         e = modes.stderr
         pairs = [(modes.frequency[k], e.frequency[k]), (modes.gamma[k], e.gamma[k])]
         rest = [(modes.damping_ratio[k], e.damping_ratio[k]), (modes.amplitude[k, 0], e.amplitude[k, 0])]
         (f, fe), (g, ge), (z, ze), (a, ae) = pairs + rest
-        shown = (f"{f:.8g}", f"{fe:.2g}", f"{g:.6g}", f"{ge:.2g}", f"{low[k]:.5g}", f"{high[k]:.5g}")
-        shown = (str(k), *shown, f"{z:.4g}", f"{ze:.2g}", f"{a:.4g}", f"{ae:.2g}")
-        rows.append(shown)
+        first = (f"{f:.8g}", f"{fe:.2g}", f"{g:.6g}", f"{ge:.2g}", f"{low[k]:.5g}", f"{high[k]:.5g}")
+        rows.append((str(k), *first, f"{z:.4g}", f"{ze:.2g}", f"{a:.4g}", f"{ae:.2g}"))
     return _columns(rows)
 
 
@@ -70,7 +71,7 @@ def _shapes(modes: Any) -> list[str]:
     lines = ["", "shapes (phase in degrees) and phase collinearity"]
     collinearity = modes.phase_collinearity
     for k in range(modes.count):
-        each = [f"{abs(x):.4g} ({math.degrees(np.angle(x)):.0f})" for x in modes.shape[k, :SHOWN]]
+        each = [f"{abs(x):.4g} ({round(math.degrees(np.angle(x)))})" for x in modes.shape[k, :SHOWN]]
         more = ", ..." if modes.shape.shape[1] > SHOWN else ""
         lines.append(f"{k}  " + ", ".join(each) + more + f"   {collinearity[k]:.3f}")
     return lines
@@ -81,8 +82,8 @@ def _orders(modes: Any) -> list[str]:
     if len(modes.orders) < 2:
         return []
     best = modes.orders[modes.chosen].criterion
-    rows = [("modes", "criterion above the chosen", "parameters")]
-    rows += [(str(o.count), f"{o.criterion - best:.1f}", str(o.numbers)) for o in modes.orders]
+    rows: list[tuple[str, ...]] = [("modes", "criterion above the chosen", "parameters")]
+    rows += [(str(o.modes), f"{o.criterion - best:.1f}", str(o.numbers)) for o in modes.orders]
     return ["", *_columns(rows)]
 
 
@@ -112,7 +113,7 @@ def as_json(modes: Any) -> dict[str, Any]:
         }
         each.append(one)
     orders = [
-        {"count": o.count, "deviance": o.deviance, "numbers": o.numbers, "criterion": o.criterion} for o in modes.orders
+        {"modes": o.modes, "deviance": o.deviance, "numbers": o.numbers, "criterion": o.criterion} for o in modes.orders
     ]
     whole = {
         "modes": each,

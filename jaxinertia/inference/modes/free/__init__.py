@@ -1,19 +1,11 @@
-"""Modes of a free decay."""
+"""Modes of a free decay: y_j(t) = sum_k Re(c_jk e^{s_k t}) + offset_j.
 
-from ..found import Found
-from ..record import Record
+`band` filters and thins, `start` says where a mode may be, `projection` refines poles, `growth` decides how many there
+are, `colour` describes the residuals, `errors`, `halves`, `profile` and `shapes` say what the numbers are worth,
+`doubts` says what is wrong, `search` puts them in a row.
+"""
 
-
-def search(record: Record, count: int | None, band: tuple[float, float] | None) -> Found:
-    """The modes."""
-    raise ValueError("driven = 'free' is not supported yet")
-
-
-def loses_power(record: Record) -> bool:
-    """Whether the record decays."""
-    raise ValueError("driven = None is not supported yet: pass 'free' or 'noise'")
-
-
-def is_explained(record: Record, band: tuple[float, float] | None) -> bool:
-    """Whether a few free modes leave no more than noise."""
-    raise ValueError("driven = None is not supported yet: pass 'free' or 'noise'")
+from .search import is_enough as is_enough
+from .search import is_explained as is_explained
+from .search import loses_power as loses_power
+from .search import search as search
