@@ -65,7 +65,7 @@ class Poles(NamedTuple):
 
 def mode_rows(theta: np.ndarray, layout: Layout) -> np.ndarray:
     """(modes, each): the parameters mode by mode."""
-    return theta[: layout.modes * layout.each].reshape(layout.modes, layout.each)
+    return theta[: layout.modes * layout.each].reshape(layout.modes, layout.each)  # with no mode too
 
 
 def shapes(theta: np.ndarray, layout: Layout) -> np.ndarray:

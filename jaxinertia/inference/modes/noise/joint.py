@@ -8,7 +8,7 @@ from ..found import Order
 from .ascent import climb
 from .covariances import Layout, mode_rows, shapes
 from .likelihood import Groups, cost
-from .order import Fit, best
+from .order import Fit, bent, best
 
 CLOSE = 3.0  # sums of their gamma by which modes may be apart and their forces still be seen to be correlated
 
@@ -76,18 +76,20 @@ def tried(ladders: list[Ladder], choices: list[list[int]], step: float) -> tuple
 
 
 def together(fits: list[Fit]) -> tuple[Layout, np.ndarray]:
-    """One layout of all bands, and its parameters."""
+    """One layout of all bands, over flat floors, and its parameters."""
     first = fits[0].layout
     references = tuple(r for fit in fits for r in fit.layout.references)
-    layout = Layout(references, first.orders, (), tuple(fit.layout.floors[0] for fit in fits))
+    layout = Layout(references, first.orders, (), (1,) * len(fits))
     modes = [fit.theta[: fit.layout.modes * fit.layout.each] for fit in fits]
-    return layout, np.concatenate([*modes, *(fit.theta[fit.layout.motion :] for fit in fits)])
+    floors = [fit.theta[fit.layout.motion :: fit.layout.floors[0]] for fit in fits]
+    return layout, np.concatenate([*modes, *floors])
 
 
 def settled(layout: Layout, theta: np.ndarray, groups: Groups, units: np.ndarray) -> Fit:
     """The best fit from there: shapes measured by the channel of the greatest motion in the record's own units, forces
     of close modes correlated where there is evidence of it."""
-    fit = climbed(*rebased(*climbed(layout, theta, groups)[:2], units), groups)
+    fit = bent(climbed(layout, theta, groups), groups)
+    fit = climbed(*rebased(fit.layout, fit.theta, units), groups)
     pairs = [(k, l) for k in range(layout.modes) for l in range(k) if _close(*fit.modes[[k, l]])]
     penalty = float(np.log(groups.count.sum()))
     for pair in pairs:

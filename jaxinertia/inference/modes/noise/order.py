@@ -17,11 +17,11 @@ from .ascent import LONGEST, climb
 from .covariances import Layout, mode_rows
 from .likelihood import Cost, Groups, cost, spectrum
 
-ROUGH = 1e-2  # expected fall of the cost at which a fit that is only compared ends
+ROUGH = 0.05  # expected fall of the cost at which a fit that is only compared ends
 KEPT = 3  # starts that are followed to their end
+BENT = 3  # coefficients of a log floor at most
 SKETCH = 6  # steps by which the starts are compared
 LAGS = (12, 32)
-MORE = 2  # numbers of modes in a row without more evidence, after which no more are tried
 RESOLVED = 4.0  # gamma times the record's length, below which a mode is a line
 
 
@@ -42,19 +42,37 @@ class Fit(NamedTuple):
         return 2 * self.cost.likelihood + self.layout.size * float(np.log(groups.count.sum()))
 
 
-def ladder(groups: Groups, orders: tuple[int, ...], most: int, at_least: int = 0) -> list[Fit]:
-    """The best fit with 0, 1, 2, ... modes, until there is no more evidence, but at least so many."""
+def ladder(
+    groups: Groups, orders: tuple[int, ...], most: int, known: np.ndarray | None = None, at_least: int = 0
+) -> list[Fit]:
+    """The best fit with 0, 1, 2, ... modes, to the first that has less evidence, but to `at_least` where one is found;
+    `known` are modes (omega, gamma) to begin at, from which modes are taken away one by one as well."""
     empty = Layout((), orders, (), (1,) * len(groups.quiet))
     found = [_floors(empty, quiet(groups), groups)]
-    best = found[0].criterion(groups)
-    worse = 0
-    while len(found) <= most and (worse < MORE or len(found) <= at_least):
+    if known is not None and len(known):
+        found += _fewer(known, empty, groups)
+    while len(found) <= most:
         new = _one_more(found[-1], groups)
         if new is None:
             break
         found.append(new)
-        worse = 0 if new.criterion(groups) < best else worse + 1
-        best = min(best, new.criterion(groups))
+        if new.criterion(groups) > found[-2].criterion(groups) and len(found) > at_least:
+            break
+    return found
+
+
+def _fewer(modes: np.ndarray, empty: Layout, groups: Groups) -> list[Fit]:
+    """Fits with 1, 2, ... of these modes; the one that is missed least is taken away first."""
+    fit = _climbed(*_posed(modes, groups, empty), groups)
+    found = [] if fit is None or not proper(fit, groups) else [bent(fit, groups)]
+    while found and found[0].layout.modes > 1:
+        rest = [np.delete(found[0].modes, k, 0) for k in range(found[0].layout.modes)]
+        sketched = [_climbed(*_posed(some, groups, empty), groups, SKETCH) for some in rest]
+        left = min((one for one in sketched if one is not None), key=lambda one: one.cost.value, default=None)
+        left = None if left is None else _climbed(left.layout, left.theta, groups)
+        if left is None:
+            return []
+        found.insert(0, bent(left, groups))
     return found
 
 
@@ -68,7 +86,7 @@ def _floors(layout: Layout, theta: np.ndarray, groups: Groups) -> Fit:
     found = _climbed(layout, theta, groups)
     if found is None:
         raise ValueError("the spectrum's floor has no likelihood: a channel holds no noise at all")
-    return _bent(found, groups)
+    return bent(found, groups)
 
 
 def _climbed(layout: Layout, theta: np.ndarray, groups: Groups, steps: int = LONGEST) -> Fit | None:
@@ -76,26 +94,26 @@ def _climbed(layout: Layout, theta: np.ndarray, groups: Groups, steps: int = LON
     return None if value is None else Fit(layout, theta, value)
 
 
-def _bent(found: Fit, groups: Groups) -> Fit:
+def bent(found: Fit, groups: Groups) -> Fit:
     """The best fit from there, its floors bent as long as the evidence grows."""
-    layout = found.layout
-    while layout.floors[0] < 3:
-        layout, theta = bend(found)
-        new = _climbed(layout, theta, groups)
-        if new is None or new.criterion(groups) >= found.criterion(groups):
-            break
-        found = new
+    for band in range(len(found.layout.floors)):
+        while found.layout.floors[band] < BENT:
+            new = _climbed(*_with_bend(found, band), groups)
+            if new is None or new.criterion(groups) >= found.criterion(groups):
+                break
+            found = new
     return found
 
 
-def bend(found: Fit) -> tuple[Layout, np.ndarray]:
-    """The same with one coefficient more for every floor."""
+def _with_bend(found: Fit, band: int) -> tuple[Layout, np.ndarray]:
+    """The same with one coefficient more for the floors of a band."""
     layout, at, theta = found.layout, found.layout.motion, [found.theta[: found.layout.motion]]
-    for order in layout.floors:
+    for b, order in enumerate(layout.floors):
         for _ in range(layout.channels):
-            theta.append(np.r_[found.theta[at : at + order], 0.0])
+            theta.append(np.r_[found.theta[at : at + order], np.zeros(int(b == band))])
             at += order
-    return layout._replace(floors=tuple(order + 1 for order in layout.floors)), np.concatenate(theta)
+    floors = tuple(order + (b == band) for b, order in enumerate(layout.floors))
+    return layout._replace(floors=floors), np.concatenate(theta)
 
 
 def _one_more(found: Fit, groups: Groups) -> Fit | None:
@@ -108,7 +126,7 @@ def _one_more(found: Fit, groups: Groups) -> Fit | None:
     sketched.sort(key=lambda one: one.cost.value)
     ended = [_climbed(one.layout, one.theta, groups) for one in sketched[:KEPT]]
     ended = [one for one in ended if one is not None and proper(one, groups)]
-    return _bent(min(ended, key=lambda one: one.cost.value), groups) if ended else None
+    return bent(min(ended, key=lambda one: one.cost.value), groups) if ended else None
 
 
 def proper(found: Fit, groups: Groups) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from ..found import GRID, Checks, Found, Order, empty
+from ..found import PROFILE, Checks, Found, Order, empty
 from ..record import Record
 from .ascent import climb
 from .covariances import mode_rows, shapes
@@ -25,7 +25,7 @@ def found(
 ) -> Found:
     """K modes, or none."""
     d, runs = record.channels, len(record.runs)
-    floor = _floor(fit, grid)
+    floor = _floor(fit)
     error = np.sqrt(floor) * even.scale
     probability, worst = misfit(fit, grid)
     k = fit.layout.modes
@@ -103,13 +103,16 @@ def _correlation(fit):
     return correlation
 
 
-def _floor(fit, grid):
-    """The channels' floors, (d,): the median over bands of their middle."""
-    levels, at = [], fit.layout.motion
+def _floor(fit):
+    """The channels' floors, (d,): over the bands, by how well each tells it."""
+    at, d = fit.layout.motion, fit.layout.channels
+    levels, weights = [], []
     for order in fit.layout.floors:
-        levels.append([fit.theta[at + order * j] for j in range(fit.layout.channels)])
-        at += order * fit.layout.channels
-    return np.exp(np.median(levels, axis=0))
+        own = at + order * np.arange(d)
+        levels.append(fit.theta[own])
+        weights.append(np.diag(fit.cost.information)[own])
+        at += order * d
+    return np.exp(np.average(levels, axis=0, weights=weights))
 
 
 def misfit(fit: Fit, grid: Groups) -> tuple[float, float]:
@@ -169,16 +172,16 @@ def _halves(fit, bands, even):
 def _profiles(fit, grid, even):
     """Of each gamma with a large error: values, and by how much the deviance rises with all else fitted again."""
     sd = np.sqrt(np.diag(np.linalg.inv(fit.cost.information)))
-    profile = np.full((fit.layout.modes, 2, len(GRID)), np.nan)
+    profile = np.full((fit.layout.modes, 2, PROFILE), np.nan)
     for k in range(fit.layout.modes):
         at = k * fit.layout.each + 1
         if sd[at] < WIDE:
             continue
         free = np.arange(len(fit.theta)) != at
-        middle = len(GRID) // 2
-        offsets = (2 * GRID - 1) * REACH * min(sd[at], 1.5)
-        values, rise = np.exp(fit.theta[at] + offsets), np.zeros(len(GRID))
-        for way in (range(middle + 1, len(GRID)), range(middle - 1, -1, -1)):
+        middle = PROFILE // 2
+        offsets = np.linspace(-1, 1, PROFILE) * REACH * min(sd[at], 1.5)
+        values, rise = np.exp(fit.theta[at] + offsets), np.zeros(PROFILE)
+        for way in (range(middle + 1, PROFILE), range(middle - 1, -1, -1)):
             theta = fit.theta.copy()
             for i in way:
                 theta[at] = fit.theta[at] + offsets[i]

@@ -5,6 +5,7 @@ import numpy as np
 from ..found import Found
 from ..record import Record
 from . import joint, outcome
+from .covariances import mode_rows
 from .joint import Ladder
 from .order import ladder
 from .runs import Even, even_runs
@@ -24,10 +25,10 @@ def search(record: Record, count: int | None, band: tuple[float, float] | None) 
     limits = _limits(parts, band, even)
     bands, ladders = _bands(parts, limits, even.orders)
     if count is not None and count > sum(len(one.fits) - 1 for one in ladders):
-        ladders = [Ladder(one.groups, ladder(one.groups, even.orders, MOST, count)) for one in ladders]
+        ladders = [Ladder(one.groups, ladder(one.groups, even.orders, MOST, one.best.modes, count)) for one in ladders]
     picks, choices = joint.counts(ladders, count)
     layout, theta = joint.together([one.fits[k] for one, k in zip(ladders, picks, strict=True)])
-    width = near(*np.exp(theta[: layout.modes * layout.each].reshape(layout.modes, -1)[:, :2].T), FINE)
+    width = near(*np.exp(mode_rows(theta, layout)[:, :2].T), FINE)
     grid = groups(parts, bands, lambda w: min(width(w), (limits[1] - limits[0]) / PARTS))
     fit = joint.settled(layout, theta, grid, even.units)
     orders = joint.tried(ladders, choices, even.step)
@@ -52,7 +53,7 @@ def _limits(parts: list[Transform], band: tuple[float, float] | None, even: Even
 def _bands(parts, limits, orders):
     """Bands, and in each the fits with 0, 1, 2, ... modes."""
     known = peaks(parts, limits)
-    bands = bands_around(known, limits, REACH) or [limits]
+    bands, modes = bands_around(known, limits, REACH) or [limits], None
     for _ in range(ROUNDS):
         bands = _wide_enough(bands, parts, limits)
         ladders = []
@@ -60,9 +61,10 @@ def _bands(parts, limits, orders):
             which = [p for p in known if one[0] <= p.omega <= one[1]]
             width = near(np.array([p.omega for p in which]), np.array([p.width for p in which]), COARSE)
             grid = groups(parts, [one], lambda w, width=width, one=one: min(width(w), (one[1] - one[0]) / PARTS))
-            ladders.append(Ladder(grid, ladder(grid, orders, MOST)))
-        found = [mode for one in ladders for mode in one.best.modes]
-        known = [Peak(omega, gamma, np.inf) for omega, gamma in found]
+            own = None if modes is None else modes[(one[0] <= modes[:, 0]) & (modes[:, 0] <= one[1])]
+            ladders.append(Ladder(grid, ladder(grid, orders, MOST, own)))
+        modes = np.concatenate([one.best.modes for one in ladders])
+        known = [Peak(omega, gamma, np.inf) for omega, gamma in modes]
         again = _wide_enough(bands_around(known, limits, REACH) or [limits], parts, limits)
         if len(again) == len(bands) and all(_alike(a, b) for a, b in zip(again, bands, strict=True)):
             break
