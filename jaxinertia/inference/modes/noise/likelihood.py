@@ -81,7 +81,16 @@ def spectrum(theta: np.ndarray, layout: Layout, groups: Groups) -> tuple[np.ndar
     return _unpacked(value, d), by
 
 
-def cost(theta: np.ndarray, layout: Layout, groups: Groups) -> Cost | None:
+class White(NamedTuple):
+    """Readings and derivatives as S whitens them, packed. data: W J J^H W^H / n, (g, d, d). logs: log det S, (g,).
+    by: W dS W^H times count^1/2, (g, d * d, p)."""
+
+    data: np.ndarray
+    logs: np.ndarray
+    by: np.ndarray
+
+
+def whitened(theta: np.ndarray, layout: Layout, groups: Groups) -> White | None:
     """None where the parameters are out of bounds."""
     with np.errstate(all="ignore"):
         found = spectrum(theta, layout, groups)
@@ -94,16 +103,23 @@ def cost(theta: np.ndarray, layout: Layout, groups: Groups) -> Cost | None:
         except np.linalg.LinAlgError:
             return None
     data = white @ groups.power @ white.conj().transpose(0, 2, 1)
-    trace = np.einsum("gjj->g", data).real
     logs = 2 * np.log(np.einsum("gjj->gj", factor).real).sum(1)
-    g, p, d = *by.shape[:2], layout.channels
-    root = np.sqrt(groups.count)[:, None]
-    flat = (by @ (_whitening(white) * root[..., None])).transpose(0, 2, 1).reshape(g * d * d, p)
-    gradient = (_packed((np.eye(d) - data).reshape(g, d * d), d) * root).ravel() @ flat
-    likelihood = float(groups.count @ (logs + trace))
+    root = np.sqrt(groups.count)[:, None, None]
+    return White(data, logs, (by @ (_whitening(white) * root)).transpose(0, 2, 1))
+
+
+def cost(theta: np.ndarray, layout: Layout, groups: Groups) -> Cost | None:
+    """None where the parameters are out of bounds."""
+    found = whitened(theta, layout, groups)
+    if found is None:
+        return None
+    g, d = len(groups.count), layout.channels
+    flat = found.by.reshape(g * d * d, layout.size)
+    rest = _packed((np.eye(d) - found.data).reshape(g, d * d), d) * np.sqrt(groups.count)[:, None]
+    likelihood = float(groups.count @ (found.logs + np.einsum("gjj->g", found.data).real))
     off, precision = _prior(theta, layout, groups)
     value = likelihood + float(precision @ off**2) / 2
-    return Cost(value, gradient + precision * off, flat.T @ flat + np.diag(precision), likelihood)
+    return Cost(value, rest.ravel() @ flat + precision * off, flat.T @ flat + np.diag(precision), likelihood)
 
 
 def _real(f: np.ndarray) -> np.ndarray:

@@ -8,13 +8,13 @@ from ..record import Record
 from .ascent import climb
 from .covariances import mode_rows, shapes
 from .joint import climbed
-from .likelihood import Groups, cost, spectrum
-from .order import Fit, residuals
+from .likelihood import Groups, cost, spectrum, whitened
+from .order import Fit
 from .runs import Even
 from .spectral import FEWEST, groups, near, transforms
 
 CHOSEN = "BIC"
-CELLS = 24  # parts of a band in which its readings are held against the fit
+CELLS, LEAST = 24, 16  # parts of a band in which its readings are held against the fit; frequencies of one
 DOUBTFUL = 1e-3  # probability below which they do not agree
 WIDE = 0.1  # of gamma: errors above it are told by a profile
 REACH = 4.5  # standard errors to both sides that a profile spans
@@ -116,23 +116,31 @@ def _floor(fit):
 
 
 def misfit(fit: Fit, grid: Groups) -> tuple[float, float]:
-    """The probability that readings of this spectrum differ from it by so much, and where they do most."""
-    ratio, d, chi, degrees, worst = residuals(fit, grid), fit.layout.channels, 0.0, 0, (0.0, 0.0)
+    """The probability that readings of this spectrum differ from it by so much, and where they do most.
+
+    Sums of tr S^-1 J J^H / n - d over cells of each band; their covariance is that before the fit without what the fit
+    took out of them.
+    """
+    white, d = whitened(fit.theta, fit.layout, grid), fit.layout.channels
+    excess = (np.einsum("gjj->g", white.data).real - d) * grid.count
+    by = white.by[:, :d].sum(1) * np.sqrt(grid.count)[:, None]
+    cell = np.zeros(len(excess), int)
     for band in range(len(grid.quiet)):
         rows = np.flatnonzero(grid.band == band)
         rows = rows[np.argsort(grid.omega[rows], kind="stable")]
         total = np.cumsum(grid.count[rows])
-        cell = np.minimum((total / total[-1] * CELLS).astype(int), CELLS - 1)
-        for c in np.unique(cell):
-            inside = rows[cell == c]
-            weight = grid.count[inside]
-            if weight.sum() < 8:
-                continue
-            clear = (ratio[inside] @ weight / weight.sum() - 1) * np.sqrt(weight.sum() * d)
-            chi, degrees = chi + clear**2, degrees + 1
-            worst = max(worst, (abs(clear), float(grid.omega[inside].mean())))
-    lost = min(len(fit.theta), degrees - 1)
-    return float(stats.chi2.sf(chi, max(degrees - lost // 2, 1))), worst[1]
+        cells = int(np.clip(total[-1] // LEAST, 1, CELLS))
+        cell[rows] = band * CELLS + np.minimum((total - 1) / total[-1] * cells, cells - 1).astype(int)
+    names, cell = np.unique(cell, return_inverse=True)
+    each = np.zeros((len(names), len(fit.theta)))
+    np.add.at(each, cell, by)
+    sums, count = np.bincount(cell, excess), np.bincount(cell, grid.count * d)
+    covariance = np.diag(count) - each @ np.linalg.solve(fit.cost.information, each.T)
+    values, vectors = np.linalg.eigh(covariance / np.sqrt(np.outer(count, count)))
+    kept = values > 1e-3
+    clear = (vectors[:, kept].T @ (sums / np.sqrt(count))) / np.sqrt(values[kept])
+    worst = cell == np.argmax(np.abs(sums) / np.sqrt(count))
+    return float(stats.chi2.sf(clear @ clear, int(kept.sum()))), float(np.mean(grid.omega[worst]))
 
 
 def _spectra(fit, grid, even):

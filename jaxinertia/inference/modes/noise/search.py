@@ -1,5 +1,7 @@
 """From a record to its noise-driven modes: bands, how many modes each holds, and one likelihood of all of them."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..found import Found
@@ -7,11 +9,12 @@ from ..record import Record
 from . import joint, outcome
 from .covariances import mode_rows
 from .joint import Ladder
-from .order import ladder
+from .likelihood import Groups
+from .order import Fit, ladder
 from .runs import Even, even_runs
 from .spectral import FEWEST, Peak, Transform, bands_around, groups, near, peaks, transforms, whole
 
-REACH = 30.0  # half widths of a mode to both sides that its band holds
+REACHES = (60.0, 30.0, 15.0, 8.0)  # half widths of a mode to both sides in its band: the first in which it fits
 COARSE, FINE = 0.15, 0.08  # widths of groups over the distance to the nearest mode, while counting modes and at the end
 PARTS = 250  # groups of a band at least
 ROUNDS = 3  # times that bands are drawn anew around what was found
@@ -23,17 +26,36 @@ def search(record: Record, count: int | None, band: tuple[float, float] | None) 
     even = even_runs(record, band)
     parts = transforms(even.runs)
     limits = _limits(parts, band, even)
-    bands, ladders = _bands(parts, limits, even.orders)
+    for reach in REACHES:
+        found = _within(reach, parts, limits, even, count)
+        if outcome.misfit(found.fit, found.grid)[0] > outcome.DOUBTFUL:
+            break
+    orders = joint.tried(found.ladders, found.choices, even.step)
+    by = outcome.CHOSEN if count is None else "as asked"
+    return outcome.found(found.fit, found.grid, found.bands, record, even, orders, found.choices.index(found.picks), by)
+
+
+class Within(NamedTuple):
+    """The best fit in bands of some reach."""
+
+    fit: Fit
+    grid: Groups
+    bands: list[tuple[float, float]]
+    ladders: list[Ladder]
+    picks: list[int]
+    choices: list[list[int]]
+
+
+def _within(reach: float, parts: list[Transform], limits: tuple[float, float], even: Even, count: int | None) -> Within:
+    """Count the modes in bands of so many half widths, and fit them together."""
+    bands, ladders = _bands(reach, parts, limits, even.orders)
     if count is not None and count > sum(len(one.fits) - 1 for one in ladders):
         ladders = [Ladder(one.groups, ladder(one.groups, even.orders, MOST, one.best.modes, count)) for one in ladders]
     picks, choices = joint.counts(ladders, count)
     layout, theta = joint.together([one.fits[k] for one, k in zip(ladders, picks, strict=True)])
     width = near(*np.exp(mode_rows(theta, layout)[:, :2].T), FINE)
     grid = groups(parts, bands, lambda w: min(width(w), (limits[1] - limits[0]) / PARTS))
-    fit = joint.settled(layout, theta, grid, even.units)
-    orders = joint.tried(ladders, choices, even.step)
-    by = outcome.CHOSEN if count is None else "as asked"
-    return outcome.found(fit, grid, bands, record, even, orders, choices.index(picks), by)
+    return Within(joint.settled(layout, theta, grid, even.units), grid, bands, ladders, picks, choices)
 
 
 def _limits(parts: list[Transform], band: tuple[float, float] | None, even: Even) -> tuple[float, float]:
@@ -50,10 +72,10 @@ def _limits(parts: list[Transform], band: tuple[float, float] | None, even: Even
     return float(low), float(high)
 
 
-def _bands(parts, limits, orders):
+def _bands(reach, parts, limits, orders):
     """Bands, and in each the fits with 0, 1, 2, ... modes."""
     known = peaks(parts, limits)
-    bands, modes = bands_around(known, limits, REACH) or [limits], None
+    bands, modes = bands_around(known, limits, reach) or [limits], None
     for _ in range(ROUNDS):
         bands = _wide_enough(bands, parts, limits)
         ladders = []
@@ -65,7 +87,7 @@ def _bands(parts, limits, orders):
             ladders.append(Ladder(grid, ladder(grid, orders, MOST, own)))
         modes = np.concatenate([one.best.modes for one in ladders])
         known = [Peak(omega, gamma, np.inf) for omega, gamma in modes]
-        again = _wide_enough(bands_around(known, limits, REACH) or [limits], parts, limits)
+        again = _wide_enough(bands_around(known, limits, reach) or [limits], parts, limits)
         if len(again) == len(bands) and all(_alike(a, b) for a, b in zip(again, bands, strict=True)):
             break
         bands = again
