@@ -28,6 +28,19 @@ class Ladder(NamedTuple):
         return self.fits[self.chosen]
 
 
+class Within(NamedTuple):
+    """The best fit in bands of some reach; of each band its ladder, and how many modes were picked; `choices` are the
+    best picks by their sum."""
+
+    fit: Fit
+    grid: Groups
+    bands: list[tuple[float, float]]
+    ladders: list[Ladder]
+    picks: list[int]
+    choices: list[list[int]]
+    lines: tuple[float, ...]
+
+
 def counts(ladders: list[Ladder], count: int | None) -> tuple[list[int], list[list[int]]]:
     """How many modes of each band: by the evidence, or the likeliest so many in all; and, by the number of modes in
     all, the best such choice."""

@@ -64,7 +64,10 @@ def spectrum(theta: np.ndarray, layout: Layout, groups: Groups) -> tuple[np.ndar
     d, size, motion, g = layout.channels, layout.size, layout.motion, len(groups.omega)
     f, df = leakage(found.s, groups.omega, groups.n)
     # f A + h.c., packed, is the real part of f times a packed A: products of real matrices.
-    amounts, places = _both(np.moveaxis(found.da, 0, 1), d), _both(np.moveaxis(found.ds[..., None, None] * found.a, 0, 1), d)
+    amounts, places = (
+        _both(np.moveaxis(found.da, 0, 1), d),
+        _both(np.moveaxis(found.ds[..., None, None] * found.a, 0, 1), d),
+    )
     value = _real(f) @ _stacked(_both(found.a, d)) + _packed(found.white.reshape(d * d), d)
     by = np.zeros((g, size, d * d))
     moved = np.concatenate([_real(f), _real(df)], axis=1) @ np.concatenate([_stacked(amounts), _stacked(places)])

@@ -3,57 +3,46 @@
 import numpy as np
 from scipy import stats
 
-from ..found import PROFILE, Checks, Found, Order, empty
+from ..found import PROFILE, Checks, Found, empty
 from ..record import Record
 from .ascent import climb
 from .covariances import mode_rows, shapes
-from .joint import climbed
+from .joint import Within, tried
 from .likelihood import Groups, cost, spectrum, whitened
 from .order import Fit
 from .runs import Even
 from .spectral import FEWEST, groups, near, transforms
 
-CHOSEN = "BIC"
+STANDS = 1.0  # times all else at its frequency, below which a mode may as well be a bump of the floor
+FILLS, CLEARLY = 0.2, 10.0  # of a band, from which a mode may be a bend of its floor, and how far it has to stand then
+SHOWN = 6  # lines that are named
 CELLS, LEAST = 24, 16  # parts of a band in which its readings are held against the fit; frequencies of one
 DOUBTFUL = 1e-3  # probability below which they do not agree
 WIDE = 0.1  # of gamma: errors above it are told by a profile
 REACH = 4.5  # standard errors to both sides that a profile spans
 
 
-def found(
-    fit: Fit, grid: Groups, bands: list, record: Record, even: Even, orders: tuple[Order, ...], chosen: int, by: str
-) -> Found:
-    """K modes, or none."""
-    d, runs = record.channels, len(record.runs)
-    floor = _floor(fit)
-    error = np.sqrt(floor) * even.scale
+def found(within: Within, record: Record, even: Even, asked: bool) -> Found:
+    """K modes, or none; `asked` is whether their number was."""
+    fit, grid = within.fit, within.grid
+    orders, chosen = tried(within.ladders, within.choices, even.step), within.choices.index(within.picks)
+    error = np.sqrt(_floor(fit)) * even.scale
     probability, worst = misfit(fit, grid)
-    k = fit.layout.modes
-    spectra = _spectra(fit, grid, even)
-    checks = Checks(None, None, error, np.zeros(0), probability, np.full((k, 2, 3), np.nan), spectra)
-    warnings = list(even.warnings)
-    if probability < DOUBTFUL:
-        warnings.append(
-            f"the spectrum is not that of these modes, most at {worst / (2 * np.pi * even.step):.5g} (probability "
-            f"{probability:.1g}): pass a narrower band, or look there for another motion"
-        )
+    warnings = [*even.warnings, *_said(within, even.step, probability, worst)]
+    k, runs, by = fit.layout.modes, len(record.runs), "as asked" if asked else "BIC"
+    halves = _halves(fit, within, even)
+    checks = Checks(None, None, error, np.zeros(0), probability, halves, _spectra(fit, grid, even))
     if not k:
         return empty(record, orders, by, checks, error, None, warnings)
-    rows, covariance = mode_rows(fit.theta, fit.layout), np.linalg.inv(fit.cost.information)
-    omega, gamma, strength = np.exp(rows[:, :3].T)
-    checks = checks._replace(halves=_halves(fit, bands, even))
+    covariance = np.linalg.inv(fit.cost.information)
+    omega, gamma, strength = np.exp(mode_rows(fit.theta, fit.layout)[:, :3].T)
     at = fit.layout.each * np.arange(k)
-    scale = np.r_[gamma / even.step, omega / (2 * np.pi * even.step)]
-    both = np.r_[at + 1, at]
+    scale, both = np.r_[gamma / even.step, omega / (2 * np.pi * even.step)], np.r_[at + 1, at]
     units = even.units[list(fit.layout.references)]
-    rms = strength / np.sqrt(2 * gamma) / omega * units
-    along = np.zeros((k, len(fit.theta)))
-    along[np.arange(k), at], along[np.arange(k), at + 1], along[np.arange(k), at + 2] = -1.0, -0.5, 1.0
-    rms_error = rms * np.sqrt(np.einsum("ki,ij,kj->k", along, covariance, along))
+    rms, rms_error = _amplitudes(fit, covariance, units)
     parts, shape_error = _shapes(fit, covariance, even, omega, gamma)
-    force = np.outer(strength * units, strength * units) * _correlation(fit) / even.step**3
     unknown = np.full((k, runs), np.nan)
-    return Found(
+    whole = Found(
         gamma=gamma / even.step,
         frequency=omega / (2 * np.pi * even.step),
         lone=np.zeros(k, bool),
@@ -66,7 +55,7 @@ def found(
         phase=unknown,
         amplitude_error=np.repeat(rms_error[:, None], runs, 1),
         phase_error=unknown,
-        force=force,
+        force=np.outer(strength * units, strength * units) * _correlation(fit) / even.step**3,
         offset=None,
         position_error=error,
         orders=orders,
@@ -76,6 +65,56 @@ def found(
         checks=checks,
         warnings=tuple(warnings),
     )
+    stands = np.ones(k, bool) if asked else _stands(fit, within)
+    if stands.all():
+        return whole
+    bumps = ", ".join(f"{f:.5g} (gamma {g:.3g})" for g, f in zip(*whole.only(~stands)[:2], strict=True))
+    text = f"the floor has bumps at {bumps}, no higher than itself, which are no modes unless count asks for them"
+    return whole.only(stands)._replace(
+        warnings=(*warnings, text), chosen_by=f"{by}, {int(np.sum(~stands))} of {k} a bump of the floor"
+    )
+
+
+def _said(within, step, probability, worst):
+    """What is to be said of lines and of a spectrum that the modes do not explain."""
+    if within.lines:
+        lines = ", ".join(f"{w / (2 * np.pi * step):.5g}" for w in sorted(within.lines)[:SHOWN])
+        more = f" and {len(within.lines) - SHOWN} more" if len(within.lines) > SHOWN else ""
+        yield f"lines at {lines}{more}, narrower than the record resolves, were left out"
+    if probability < DOUBTFUL:
+        yield (
+            f"the spectrum is not that of these modes, most at {worst / (2 * np.pi * step):.5g} (probability "
+            f"{probability:.1g}): pass a narrower band, or look there for another motion"
+        )
+
+
+def _stands(fit: Fit, within: Within) -> np.ndarray:
+    """Whether each mode is higher than all else at its frequency, in some combination of channels, and much higher if
+    it is as wide as floors are; (k,)."""
+    k, layout, d = fit.layout.modes, fit.layout, fit.layout.channels
+    omega, edges = fit.modes[:, 0], np.array(within.bands)
+    band = np.argmin(np.maximum(edges[:, 0] - omega[:, None], omega[:, None] - edges[:, 1]), axis=1)
+    place = np.clip(2 * (omega - edges[band, 0]) / (edges[band, 1] - edges[band, 0]) - 1, -1, 1)
+    n = np.full(k, within.grid.n.max())
+    at = Groups(omega, np.ones(k), n, np.tile(np.eye(d) + 0j, (k, 1, 1)), band, place, within.grid.quiet)
+    both, stands = spectrum(fit.theta, layout, at)[0], []
+    for m, row in enumerate(mode_rows(fit.theta, layout)):
+        alone = layout._replace(references=layout.references[m : m + 1], coupled=(), floors=())
+        own = spectrum(row, alone, at)[0][m]
+        wide = fit.modes[m, 1] > FILLS * (edges[band[m], 1] - edges[band[m], 0])
+        height = float(np.max(np.linalg.eigvals(np.linalg.solve(both[m] - own, own)).real))
+        stands.append(height > (CLEARLY if wide else STANDS))
+    return np.array(stands)
+
+
+def _amplitudes(fit, covariance, units):
+    """The root-mean-square of each mode, and its error, (k,) each."""
+    omega, gamma, strength = np.exp(mode_rows(fit.theta, fit.layout)[:, :3].T)
+    k, at = fit.layout.modes, fit.layout.each * np.arange(fit.layout.modes)
+    along = np.zeros((k, len(fit.theta)))
+    along[np.arange(k), at], along[np.arange(k), at + 1], along[np.arange(k), at + 2] = -1.0, -0.5, 1.0
+    rms = strength / np.sqrt(2 * gamma) / omega * units
+    return rms, rms * np.sqrt(np.einsum("ki,ij,kj->k", along, covariance, along))
 
 
 def _shapes(fit, covariance, even, omega, gamma):
@@ -153,17 +192,17 @@ def _spectra(fit, grid, even):
     return np.stack([grid.omega / (2 * np.pi * even.step), power, left])[:, order]
 
 
-def _halves(fit, bands, even):
+def _halves(fit, within, even):
     """gamma and frequency of the first and the second half of each run, and the error of the difference."""
     found, k = [], fit.layout.modes
     nothing = np.full((k, 2, 3), np.nan)
     for side in (0, 1):
         runs = [np.array_split(y, 2)[side] for y in even.runs]
         parts = transforms(runs)
-        enough = [sum(int(np.sum((t.omega >= a) & (t.omega <= b))) for t in parts) for a, b in bands]
+        enough = [sum(int(np.sum((t.omega >= a) & (t.omega <= b))) for t in parts) for a, b in within.bands]
         if min(enough) < FEWEST:
             return nothing
-        grid = groups(parts, bands, near(*fit.modes.T))
+        grid = groups(parts, within.bands, near(*fit.modes.T), within.lines)
         theta, value, ended = climb(fit.theta, lambda x, grid=grid: cost(x, fit.layout, grid))
         if value is None or not ended:
             return nothing

@@ -10,6 +10,7 @@ from ..record import EVEN, Record
 
 SHORTEST = 64  # rows of a stretch that is used
 TURN = 0.3  # radians of the highest frequency asked for by which times may be off the even grid, root mean square
+SMOOTH = 0.2  # of its period that steps may last, for a spline to follow it between uneven times
 
 
 class Even(NamedTuple):
@@ -67,10 +68,11 @@ def _evenly(ts: np.ndarray, y: np.ndarray, step: float, highest: float) -> np.nd
     off = ts - even
     if np.max(np.abs(off)) <= EVEN * step and len(grid) == len(ts):
         return y
+    longest = float(np.max(np.diff(ts)))
     turn = 2 * np.pi * highest * float(np.sqrt(np.mean(off**2)))
-    if turn > TURN:
+    if turn > TURN and highest * longest > SMOOTH:
         raise ValueError(
-            f"ts are uneven: off an even grid by {np.sqrt(np.mean(off**2)):.3g} on average, {turn:.2g} radians at the "
-            f"highest frequency; noise-driven modes allow {TURN}: pass band=(low, high) with a lower high, or resample"
+            f"ts are uneven: off an even grid by {np.sqrt(np.mean(off**2)):.3g} on average, with steps up to "
+            f"{longest:.3g}; for noise-driven modes pass band=(low, high) with a high below {SMOOTH / longest:.4g}"
         )
     return CubicSpline(ts, y)(grid)

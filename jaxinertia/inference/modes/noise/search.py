@@ -1,16 +1,14 @@
 """From a record to its noise-driven modes: bands, how many modes each holds, and one likelihood of all of them."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from ..found import Found
 from ..record import Record
 from . import joint, outcome
 from .covariances import mode_rows
-from .joint import Ladder
-from .likelihood import Groups
-from .order import Fit, ladder
+from .joint import Ladder, Within
+from .lines import strong_lines, weak_lines
+from .order import ladder
 from .runs import Even, even_runs
 from .spectral import FEWEST, Peak, Transform, bands_around, groups, near, peaks, transforms, whole
 
@@ -26,36 +24,30 @@ def search(record: Record, count: int | None, band: tuple[float, float] | None) 
     even = even_runs(record, band)
     parts = transforms(even.runs)
     limits = _limits(parts, band, even)
+    lines = tuple(strong_lines(parts, limits))
     for reach in REACHES:
-        found = _within(reach, parts, limits, even, count)
+        found = _within(reach, parts, limits, even, count, lines)
+        more = weak_lines(found.fit, parts, found.bands, lines)
+        if more:
+            lines = (*lines, *more)
+            found = _within(reach, parts, limits, even, count, lines)
         if outcome.misfit(found.fit, found.grid)[0] > outcome.DOUBTFUL:
             break
-    orders = joint.tried(found.ladders, found.choices, even.step)
-    by = outcome.CHOSEN if count is None else "as asked"
-    return outcome.found(found.fit, found.grid, found.bands, record, even, orders, found.choices.index(found.picks), by)
+    return outcome.found(found, record, even, count is not None)
 
 
-class Within(NamedTuple):
-    """The best fit in bands of some reach."""
-
-    fit: Fit
-    grid: Groups
-    bands: list[tuple[float, float]]
-    ladders: list[Ladder]
-    picks: list[int]
-    choices: list[list[int]]
-
-
-def _within(reach: float, parts: list[Transform], limits: tuple[float, float], even: Even, count: int | None) -> Within:
+def _within(
+    reach: float, parts: list[Transform], limits: tuple[float, float], even: Even, count: int | None, lines
+) -> Within:
     """Count the modes in bands of so many half widths, and fit them together."""
-    bands, ladders = _bands(reach, parts, limits, even.orders)
+    bands, ladders = _bands(reach, parts, limits, even.orders, lines)
     if count is not None and count > sum(len(one.fits) - 1 for one in ladders):
         ladders = [Ladder(one.groups, ladder(one.groups, even.orders, MOST, one.best.modes, count)) for one in ladders]
     picks, choices = joint.counts(ladders, count)
     layout, theta = joint.together([one.fits[k] for one, k in zip(ladders, picks, strict=True)])
     width = near(*np.exp(mode_rows(theta, layout)[:, :2].T), FINE)
-    grid = groups(parts, bands, lambda w: min(width(w), (limits[1] - limits[0]) / PARTS))
-    return Within(joint.settled(layout, theta, grid, even.units), grid, bands, ladders, picks, choices)
+    grid = groups(parts, bands, lambda w: min(width(w), (limits[1] - limits[0]) / PARTS), lines)
+    return Within(joint.settled(layout, theta, grid, even.units), grid, bands, ladders, picks, choices, lines)
 
 
 def _limits(parts: list[Transform], band: tuple[float, float] | None, even: Even) -> tuple[float, float]:
@@ -72,23 +64,25 @@ def _limits(parts: list[Transform], band: tuple[float, float] | None, even: Even
     return float(low), float(high)
 
 
-def _bands(reach, parts, limits, orders):
+def _bands(reach, parts, limits, orders, lines):
     """Bands, and in each the fits with 0, 1, 2, ... modes."""
     known = peaks(parts, limits)
     bands, modes = bands_around(known, limits, reach) or [limits], None
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         bands = _wide_enough(bands, parts, limits)
         ladders = []
         for one in bands:
             which = [p for p in known if one[0] <= p.omega <= one[1]]
             width = near(np.array([p.omega for p in which]), np.array([p.width for p in which]), COARSE)
-            grid = groups(parts, [one], lambda w, width=width, one=one: min(width(w), (one[1] - one[0]) / PARTS))
+            grid = groups(parts, [one], lambda w, width=width, one=one: min(width(w), (one[1] - one[0]) / PARTS), lines)
             own = None if modes is None else modes[(one[0] <= modes[:, 0]) & (modes[:, 0] <= one[1])]
             ladders.append(Ladder(grid, ladder(grid, orders, MOST, own)))
         modes = np.concatenate([one.best.modes for one in ladders])
         known = [Peak(omega, gamma, np.inf) for omega, gamma in modes]
         again = _wide_enough(bands_around(known, limits, reach) or [limits], parts, limits)
-        if len(again) == len(bands) and all(_alike(a, b) for a, b in zip(again, bands, strict=True)):
+        if turn == ROUNDS - 1 or (
+            len(again) == len(bands) and all(_alike(a, b) for a, b in zip(again, bands, strict=True))
+        ):
             break
         bands = again
     return bands, ladders
