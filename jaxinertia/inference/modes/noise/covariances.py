@@ -7,8 +7,8 @@ With its poles s = -gamma/2 +- (gamma^2/4 - omega^2)^(1/2) the readings' covaria
     E y(t + tau) y(t)^T = sum_k A_k e^{s_k tau},   A_k = psi_k sum_l P_kl psi_l^H,   P_kl = -c_kl/(s_k + s_l^*),
 
 over all poles k, l; psi = e^alpha (a + b s/omega)/(s - s'), s' the other pole of the mode. In a channel of velocities
-y = sum_k (a_k d/dt - b_k omega_k) q_k; accelerations are their derivatives: a row of A_k times s_k, a column times -s_k,
-and the force itself, white. Here time is in steps of the record.
+y = sum_k (a_k d/dt - b_k omega_k) q_k; accelerations are their derivatives: a row of A_k times s_k, a column times
+-s_k, and the force itself, white. Here time is in steps of the record.
 
 Source: P. Van Overschee and B. De Moor, Subspace Identification for Linear Systems, 1996, ch. 3.
 """
@@ -16,6 +16,10 @@ Source: P. Van Overschee and B. De Moor, Subspace Identification for Linear Syst
 from typing import NamedTuple
 
 import numpy as np
+
+
+class OutOfBounds(ValueError):
+    """Parameters of no spectrum."""
 
 
 class Layout(NamedTuple):
@@ -65,7 +69,7 @@ class Poles(NamedTuple):
 
 def mode_rows(theta: np.ndarray, layout: Layout) -> np.ndarray:
     """(modes, each): the parameters mode by mode."""
-    return theta[: layout.modes * layout.each].reshape(layout.modes, layout.each)  # with no mode too
+    return theta[: layout.modes * layout.each].reshape(layout.modes, layout.each)
 
 
 def shapes(theta: np.ndarray, layout: Layout) -> np.ndarray:
@@ -77,8 +81,8 @@ def shapes(theta: np.ndarray, layout: Layout) -> np.ndarray:
     return out
 
 
-def poles(theta: np.ndarray, layout: Layout) -> Poles | None:
-    """None where the couplings are those of no forces (not positive definite)."""
+def poles(theta: np.ndarray, layout: Layout) -> Poles:
+    """OutOfBounds where the couplings are those of no forces (not positive definite)."""
     k, d, p = layout.modes, layout.channels, layout.motion
     rows = mode_rows(theta, layout)
     omega, gamma, amplitude = np.exp(rows[:, :3].T)
@@ -111,7 +115,7 @@ def poles(theta: np.ndarray, layout: Layout) -> Poles | None:
     psi, dpsi = phi * scale, dphi * scale + phi * dscale[:, None]
     coupling, dcoupling = _coupling(theta, layout)
     if layout.coupled and np.linalg.eigvalsh(coupling)[0] <= 0:
-        return None
+        raise OutOfBounds("couplings that are those of no forces")
     both = np.ix_(twice, twice)
     total, dtotal = s[:, None] + s.conj(), ds[:, :, None] + ds.conj()[:, None]
     covariance = -coupling[both] / total

@@ -104,7 +104,7 @@ def settled(layout: Layout, theta: np.ndarray, groups: Groups, units: np.ndarray
     fit = bent(climbed(layout, theta, groups), groups)
     fit = climbed(*rebased(fit.layout, fit.theta, units), groups)
     pairs = [(k, l) for k in range(layout.modes) for l in range(k) if _close(*fit.modes[[k, l]])]
-    penalty = float(np.log(groups.count.sum()))
+    penalty = float(np.log(groups.weight.sum()))
     for pair in pairs:
         wider = fit.layout._replace(coupled=(*fit.layout.coupled, pair))
         at = fit.layout.motion

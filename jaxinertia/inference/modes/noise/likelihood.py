@@ -5,11 +5,11 @@ The discrete Fourier transform J of n readings has, at each frequency, E J J^H /
     S(w) = sum_k (f_k A_k + h.c.) + floor,   f_k = sum_{tau=0}^{n-1} (1 - tau/n) (e^{s_k - i w})^tau - 1/2,
 
 with what leaks from a short record and what sampling folds back in it. Far apart in frequency the J are independent and
-complex normal: the cost is sum_w log det S + tr(S^-1 J J^H / n), its information sum_w tr(S^-1 dS S^-1 dS). Neighbouring
-frequencies over which S hardly changes are one group, of which only the mean J J^H / n counts.
+complex normal: the cost is sum_w log det S + tr(S^-1 J J^H / n), its information sum_w tr(S^-1 dS S^-1 dS). Of
+neighbouring frequencies over which S hardly changes, a group, only the mean J J^H / n counts.
 
-A channel's floor is log-polynomial across a band, about a level that the band's quiet part tells: its prior holds it where
-the band tells nothing of it (it would run away, and take the errors with it).
+A channel's floor is log-polynomial across a band, about a level that the band's quiet part tells: its prior holds it
+where the band tells nothing of it (it would run away, and take the errors with it).
 
 Source: A. M. Sykulski, S. C. Olhede, A. P. Guillaumin, J. M. Lilly, J. J. Early, Biometrika 106, 251 (2019);
 S.-K. Au, Mech. Syst. Signal Process. 25, 1 (2011).
@@ -19,17 +19,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .covariances import Layout, poles
+from .covariances import Layout, OutOfBounds, poles
 
 LEVEL, BEND = 2.0, 1.0  # widths of the prior of log floor: of its level and of its slope and curvature across a band
 
 
 class Groups(NamedTuple):
-    """Groups of neighbouring frequencies: radians per step, how many, the readings of their run, the mean J J^H / n,
-    their band, their place in it from -1 to 1; and of each band the quiet level of each channel."""
+    """Groups of neighbouring frequencies, by band and frequency: radians per step, how many they are, the readings of
+    their run, the mean J J^H / n, their band, their place in it from -1 to 1; and each band's and channel's quiet level.
+    """
 
     omega: np.ndarray  # (g,)
-    count: np.ndarray
+    weight: np.ndarray
     n: np.ndarray
     power: np.ndarray  # (g, d, d)
     band: np.ndarray
@@ -56,18 +57,14 @@ def leakage(s: np.ndarray, omega: np.ndarray, n: np.ndarray) -> tuple[np.ndarray
     return value - 0.5, step * slope
 
 
-def spectrum(theta: np.ndarray, layout: Layout, groups: Groups) -> tuple[np.ndarray, np.ndarray] | None:
-    """S, (g, d, d), and its derivatives, packed (g, p, d * d); None where the couplings are those of no forces."""
+def spectrum(theta: np.ndarray, layout: Layout, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
+    """S, (g, d, d), and its derivatives, packed (g, p, d * d); OutOfBounds where the couplings are no forces'."""
     found = poles(theta, layout)
-    if found is None:
-        return None
     d, size, motion, g = layout.channels, layout.size, layout.motion, len(groups.omega)
     f, df = leakage(found.s, groups.omega, groups.n)
     # f A + h.c., packed, is the real part of f times a packed A: products of real matrices.
-    amounts, places = (
-        _both(np.moveaxis(found.da, 0, 1), d),
-        _both(np.moveaxis(found.ds[..., None, None] * found.a, 0, 1), d),
-    )
+    amounts = _both(np.moveaxis(found.da, 0, 1), d)
+    places = _both(np.moveaxis(found.ds[..., None, None] * found.a, 0, 1), d)
     value = _real(f) @ _stacked(_both(found.a, d)) + _packed(found.white.reshape(d * d), d)
     by = np.zeros((g, size, d * d))
     moved = np.concatenate([_real(f), _real(df)], axis=1) @ np.concatenate([_stacked(amounts), _stacked(places)])
@@ -86,40 +83,40 @@ def spectrum(theta: np.ndarray, layout: Layout, groups: Groups) -> tuple[np.ndar
 
 class White(NamedTuple):
     """Readings and derivatives as S whitens them, packed. data: W J J^H W^H / n, (g, d, d). logs: log det S, (g,).
-    by: W dS W^H times count^1/2, (g, d * d, p)."""
+    by: W dS W^H times weight^1/2, (g, d * d, p)."""
 
     data: np.ndarray
     logs: np.ndarray
     by: np.ndarray
 
 
-def whitened(theta: np.ndarray, layout: Layout, groups: Groups) -> White | None:
-    """None where the parameters are out of bounds."""
+def whitened(theta: np.ndarray, layout: Layout, groups: Groups) -> White:
+    """OutOfBounds where the parameters are those of no spectrum."""
     with np.errstate(all="ignore"):
-        found = spectrum(theta, layout, groups)
-        if found is None or not np.all(np.isfinite(found[0])):
-            return None
-        value, by = found
+        value, by = spectrum(theta, layout, groups)
+        if not np.all(np.isfinite(value)):
+            raise OutOfBounds("a spectrum that is not finite")
         try:
             factor = np.linalg.cholesky(value)
             white = np.linalg.inv(factor)
-        except np.linalg.LinAlgError:
-            return None
+        except np.linalg.LinAlgError as error:
+            raise OutOfBounds("a spectrum that is not positive") from error
     data = white @ groups.power @ white.conj().transpose(0, 2, 1)
     logs = 2 * np.log(np.einsum("gjj->gj", factor).real).sum(1)
-    root = np.sqrt(groups.count)[:, None, None]
+    root = np.sqrt(groups.weight)[:, None, None]
     return White(data, logs, (by @ (_whitening(white) * root)).transpose(0, 2, 1))
 
 
 def cost(theta: np.ndarray, layout: Layout, groups: Groups) -> Cost | None:
     """None where the parameters are out of bounds."""
-    found = whitened(theta, layout, groups)
-    if found is None:
+    try:
+        found = whitened(theta, layout, groups)
+    except OutOfBounds:
         return None
-    g, d = len(groups.count), layout.channels
+    g, d = len(groups.weight), layout.channels
     flat = found.by.reshape(g * d * d, layout.size)
-    rest = _packed((np.eye(d) - found.data).reshape(g, d * d), d) * np.sqrt(groups.count)[:, None]
-    likelihood = float(groups.count @ (found.logs + np.einsum("gjj->g", found.data).real))
+    rest = _packed((np.eye(d) - found.data).reshape(g, d * d), d) * np.sqrt(groups.weight)[:, None]
+    likelihood = float(groups.weight @ (found.logs + np.einsum("gjj->g", found.data).real))
     off, precision = _prior(theta, layout, groups)
     value = likelihood + float(precision @ off**2) / 2
     return Cost(value, rest.ravel() @ flat + precision * off, flat.T @ flat + np.diag(precision), likelihood)

@@ -1,9 +1,9 @@
 """How many modes a band holds: one after another, as long as the evidence grows.
 
-Each mode is tried from several starts (the subspace of one dimension more, a mode split in two, what is left over), and
-each number of modes with floors that are flat, sloped and bent, so that a floor is not taken for a mode. The evidence is
-the Bayesian information criterion over the band's frequencies. What is no mode is never counted as one: narrower than the
-record resolves, wider than the band, or outside it.
+Each mode is tried from several starts (the subspace of one dimension more, a mode split in two, what is left over),
+and each number of modes with floors that are flat, sloped and bent, so that a floor is not taken for a mode. The
+evidence is the Bayesian information criterion over the band's frequencies. What is no mode is never counted as one:
+narrower than the record resolves, wider than the band, or outside it.
 
 Source: G. Schwarz, Ann. Stat. 6, 461 (1978).
 """
@@ -39,7 +39,7 @@ class Fit(NamedTuple):
 
     def criterion(self, groups: Groups) -> float:
         """The Bayesian information criterion; less is better."""
-        return 2 * self.cost.likelihood + self.layout.size * float(np.log(groups.count.sum()))
+        return 2 * self.cost.likelihood + self.layout.size * float(np.log(groups.weight.sum()))
 
 
 def ladder(
@@ -63,13 +63,13 @@ def ladder(
 
 def _fewer(modes: np.ndarray, empty: Layout, groups: Groups) -> list[Fit]:
     """Fits with 1, 2, ... of these modes; the one that is missed least is taken away first."""
-    fit = _climbed(*_posed(modes, groups, empty), groups)
+    fit = _climbed(_posed(modes, groups, empty), groups)
     found = [] if fit is None or not proper(fit, groups) else [bent(fit, groups)]
     while found and found[0].layout.modes > 1:
         rest = [np.delete(found[0].modes, k, 0) for k in range(found[0].layout.modes)]
-        sketched = [_climbed(*_posed(some, groups, empty), groups, SKETCH) for some in rest]
+        sketched = [_climbed(_posed(some, groups, empty), groups, SKETCH) for some in rest]
         left = min((one for one in sketched if one is not None), key=lambda one: one.cost.value, default=None)
-        left = None if left is None else _climbed(left.layout, left.theta, groups)
+        left = None if left is None else _climbed((left.layout, left.theta), groups)
         if left is None:
             return []
         found.insert(0, bent(left, groups))
@@ -83,13 +83,15 @@ def best(found: list[Fit], groups: Groups) -> int:
 
 def _floors(layout: Layout, theta: np.ndarray, groups: Groups) -> Fit:
     """The best fit of floors alone."""
-    found = _climbed(layout, theta, groups)
+    found = _climbed((layout, theta), groups)
     if found is None:
         raise ValueError("the spectrum's floor has no likelihood: a channel holds no noise at all")
     return bent(found, groups)
 
 
-def _climbed(layout: Layout, theta: np.ndarray, groups: Groups, steps: int = LONGEST) -> Fit | None:
+def _climbed(start: tuple[Layout, np.ndarray], groups: Groups, steps: int = LONGEST) -> Fit | None:
+    """The best fit from there, None where nothing is likely."""
+    layout, theta = start
     theta, value, _ = climb(theta, lambda x: cost(x, layout, groups), steps, small=ROUGH)
     return None if value is None else Fit(layout, theta, value)
 
@@ -98,7 +100,7 @@ def bent(found: Fit, groups: Groups) -> Fit:
     """The best fit from there, its floors bent as long as the evidence grows."""
     for band in range(len(found.layout.floors)):
         while found.layout.floors[band] < BENT:
-            new = _climbed(*_with_bend(found, band), groups)
+            new = _climbed(_with_bend(found, band), groups)
             if new is None or new.criterion(groups) >= found.criterion(groups):
                 break
             found = new
@@ -119,14 +121,14 @@ def _with_bend(found: Fit, band: int) -> tuple[Layout, np.ndarray]:
 def _one_more(found: Fit, groups: Groups) -> Fit | None:
     """The best fit with one mode more, None where every start ends in what is no mode."""
     sketched = []
-    for layout, theta in _starts(found, groups):
-        one = _climbed(layout, theta, groups, SKETCH)
+    for start in _starts(found, groups):
+        one = _climbed(start, groups, SKETCH)
         if one is not None:
             sketched.append(one)
     sketched.sort(key=lambda one: one.cost.value)
-    ended = [_climbed(one.layout, one.theta, groups) for one in sketched[:KEPT]]
-    ended = [one for one in ended if one is not None and proper(one, groups)]
-    return bent(min(ended, key=lambda one: one.cost.value), groups) if ended else None
+    ended = [_climbed((one.layout, one.theta), groups) for one in sketched[:KEPT]]
+    good = [one for one in ended if one is not None and proper(one, groups)]
+    return bent(min(good, key=lambda one: one.cost.value), groups) if good else None
 
 
 def proper(found: Fit, groups: Groups) -> bool:
@@ -174,8 +176,8 @@ def _posed(modes, groups, layout):
 def _left_over(found: Fit, groups: Groups) -> list[np.ndarray]:
     """(omega, gamma) where the readings exceed the fit most clearly, over a narrow and over a wide window."""
     whitened = residuals(found, groups)
-    excess, d = (whitened - 1) * groups.count * found.layout.channels, found.layout.channels
-    total, weight = np.r_[0, np.cumsum(excess)], np.r_[0, np.cumsum(groups.count * d)]
+    excess, d = (whitened - 1) * groups.weight * found.layout.channels, found.layout.channels
+    total, weight = np.r_[0, np.cumsum(excess)], np.r_[0, np.cumsum(groups.weight * d)]
     new = []
     for size in sorted({max(1, len(excess) // part) for part in (400, 100, 25, 6)}):
         clear = (total[size:] - total[:-size]) / np.sqrt(weight[size:] - weight[:-size])
@@ -188,7 +190,5 @@ def _left_over(found: Fit, groups: Groups) -> list[np.ndarray]:
 
 def residuals(found: Fit, groups: Groups) -> np.ndarray:
     """tr(S^-1 J J^H / n) / d of each group, 1 on average where the fit is right."""
-    value = spectrum(found.theta, found.layout, groups)
-    if value is None:
-        raise ValueError("couplings that are those of no forces")
-    return np.einsum("gjj->g", np.linalg.solve(value[0], groups.power)).real / found.layout.channels
+    value, _ = spectrum(found.theta, found.layout, groups)
+    return np.einsum("gjj->g", np.linalg.solve(value, groups.power)).real / found.layout.channels

@@ -161,19 +161,19 @@ def misfit(fit: Fit, grid: Groups) -> tuple[float, float]:
     took out of them.
     """
     white, d = whitened(fit.theta, fit.layout, grid), fit.layout.channels
-    excess = (np.einsum("gjj->g", white.data).real - d) * grid.count
-    by = white.by[:, :d].sum(1) * np.sqrt(grid.count)[:, None]
+    excess = (np.einsum("gjj->g", white.data).real - d) * grid.weight
+    by = white.by[:, :d].sum(1) * np.sqrt(grid.weight)[:, None]
     cell = np.zeros(len(excess), int)
     for band in range(len(grid.quiet)):
         rows = np.flatnonzero(grid.band == band)
         rows = rows[np.argsort(grid.omega[rows], kind="stable")]
-        total = np.cumsum(grid.count[rows])
+        total = np.cumsum(grid.weight[rows])
         cells = int(np.clip(total[-1] // LEAST, 1, CELLS))
         cell[rows] = band * CELLS + np.minimum((total - 1) / total[-1] * cells, cells - 1).astype(int)
     names, cell = np.unique(cell, return_inverse=True)
     each = np.zeros((len(names), len(fit.theta)))
     np.add.at(each, cell, by)
-    sums, count = np.bincount(cell, excess), np.bincount(cell, grid.count * d)
+    sums, count = np.bincount(cell, excess), np.bincount(cell, grid.weight * d)
     covariance = np.diag(count) - each @ np.linalg.solve(fit.cost.information, each.T)
     values, vectors = np.linalg.eigh(covariance / np.sqrt(np.outer(count, count)))
     kept = values > 1e-3

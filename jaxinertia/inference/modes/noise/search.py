@@ -45,7 +45,8 @@ def _within(
         ladders = [Ladder(one.groups, ladder(one.groups, even.orders, MOST, one.best.modes, count)) for one in ladders]
     picks, choices = joint.counts(ladders, count)
     layout, theta = joint.together([one.fits[k] for one, k in zip(ladders, picks, strict=True)])
-    width = near(*np.exp(mode_rows(theta, layout)[:, :2].T), FINE)
+    omega, gamma = np.exp(mode_rows(theta, layout)[:, :2].T)
+    width = near(omega, gamma, FINE)
     grid = groups(parts, bands, lambda w: min(width(w), (limits[1] - limits[0]) / PARTS), lines)
     return Within(joint.settled(layout, theta, grid, even.units), grid, bands, ladders, picks, choices, lines)
 
@@ -80,17 +81,18 @@ def _bands(reach, parts, limits, orders, lines):
         modes = np.concatenate([one.best.modes for one in ladders])
         known = [Peak(omega, gamma, np.inf) for omega, gamma in modes]
         again = _wide_enough(bands_around(known, limits, reach) or [limits], parts, limits)
-        if turn == ROUNDS - 1 or (
-            len(again) == len(bands) and all(_alike(a, b) for a, b in zip(again, bands, strict=True))
-        ):
+        if turn == ROUNDS - 1 or _alike(again, bands):
             break
         bands = again
     return bands, ladders
 
 
-def _alike(a, b):
-    """Whether two bands differ by less than a fifth of their width."""
-    return max(abs(a[0] - b[0]), abs(a[1] - b[1])) < 0.2 * (b[1] - b[0])
+def _alike(some, others):
+    """Whether bands are as many, and differ by less than a fifth of their width."""
+    if len(some) != len(others):
+        return False
+    pairs = zip(some, others, strict=True)
+    return all(max(abs(a[0] - b[0]), abs(a[1] - b[1])) < 0.2 * (b[1] - b[0]) for a, b in pairs)
 
 
 def _wide_enough(bands, parts, limits):

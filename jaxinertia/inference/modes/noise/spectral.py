@@ -4,6 +4,7 @@ Nothing is decimated in time: a band is its frequencies, and those over which th
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ class Transform(NamedTuple):
 
 
 class Peak(NamedTuple):
-    """Where the spectrum stands out: centre and full width at half height, radians per step; deviations it is clear by."""
+    """Where the spectrum stands out: centre and full width at half height, radians per step; by how many deviations."""
 
     omega: float
     width: float
@@ -61,10 +62,13 @@ def groups(
             step = 2 * np.pi / part.n
             near = [np.searchsorted(part.omega, [line - 2.5 * step, line + 2.5 * step]) for line in lines]
             stops = sorted({first, last, *(int(np.clip(x, first, last)) for pair in near for x in pair)})
-            for start, stop in zip(stops[:-1], stops[1:], strict=True):
+            for start, stop in pairwise(stops):
                 if any(pair[0] <= start < pair[1] for pair in near):
                     continue
                 rows += [(b, part.n, *each) for each in _cut(part, start, stop, width, step)]
+    if not rows:
+        raise ValueError("band holds lines alone, and no other frequency: widen it")
+    rows.sort(key=lambda row: (row[0], row[2]))
     band, n, omega, count, power = (np.array(x) for x in zip(*rows, strict=True))
     edges = np.array(bands)[band].T
     place = (omega - edges.mean(0)) / np.maximum((edges[1] - edges[0]) / 2, 1e-300)

@@ -1,7 +1,7 @@
 r"""Starts: poles from the covariances of a band (covariance-driven subspace identification), and what they carry.
 
-A band's covariances R_j = sum_w S(w) e^{i (w - centre) j D}, D = 2 pi / width, are sums of K damped exponentials and, at
-j = 0 alone, the floor. Their block Hankel matrix has rank K; its shift gives e^{s D}.
+A band's covariances R_j = sum_w S(w) e^{i (w - centre) j D}, D = 2 pi / width, are sums of K damped exponentials and,
+at j = 0 alone, the floor. Their block Hankel matrix has rank K; its shift gives e^{s D}.
 
 Source: B. Peeters and G. De Roeck, Mech. Syst. Signal Process. 13, 855 (1999).
 """
@@ -16,8 +16,8 @@ def subspace(groups: Groups, count: int, lags: int) -> np.ndarray:
     """(omega, gamma) of so many modes, (k, 2), fewer where the matrix has no more; per step."""
     low, high = groups.omega.min(), groups.omega.max()
     step, centre, d = 2 * np.pi / (high - low), (low + high) / 2, groups.power.shape[1]
-    scale = np.sqrt(np.einsum("g,gjj->j", groups.count, groups.power).real)
-    weighted = groups.power * groups.count[:, None, None] / np.outer(scale, scale)
+    scale = np.sqrt(np.einsum("g,gjj->j", groups.weight, groups.power).real)
+    weighted = groups.power * groups.weight[:, None, None] / np.outer(scale, scale)
     turns = np.exp(1j * np.outer(np.arange(1, 2 * lags), groups.omega - centre) * step)
     covariances = np.tensordot(turns, weighted, 1)
     rows = np.arange(lags)[:, None] + np.arange(lags)
@@ -45,7 +45,7 @@ def carried(modes: np.ndarray, groups: Groups, orders: tuple[int, ...]) -> list[
     for _ in range(3):
         level = np.einsum("gjj->g", model).real
         smooth = np.maximum(level, 1e-3 * np.median(level))
-        weight = np.sqrt(groups.count) / smooth
+        weight = np.sqrt(groups.weight) / smooth
         solved = np.linalg.lstsq(basis * weight[:, None], flat * weight[:, None], rcond=None)[0]
         solved = np.stack([_positive(x.reshape(d, d)) for x in solved])
         model = np.tensordot(basis, solved, 1)
