@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # these load on first use
     from .inference.compare import compare as compare
     from .inference.fit import fit as fit
     from .inference.many import fit_many as fit_many
+    from .inference.modes.entry import modes as modes
+    from .inference.modes.result import Modes as Modes
     from .inference.observations import Observations as Observations
     from .inference.result import Fit as Fit
 
@@ -44,10 +46,12 @@ __version__ = "0.1.0"
 _LAZY = {"plots": ".report.plots", "training": ".training"}
 _LAZY_MEMBERS = {
     "Fit": ".inference.result",
+    "Modes": ".inference.modes.result",
     "Observations": ".inference.observations",
     "compare": ".inference.compare",
     "fit": ".inference.fit",
     "fit_many": ".inference.many",
+    "modes": ".inference.modes.entry",
 }
 
 

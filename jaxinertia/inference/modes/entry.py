@@ -1,0 +1,103 @@
+"""`ji.modes`: from a record to its modes."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from ..observations import Observations
+from . import free, noise
+from .record import Record, record_of
+from .result import Modes
+
+MOST = 40  # modes that may be asked for
+
+
+def modes(
+    data: Observations,
+    count: int | None = None,
+    *,
+    band: tuple[float, float] | None = None,
+    driven: Literal["free", "noise"] | None = None,
+    kind: str | Sequence[str] = "displacement",
+) -> Modes:
+    r"""All the modes of a record: y_j(t) = sum_k Re(c_jk e^{s_k t}) + offset_j,  s_k = -gamma_k/2 + i omega_k.
+
+    Each mode is q'' + gamma q' + (2 pi frequency)^2 q = force: its amplitude falls as e^{-gamma t/2}, its energy as
+    e^{-gamma t}. A free decay is fitted by maximum likelihood (variable projection), a motion that noise drives by the
+    likelihood of its spectra; errors allow for the correlation of the residuals.
+
+    Arguments:
+        data: the record: one column or several (channels, of any units), even or uneven times, gaps, and segments,
+            which share frequencies and dampings and have amplitudes of their own.
+        count: how many modes; None lets the evidence choose, and `Modes.orders` shows what else was tried.
+        band: (low, high), in cycles per time: only modes with frequencies inside; None means all.
+        driven: "free" for a decay after a release, "noise" for ambient vibration or thermal motion; None decides by the
+            record.
+        kind: "displacement", "velocity" or "acceleration", or one for each channel: what the readings are.
+            Shapes and amplitudes are those of the displacement.
+
+    Returns:
+        `Modes`, in order of frequency; an empty one where the record holds none, and then it says so.
+
+    Raises:
+        ValueError: for data with an input, a count below 0 or beyond the record, a band without modes' room, or a kind
+            that is none.
+
+    Example:
+        >>> found = ji.modes(ji.Observations(ts, volts))
+        >>> found.frequency, found.gamma, found.stderr.gamma
+
+    Source: G. H. Golub and V. Pereyra, Inverse Problems 19, R1 (2003); Y. Hua and T. K. Sarkar, IEEE Trans. ASSP 38,
+    814 (1990); A. M. Sykulski and others, Biometrika 106, 251 (2019).
+    """
+    record = record_of(data, kind)
+    _check_count(count, record)
+    band = _check_band(band, record)
+    if driven not in (None, "free", "noise"):
+        raise ValueError(f"driven = {driven!r} must be 'free', 'noise' or None")
+    if driven is None:
+        return _by_the_record(record, count, band)
+    found = free.search(record, count, band) if driven == "free" else noise.search(record, count, band)
+    return Modes.of(found, record, driven, "as asked", band)
+
+
+def _by_the_record(record: Record, count: int | None, band: tuple[float, float] | None) -> Modes:
+    """A free decay loses its power, or a few free modes explain it: first its beginning, and then all of it."""
+    falls = free.loses_power(record)
+    if falls or free.is_explained(record, band):
+        found = free.search(record, count, band)
+        if falls or free.is_enough(record, found):
+            why = "its power falls" if falls else "free modes explain it"
+            return Modes.of(found, record, "free", why, band)
+    return Modes.of(noise.search(record, count, band), record, "noise", "no free modes explain it", band)
+
+
+def _check_count(count: Any, record: Record) -> None:
+    if count is None:
+        return
+    if isinstance(count, bool) or not isinstance(count, int | np.integer):
+        raise ValueError(f"count = {count!r} must be a whole number, or None to let the evidence choose")
+    most = min(MOST, min(len(run.ts) for run in record.runs) // 4)
+    if not 0 <= count <= most:
+        raise ValueError(f"count = {count} must be in 0..{most}: the shortest run allows no more")
+
+
+def _check_band(band: Any, record: Record) -> tuple[float, float] | None:
+    if band is None:
+        return None
+    try:
+        low, high = (float(x) for x in band)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"band = {band!r} must be (low, high), in cycles per time") from error
+    limit = 0.5 / record.typical
+    if not 0 <= low < high or low >= limit:
+        raise ValueError(
+            f"band = ({low:g}, {high:g}) must rise from 0 or more, and begin below {limit:.4g}, half the sampling rate"
+        )
+    least = 4 / record.duration
+    if high - low < least:
+        raise ValueError(
+            f"band = ({low:g}, {high:g}) is narrower than {least:.3g}, four over the longest run: widen it"
+        )
+    return low, min(high, limit)

@@ -1,0 +1,115 @@
+r"""A band of the record, with no more readings than it needs: filtered, decimated, and exactly accounted.
+
+A filter y'(t) = sum_m h_m y(t + tau_m) turns every damped motion into one with the same pole, and mixes its two
+amplitudes by sum_m h_m T(tau_m), T the motion's own propagator: poles are fitted to the decimated readings at their
+times as they are, and `unmixed` gives the amplitudes of the record itself. Where the band does not begin at 0,
+frequencies above half the new rate fold into it; `zone` says how often.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import signal
+
+from ..motion import decay
+from ..record import Record, Run
+
+STOP = 80.0  # decibels
+EDGE = 0.2  # of the band's width, on either side, in which the filter falls
+
+
+class Narrowed(NamedTuple):
+    """record: filtered. zone: how often its frequencies are folded. taps, lags: the filter, and the times tau; none
+    where nothing was filtered."""
+
+    record: Record
+    zone: int
+    taps: np.ndarray
+    lags: np.ndarray
+
+    def unmixed(self, a: np.ndarray, depth: np.ndarray, c: np.ndarray) -> np.ndarray:
+        """Amplitudes (2, ...) before the filter of a section whose are c after it."""
+        if not len(self.taps):
+            return c
+        # e^{-a tau} grows for negative tau: what is divided by it is small.
+        first, second = (self.taps @ x[:, 0] for x in decay(np.atleast_1d(a), np.atleast_1d(depth), self.lags)[:2])
+        det = first**2 - depth * second**2
+        return np.stack([first * c[0] - depth * second * c[1], first * c[1] - second * c[0]]) / det
+
+    def unmixed_lone(self, rate: float, c: np.ndarray) -> np.ndarray:
+        """The amplitude of a lone pole."""
+        return c / (self.taps @ np.exp(-rate * self.lags)) if len(self.taps) else c
+
+
+def whole(record: Record) -> Narrowed:
+    """Nothing left out."""
+    return Narrowed(record, 0, np.zeros(0), np.zeros(0))
+
+
+def narrow(record: Record, band: tuple[float, float]) -> Narrowed:
+    """The band (low, high), in cycles per time, of an even record without a gap.
+
+    Raises:
+        ValueError: if a run is too short for the filter.
+    """
+    step = record.step
+    assert step is not None
+    low, high = band
+    edge = EDGE * (high - low)
+    few, zone = _decimation(low - edge, high + edge, step)
+    cut_low, cut_high = low - edge / 2, high + edge / 2
+    if cut_high >= 0.5 / step and cut_low <= 0:
+        return whole(record)
+    length = signal.kaiserord(STOP, edge * 2 * step)[0] | 1
+    shortest = min(len(run.ts) for run in record.runs)
+    if length > shortest // 2:
+        raise ValueError(
+            f"band = ({low:.6g}, {high:.6g}) needs a filter of {length} readings, and a run has {shortest}: widen it"
+        )
+    cuts = [cut for cut in (cut_low, cut_high) if 0 < cut < 0.5 / step]
+    taps = signal.firwin(
+        length, cuts, window=("kaiser", signal.kaiser_beta(STOP)), pass_zero=bool(cut_low <= 0), fs=1 / step
+    )
+    half = length // 2
+    runs = []
+    for run in record.runs:
+        y = signal.oaconvolve(run.y, taps[:, None], mode="valid", axes=0)[::few]
+        rows = half + few * np.arange(len(y))
+        runs.append(Run(run.ts[rows], y, run.weight[rows], run.start, run.row[rows]))
+    record = record._replace(runs=tuple(runs), step=few * step, typical=few * step)
+    return Narrowed(record, zone, taps, (np.arange(length) - half) * step)
+
+
+def _decimation(low: float, high: float, step: float) -> tuple[int, int]:
+    """The greatest decimation for which the band lies within one zone of half the new rate, and which."""
+    if low <= 0:
+        return max(int(0.5 / (high * step)), 1), 0
+    for few in range(max(int(0.5 / ((high - low) * step)), 1), 1, -1):
+        half = 0.5 / (few * step)
+        zone = int(low // half)
+        if high <= (zone + 1) * half:
+            return few, zone
+    return 1, 0
+
+
+def thin(record: Record, rows: int, sure: float) -> Narrowed:
+    """The record for a search: of a long one, only up to the frequencies at which something stands out of the noise."""
+    if record.step is None or not record.is_whole or max(len(run.ts) for run in record.runs) <= rows:
+        return whole(record)
+    top = max(_highest(run.y, sure) for run in record.runs) / record.step
+    high = 1.15 * top + 8 / record.duration
+    if high * (1 + 2 * EDGE) * record.step >= 0.25:
+        return whole(record)
+    return narrow(record, (0.0, high))
+
+
+def _highest(y: np.ndarray, sure: float) -> float:
+    """The highest frequency, per reading, with power that noise does not have: over all of the record and its start."""
+    top = 0.0
+    for part in (y, y[: max(len(y) // 32, 256)]):
+        size = len(part)
+        power = np.abs(np.fft.rfft((part - part.mean(0)) * np.hanning(size)[:, None], axis=0)) ** 2
+        floor = np.median(power[len(power) // 2 :], axis=0) / np.log(2)
+        loud = np.flatnonzero(np.any(power > (sure + np.log(size)) * floor, axis=1))
+        top = max(top, loud[-1] / size if len(loud) else 0.0)
+    return top

@@ -1,0 +1,137 @@
+"""What a reader of the modes has to know."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..record import Record
+from .band import Narrowed
+from .errors import DOUBT, Worth
+from .growth import Candidate
+from .projection import Problem, State, is_rounding
+
+DISAGREE = 4.0  # standard errors between early and late: two numbers of several modes are looked at
+NOTABLE = 0.01  # of the value: a difference below it is none to an engineer
+SURE = 6.0  # standard deviations of chi-square that are not chance
+ALIKE = 0.99  # correlation of two modes' numbers
+
+
+def doubts(
+    record: Record,
+    narrowed: Narrowed,
+    problem: Problem,
+    state: State,
+    worth: Worth,
+    halves: np.ndarray,
+    tried: list[Candidate],
+    chosen: int,
+) -> tuple[str, ...]:
+    """All of them, in words."""
+    return (
+        *_of_the_search(state, tried, chosen),
+        *_of_the_residuals(record, narrowed, problem, state, worth),
+        *_of_the_modes(state, worth),
+        *_of_the_clusters(state),
+        *_of_the_laws(state, halves),
+    )
+
+
+def _of_the_search(state: State, tried: list[Candidate], chosen: int) -> Iterator[str]:
+    if not state.sections.modes and len(tried) > 1 and chosen == int(np.argmin([each.criterion for each in tried])):
+        yield "no modes were found: the record is no more than noise about a constant"
+    elif not state.converged:
+        yield "the search did not converge: do not use the values"
+    best = int(np.argmin([each.criterion for each in tried]))
+    if best != chosen:
+        counts, rise = tried[best].state.sections.modes, tried[chosen].criterion - tried[best].criterion
+        yield f"the evidence is for {counts} modes rather than {state.sections.modes}, by {rise:.1f} in the criterion"
+    if best == len(tried) - 1 and best == chosen and len(tried) > 1:
+        yield f"more than {state.sections.modes} modes were not tried: there may be more"
+    if len(state.sections.rate) + 2 * np.sum(state.sections.depth > 0) > 2:
+        yield "there are more than two real poles: which of them belong to one overdamped mode the record does not say"
+
+
+def _of_the_residuals(
+    record: Record, narrowed: Narrowed, problem: Problem, state: State, worth: Worth
+) -> Iterator[str]:
+    if is_rounding(problem, state):
+        yield "residuals are at rounding: the record was computed, and errors are those of its arithmetic"
+        return
+    if record.known:
+        ratio = float(np.sum(state.squares)) / max(float(problem.counts.sum()), 1.0)
+        if abs(ratio - 1) > SURE * np.sqrt(2 / problem.counts.sum()):
+            more = "more" if ratio > 1 else "less"
+            yield f"reduced chi-square is {ratio:.3g}: readings scatter {more} than position_error says"
+    if worth.whiteness < DOUBT and not len(narrowed.taps):  # a filter colours what it leaves
+        uneven = "" if record.step is not None else ", by the order of the readings, whose times are uneven"
+        yield (
+            f"residuals are correlated ({worth.autocorrelation[0]:+.2f} from one to the next): stderr allows for "
+            f"it{uneven}, not for a wrong model"
+        )
+
+
+def _of_the_modes(state: State, worth: Worth) -> Iterator[str]:
+    sections = state.sections
+    k = sections.modes
+    covariance = (
+        sections.jacobian @ np.where(np.isfinite(worth.covariance), worth.covariance, 0.0) @ sections.jacobian.T
+    )
+    error = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    if k and not np.all(np.isfinite(worth.covariance)):
+        yield "the record does not hold all of these numbers: ask for fewer modes"
+        return
+    for rate in sections.rate:
+        yield (
+            f"a lone real pole, e^({-rate:.5g} t), is told as gamma = {2 * rate:.5g}: a drift, a relaxation, or what "
+            "is left of an overdamped motion, of which the record then holds stiffness / gamma alone"
+        )
+    for i, f in enumerate(sections.frequency):
+        gamma = sections.gamma[i]
+        if gamma < -2 * error[i]:
+            yield f"the mode at {f:.5g} grows (gamma {gamma:.3g} +- {error[i]:.2g}): something drives it"
+        elif error[i] > 0.5 * abs(gamma):
+            yield f"gamma of the mode at {f:.5g} cannot be told from zero: {gamma:.3g} +- {error[i]:.2g}"
+    for i in range(k):
+        for j in range(i):
+            r = covariance[i, j] / max(error[i] * error[j], 1e-300)
+            if abs(r) > ALIKE:
+                yield (
+                    f"the modes at {sections.frequency[j]:.5g} and {sections.frequency[i]:.5g} are hardly told apart: "
+                    f"their gammas are correlated by {r:+.3f}"
+                )
+
+
+def _of_the_clusters(state: State) -> Iterator[str]:
+    """Modes that overlap may be one that is not linear."""
+    groups: list[list[int]] = []
+    swings = np.flatnonzero(state.sections.depth < 0)
+    omega, gamma = 2 * np.pi * state.sections.frequency, state.sections.gamma
+    for k in swings[np.argsort(omega[swings])]:
+        if groups and any(omega[k] - omega[i] < max(gamma[k], gamma[i]) for i in groups[-1]):
+            groups[-1].append(int(k))
+        else:
+            groups.append([int(k)])
+    for group in groups:
+        if len(group) > 1:
+            said = ", ".join(f"{f:.5g}" for f in state.sections.frequency[group])
+            yield (
+                f"the modes at {said} overlap: one mode whose damping or frequency changes with its amplitude looks "
+                "like that too; fit `alone(data, [...])` of them with ji.fit and drag, dry friction or Duffing"
+            )
+
+
+def _of_the_laws(state: State, halves: np.ndarray) -> Iterator[str]:
+    """Modes that are not viscous, or whose frequency changes as they decay."""
+    for f, (gamma, frequency) in zip(state.sections.frequency, halves, strict=True):
+        for name, (early, late, error), law in (
+            ("gamma", gamma, "drag or dry friction"),
+            ("frequency", frequency, "a cubic stiffness (Duffing)"),
+        ):
+            if np.isfinite(error) and abs(late - early) > max(
+                DISAGREE * error, NOTABLE * abs(early) * (name == "gamma")
+            ):
+                verb = "falls" if late < early else "rises"
+                yield (
+                    f"the mode at {f:.5g} is not linear: its {name} {verb} from {early:.5g} to {late:.5g} "
+                    f"(+- {error:.2g}); fit `alone(data, mode)` with ji.fit and {law}"
+                )

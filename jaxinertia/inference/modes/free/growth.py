@@ -1,0 +1,138 @@
+"""How many modes: one more at a time, each where it takes most of what is left, all refined together; then the
+evidence.
+
+The criterion is Schwarz's, -2 log L + numbers log n, with residuals allowed a correlation of their own (`colour`), so
+that a spectrum that is not flat is not made of modes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..found import Order
+from . import colour
+from .projection import Problem, State, evaluate, refine, residuals
+from .sections import NONE, Sections
+from .start import Peak, peaks, split
+
+PATIENCE = 2  # numbers of modes that are tried after the best
+GROUND = 0.1  # of the residuals' power: a filter's stop band holds no evidence
+FREQUENCIES = np.linspace(0, 0.5, 1025)  # per reading, of the residuals' spectrum
+WEIGHED = 10.0  # a start that takes less of the deviance is no motion
+
+
+class Candidate(NamedTuple):
+    """State: of the poles. criterion: with the penalty of all that was fitted. numbers: how many that are."""
+
+    state: State
+    criterion: float
+    numbers: int
+
+    def order(self) -> Order:
+        """For the table."""
+        sections = self.state.sections
+        return Order(
+            sections.modes, self.state.deviance, self.numbers, self.criterion, sections.frequency, sections.gamma
+        )
+
+
+def judge(problem: Problem, state: State) -> Candidate:
+    """The evidence for these poles."""
+    sections = state.sections
+    each = 2 * len(sections.a) + len(sections.rate) + problem.level
+    numbers = sections.size + each * sum(len(block.channels) for block in problem.blocks)
+    ground = GROUND if problem.filtered else 0.0
+    total = sum(colour.fit(series, 0.0, ground)[1] for series in by_channel(problem, state))
+    penalty = (numbers + 2 * len(sections.a)) * float(np.log(problem.counts.sum()))
+    return Candidate(state, total + penalty, numbers)
+
+
+def by_channel(problem: Problem, state: State) -> list[list[np.ndarray]]:
+    """Of each channel, the residuals of each run, in standard deviations where errors are known."""
+    out: list[list[np.ndarray]] = [[] for _ in problem.counts]
+    for block, r in zip(problem.blocks, residuals(problem, state), strict=True):
+        for j, channel in enumerate(block.channels):
+            out[channel].append(r[:, j])
+    return out
+
+
+def grow(problem: Problem, most: int, count: int | None) -> list[Candidate]:
+    """The best of each number of modes that was tried, from none."""
+    tried = [judge(problem, evaluate(problem, NONE))]
+    while len(tried) <= most:
+        best = int(np.argmin([each.criterion for each in tried]))
+        if len(tried) > best + PATIENCE if count is None else _counted(problem, tried[-1]) >= count:
+            break
+        more = _one_more(problem, tried[-1].state)
+        if more is None:
+            break
+        tried.append(more)
+    return _pruned(problem, tried)
+
+
+def _counted(problem: Problem, candidate: Candidate) -> int:
+    """How many of its modes lie in the band."""
+    return int(problem.inside(candidate.state.sections).sum())
+
+
+def choose(problem: Problem, tried: list[Candidate], count: int | None) -> int | None:
+    """Which of them has the least criterion, of those with this number of modes in the band; None if there is none."""
+    good = [i for i, each in enumerate(tried) if count is None or _counted(problem, each) == count]
+    return min(good, key=lambda i: tried[i].criterion, default=None)
+
+
+def _one_more(problem: Problem, state: State) -> Candidate | None:
+    """The best that one more mode can do."""
+    series = by_channel(problem, state)
+    colours = [colour.fit(each)[0] for each in series]
+    floor = None
+    if any(len(each.phi) for each in colours):
+        floor = np.mean([each.spectrum(FREQUENCIES) for each in colours], axis=0)
+    found = peaks(problem, state, floor)
+    starts = [state.sections.plus(peak.sections) for peak in found if peak.gain > WEIGHED or peak is found[0]]
+    starts += [new for peak in found if (new := _split_at(problem, state, peak)) is not None]
+    states = [refine(problem, evaluate(problem, start)) for start in starts]
+    wanted = state.sections.modes + 1
+    good = [judge(problem, each) for each in states if np.isfinite(each.deviance) and each.sections.modes == wanted]
+    good += [judge(problem, each) for one in good if (each := _paired(problem, one.state)) is not None]
+    return min(good, key=lambda each: each.criterion, default=None)
+
+
+def _split_at(problem: Problem, state: State, peak: Peak) -> Sections | None:
+    if not len(peak.sections.a):
+        return None
+    return split(problem, state, float(np.sqrt(-peak.sections.depth[0])))
+
+
+def _paired(problem: Problem, state: State) -> State | None:
+    """A lone pole made a section: the fast part of an overdamped motion may show."""
+    sections = state.sections
+    if not len(sections.rate):
+        return None
+    slow = sections.rate[0]
+    fast = sections.rate[1] if len(sections.rate) > 1 else 10 * slow
+    if slow <= 0 or fast <= 0 or len(sections.rate) > 1:
+        return None
+    a, depth = (slow + fast) / 2, ((fast - slow) / 2) ** 2
+    rest = Sections(sections.a, sections.depth, sections.rate[1:])
+    pair = Sections(np.array([a]), np.array([depth]), np.zeros(0))
+    trial = refine(problem, evaluate(problem, rest.plus(pair)))
+    return trial if np.isfinite(trial.deviance) else None
+
+
+def _pruned(problem: Problem, tried: list[Candidate]) -> list[Candidate]:
+    """With each mode of the best taken out in turn, its poorer neighbour may turn out better than it grew."""
+    best = int(np.argmin([each.criterion for each in tried]))
+    while best > 1:
+        fewer = []
+        for k in range(tried[best].state.sections.modes):
+            state = refine(problem, evaluate(problem, tried[best].state.sections.without(k)))
+            if np.isfinite(state.deviance):
+                fewer.append(judge(problem, state))
+        least = min(fewer, key=lambda each: each.criterion, default=tried[best - 1])
+        if least.criterion < tried[best - 1].criterion:
+            tried[best - 1] = least
+        if tried[best - 1].criterion >= tried[best].criterion:
+            break
+        best -= 1
+    return tried

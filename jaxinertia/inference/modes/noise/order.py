@@ -1,0 +1,194 @@
+"""How many modes a band holds: one after another, as long as the evidence grows.
+
+Each mode is tried from several starts (the subspace of one dimension more, a mode split in two, what is left over),
+and each number of modes with floors that are flat, sloped and bent, so that a floor is not taken for a mode. The
+evidence is the Bayesian information criterion over the band's frequencies. What is no mode is never counted as one:
+narrower than the record resolves, wider than the band, or outside it.
+
+Source: G. Schwarz, Ann. Stat. 6, 461 (1978).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import subspace
+from .ascent import LONGEST, climb
+from .covariances import Layout, mode_rows
+from .likelihood import Cost, Groups, cost, spectrum
+
+ROUGH = 0.05  # expected fall of the cost at which a fit that is only compared ends
+KEPT = 3  # starts that are followed to their end
+BENT = 3  # coefficients of a log floor at most
+SKETCH = 6  # steps by which the starts are compared
+LAGS = (12, 32)
+RESOLVED = 4.0  # gamma times the record's length, below which a mode is a line
+
+
+class Fit(NamedTuple):
+    """A fit of a band."""
+
+    layout: Layout
+    theta: np.ndarray
+    cost: Cost
+
+    @property
+    def modes(self) -> np.ndarray:
+        """(omega, gamma), (k, 2)."""
+        return np.exp(mode_rows(self.theta, self.layout)[:, :2])
+
+    def criterion(self, groups: Groups) -> float:
+        """The Bayesian information criterion; less is better."""
+        return 2 * self.cost.likelihood + self.layout.size * float(np.log(groups.weight.sum()))
+
+
+def ladder(
+    groups: Groups, orders: tuple[int, ...], most: int, known: np.ndarray | None = None, at_least: int = 0
+) -> list[Fit]:
+    """The best fit with 0, 1, 2, ... modes, to the first that has less evidence, but to `at_least` where one is found;
+    `known` are modes (omega, gamma) to begin at, from which modes are taken away one by one as well."""
+    empty = Layout((), orders, (), (1,) * len(groups.quiet))
+    found = [_floors(empty, quiet(groups), groups)]
+    if known is not None and len(known):
+        found += _fewer(known, empty, groups)
+    while len(found) <= most:
+        new = _one_more(found[-1], groups)
+        if new is None:
+            break
+        found.append(new)
+        if new.criterion(groups) > found[-2].criterion(groups) and len(found) > at_least:
+            break
+    return found
+
+
+def _fewer(modes: np.ndarray, empty: Layout, groups: Groups) -> list[Fit]:
+    """Fits with 1, 2, ... of these modes; the one that is missed least is taken away first."""
+    fit = _climbed(_posed(modes, groups, empty), groups)
+    found = [] if fit is None or not proper(fit, groups) else [bent(fit, groups)]
+    while found and found[0].layout.modes > 1:
+        rest = [np.delete(found[0].modes, k, 0) for k in range(found[0].layout.modes)]
+        sketched = [_climbed(_posed(some, groups, empty), groups, SKETCH) for some in rest]
+        left = min((one for one in sketched if one is not None), key=lambda one: one.cost.value, default=None)
+        left = None if left is None else _climbed((left.layout, left.theta), groups)
+        if left is None:
+            return []
+        found.insert(0, bent(left, groups))
+    return found
+
+
+def best(found: list[Fit], groups: Groups) -> int:
+    """The number of modes with the most evidence."""
+    return int(np.argmin([one.criterion(groups) for one in found]))
+
+
+def _floors(layout: Layout, theta: np.ndarray, groups: Groups) -> Fit:
+    """The best fit of floors alone."""
+    found = _climbed((layout, theta), groups)
+    if found is None:
+        raise ValueError("the spectrum's floor has no likelihood: a channel holds no noise at all")
+    return bent(found, groups)
+
+
+def _climbed(start: tuple[Layout, np.ndarray], groups: Groups, steps: int = LONGEST) -> Fit | None:
+    """The best fit from there, None where nothing is likely."""
+    layout, theta = start
+    theta, value, _ = climb(theta, lambda x: cost(x, layout, groups), steps, small=ROUGH)
+    return None if value is None else Fit(layout, theta, value)
+
+
+def bent(found: Fit, groups: Groups) -> Fit:
+    """The best fit from there, its floors bent as long as the evidence grows."""
+    for band in range(len(found.layout.floors)):
+        while found.layout.floors[band] < BENT:
+            new = _climbed(_with_bend(found, band), groups)
+            if new is None or new.criterion(groups) >= found.criterion(groups):
+                break
+            found = new
+    return found
+
+
+def _with_bend(found: Fit, band: int) -> tuple[Layout, np.ndarray]:
+    """The same with one coefficient more for the floors of a band."""
+    layout, at, theta = found.layout, found.layout.motion, [found.theta[: found.layout.motion]]
+    for b, order in enumerate(layout.floors):
+        for _ in range(layout.channels):
+            theta.append(np.r_[found.theta[at : at + order], np.zeros(int(b == band))])
+            at += order
+    floors = tuple(order + (b == band) for b, order in enumerate(layout.floors))
+    return layout._replace(floors=floors), np.concatenate(theta)
+
+
+def _one_more(found: Fit, groups: Groups) -> Fit | None:
+    """The best fit with one mode more, None where every start ends in what is no mode."""
+    sketched = []
+    for start in _starts(found, groups):
+        one = _climbed(start, groups, SKETCH)
+        if one is not None:
+            sketched.append(one)
+    sketched.sort(key=lambda one: one.cost.value)
+    ended = [_climbed((one.layout, one.theta), groups) for one in sketched[:KEPT]]
+    good = [one for one in ended if one is not None and proper(one, groups)]
+    return bent(min(good, key=lambda one: one.cost.value), groups) if good else None
+
+
+def proper(found: Fit, groups: Groups) -> bool:
+    """Whether each mode is resolved, inside a band and narrower than it."""
+    for omega, gamma in found.modes:
+        inside = [_edges(groups, b) for b in range(len(groups.quiet))]
+        inside = [(low, high) for low, high in inside if low <= omega <= high]
+        if not inside or gamma > inside[0][1] - inside[0][0] or gamma * groups.n.max() < RESOLVED:
+            return False
+    return True
+
+
+def _edges(groups: Groups, band: int) -> tuple[float, float]:
+    omega = groups.omega[groups.band == band]
+    return float(omega.min()), float(omega.max())
+
+
+def quiet(groups: Groups) -> np.ndarray:
+    """Coefficients of flat floors at the bands' quiet levels."""
+    return np.log(groups.quiet).ravel()
+
+
+def _starts(found: Fit, groups: Groups):
+    """(layout, theta) with one mode more, over flat floors."""
+    k, layout = found.layout.modes, found.layout._replace(floors=(1,) * len(groups.quiet))
+    for lags in LAGS:
+        modes = subspace.subspace(groups, k + 1, lags)
+        if len(modes) == k + 1:
+            yield _posed(modes, groups, layout)
+    modes = found.modes
+    for i, (omega, gamma) in enumerate(modes):
+        halves = np.array([[omega - gamma / 4, gamma / 2], [omega + gamma / 4, gamma / 2]])
+        yield _posed(np.concatenate([np.delete(modes, i, 0), halves]), groups, layout)
+    for new in _left_over(found, groups):
+        yield _posed(np.concatenate([modes, [new]]), groups, layout)
+
+
+def _posed(modes, groups, layout):
+    modes = modes[np.argsort(modes[:, 0])]
+    matrices = subspace.carried(modes, groups, layout.orders)
+    layout = layout._replace(references=subspace.references(matrices), coupled=())
+    return layout, np.r_[subspace.parameters(modes, matrices, layout).ravel(), quiet(groups)]
+
+
+def _left_over(found: Fit, groups: Groups) -> list[np.ndarray]:
+    """(omega, gamma) where the readings exceed the fit most clearly, over a narrow and over a wide window."""
+    whitened = residuals(found, groups)
+    excess, d = (whitened - 1) * groups.weight * found.layout.channels, found.layout.channels
+    total, weight = np.r_[0, np.cumsum(excess)], np.r_[0, np.cumsum(groups.weight * d)]
+    new = []
+    for size in sorted({max(1, len(excess) // part) for part in (400, 100, 25, 6)}):
+        clear = (total[size:] - total[:-size]) / np.sqrt(weight[size:] - weight[:-size])
+        i = int(np.argmax(clear))
+        low, high = groups.omega[i], groups.omega[i + size - 1]
+        least = RESOLVED / groups.n.max()
+        new.append(np.array([(low + high) / 2, max(high - low, 2 * least)]))
+    return new
+
+
+def residuals(found: Fit, groups: Groups) -> np.ndarray:
+    """tr(S^-1 J J^H / n) / d of each group, 1 on average where the fit is right."""
+    value, _ = spectrum(found.theta, found.layout, groups)
+    return np.einsum("gjj->g", np.linalg.solve(value, groups.power)).real / found.layout.channels

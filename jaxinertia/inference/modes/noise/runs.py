@@ -1,0 +1,78 @@
+"""Stretches of a record at even steps, in which every channel was read, in the scatter of each channel."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.signal import detrend
+
+from ..record import EVEN, Record
+
+SHORTEST = 64  # rows of a stretch that is used
+TURN = 0.3  # radians of the highest frequency asked for by which times may be off the even grid, root mean square
+SMOOTH = 0.2  # of its period that steps may last, for a spline to follow it between uneven times
+
+
+class Even(NamedTuple):
+    """runs: (n, d) each, at even steps, without mean and trend, each channel over its scale. step: in the record's
+    time. scale: (d,). orders: of each channel, which derivative of the displacement it reads. owner: of which run of
+    the record each is. warnings: what was left out."""
+
+    runs: list[np.ndarray]
+    step: float
+    scale: np.ndarray
+    orders: tuple[int, ...]
+    owner: list[int]
+    warnings: tuple[str, ...]
+
+    @property
+    def units(self) -> np.ndarray:
+        """Of each channel, one of its fit's displacements in the record's unit, time in steps."""
+        return self.scale * self.step ** np.array(self.orders)
+
+
+def even_runs(record: Record, band: tuple[float, float] | None) -> Even:
+    """The stretches; ValueError where times are too uneven, or none is long enough."""
+    step, found, owner, left = record.typical if record.step is None else record.step, [], [], 0
+    for i, run in enumerate(record.runs):
+        whole = np.flatnonzero(np.all(run.weight > 0, axis=1))
+        gaps = np.flatnonzero(np.diff(run.ts[whole]) > 1.5 * step) + 1
+        for rows in np.split(whole, gaps):
+            if len(rows) < SHORTEST:
+                left += len(rows)
+                continue
+            found.append((run.ts[rows], run.y[rows]))
+            owner.append(i)
+    if not found:
+        raise ValueError(
+            f"data hold no stretch of {SHORTEST} rows without a gap, which noise-driven modes need: record longer, or "
+            "fill what is missing of a channel"
+        )
+    step = float(np.median([(ts[-1] - ts[0]) / (len(ts) - 1) for ts, _ in found]))
+    highest = min(0.5 / step, np.inf if band is None else band[1])
+    found_y = [_evenly(ts, y, step, highest) for ts, y in found]
+    runs = [detrend(y, axis=0) for y in found_y]
+    scale = np.sqrt(np.mean(np.concatenate(runs) ** 2, axis=0))
+    if np.any(scale == 0):
+        raise ValueError(f"position[:, {int(np.argmin(scale))}] never moves where all channels were read: leave it out")
+    total = left + sum(len(y) for y in runs)
+    warnings = (f"{left} of {total} rows are in stretches too short for a spectrum, and were left out",) if left else ()
+    orders = tuple(int(x) for x in record.order)
+    return Even([y / scale for y in runs], step, scale, orders, owner, warnings)
+
+
+def _evenly(ts: np.ndarray, y: np.ndarray, step: float, highest: float) -> np.ndarray:
+    """The readings at even steps; as they are, if times are even but for rounding."""
+    grid = ts[0] + step * np.arange(round((ts[-1] - ts[0]) / step) + 1)
+    even = np.linspace(ts[0], ts[-1], len(ts))
+    off = ts - even
+    if np.max(np.abs(off)) <= EVEN * step and len(grid) == len(ts):
+        return y
+    longest = float(np.max(np.diff(ts)))
+    turn = 2 * np.pi * highest * float(np.sqrt(np.mean(off**2)))
+    if turn > TURN and highest * longest > SMOOTH:
+        raise ValueError(
+            f"ts are uneven: off an even grid by {np.sqrt(np.mean(off**2)):.3g} on average, with steps up to "
+            f"{longest:.3g}; for noise-driven modes pass band=(low, high) with a high below {SMOOTH / longest:.4g}"
+        )
+    return CubicSpline(ts, y)(grid)
