@@ -37,15 +37,13 @@ SYMBOLS = {
 }
 
 
-def overview(result: Fit, data: Observations, path: Path, names: tuple[str, str] = ("time", "position")) -> Path:
+def overview(result: Fit, data: Observations, path: Path) -> Path:
     """Data and fit with their envelope, residuals, energy (or spectrum), and the residuals' autocorrelation.
-
-    `names` are those of the times and the (first) position, for the axes.
 
     Raises:
         ValueError: if the file's format is unknown.
     """
-    time, position = (name.replace("$", r"\$") for name in names)
+    time, position = (name.replace("$", r"\$") for name in data.labels)
     with style.applied():
         fig = Figure(figsize=(style.PAGE, 4.6))
         fig.suptitle(values(result), fontsize=8)
