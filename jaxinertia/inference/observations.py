@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
+from . import release
 from .reading import columns
 from .times import in_seconds
 
@@ -53,6 +54,7 @@ class Observations(eqx.Module):
     reading: tuple[str, ...] = eqx.field(static=True)
     labels: tuple[str, str] = eqx.field(static=True)
     chosen: bool = eqx.field(static=True)  # whether someone said which part of the record counts
+    rows: np.ndarray | None  # of the record that this is a part of
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class Observations(eqx.Module):
         self.offset = None if offset is None else _numbers("offset", offset, missing=False)
         if self.offset is not None and self.offset.shape not in ((), self.position.shape[1:]):
             raise ValueError(f"offset has shape {self.offset.shape}; pass a number, or one for each component")
-        self.reading, self.labels, self.chosen = tuple(reading), labels, False
+        self.reading, self.labels, self.chosen, self.rows = tuple(reading), labels, False, None
         self._check()
 
     def _check(self) -> None:
@@ -151,6 +153,21 @@ class Observations(eqx.Module):
         except ValueError as error:
             raise ValueError(f"{told}; times go from {first:g} to {last:g}: {error}") from error
 
+    def decays(self) -> "Observations":
+        """The free motion in a record, every hit's as a segment: without the rest, the hold, the push or the steady
+        drive before it. The record itself where all of it is free; `reading` says what was found.
+
+        A damped swing is fitted to short windows and continued backwards: free motion begins where that no longer tells
+        the readings, and what was before is not the same swing. Records of fewer than three periods are taken whole, as
+        are those of motions that do not swing.
+
+        Example:
+            >>> hits = data.decays()
+            >>> len(hits.runs), hits.reading[-1]
+        """
+        found = release.find(self.ts, self.position, self.runs)
+        return self if found is None else self.part(found.rows, found.told, found.segment, chosen=True)
+
     def part(self, rows: np.ndarray, told: str, segment: Any = None, chosen: bool = False) -> "Observations":
         """Some rows, by a mask or their numbers, with a sentence on which they are; with other segments, if given."""
 
@@ -170,6 +187,7 @@ class Observations(eqx.Module):
             labels=self.labels,
         )
         object.__setattr__(out, "chosen", chosen or self.chosen)
+        object.__setattr__(out, "rows", np.arange(len(self.ts))[rows])
         return out
 
     @classmethod

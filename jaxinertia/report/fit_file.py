@@ -48,7 +48,11 @@ def run(
     make, numbers = _choice("potential", potential, POTENTIALS)
     damping, rates = _drag(drag)
     data = Observations.from_csv(path, **columns, offset=None if offset else 0.0)
-    data = data if window == (None, None) else data.between(*window)
+    whole = data
+    if window != (None, None):
+        data = data.between(*window)
+    elif not noise and data.input is None:
+        data = data.decays()
     for line in data.reading:
         tell(line)
     force = None
@@ -67,10 +71,10 @@ def run(
     stem = name.with_suffix("") if out is None else out
     check_writable("out", stem.parent / f"{stem.name}.fit.json" if stem.name else stem)  # before the fit
     result = fit(system, data, free, progress=progress)
-    return result, _write(result, data, stem, figure)
+    return result, _write(result, data, whole, stem, figure)
 
 
-def _write(result: Fit, data: Observations, stem: Path, figure: bool) -> list[Path]:
+def _write(result: Fit, data: Observations, whole: Observations, stem: Path, figure: bool) -> list[Path]:
     """The JSON file, and the figure if it is wanted."""
     written = [stem.with_name(stem.name + ".fit.json")]
     try:
@@ -79,7 +83,7 @@ def _write(result: Fit, data: Observations, stem: Path, figure: bool) -> list[Pa
         if figure:
             from .fit_figure import overview  # noqa: PLC0415  matplotlib loads only when a figure is wanted
 
-            written.append(overview(result, data, stem.with_name(stem.name + ".fit.png")))
+            written.append(overview(result, data, stem.with_name(stem.name + ".fit.png"), whole))
     except OSError as error:
         raise ValueError(f"out = {str(stem)!r} cannot be written: {error}") from error
     return written
