@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -75,6 +76,7 @@ def fit(
         check_system(system)
         method = check_method(system, method, band)
         system = system.without_noise() if method == LEAST_SQUARES and system.noise is not None else system
+        whole, data = data, free_part(system, data) if method == LEAST_SQUARES else data
         system, record = prepare(system, data, free, bounds)
         watch = _watch(progress)
         inputs = None
@@ -85,11 +87,13 @@ def fit(
                 if inputs is None
                 else f"the system has no noise; input {inputs} between samples"
             )
+            why = why if data is whole else f"{why}; {data.reading[-1]}"
         else:
             wanted = None if band is None else tuple(2 * np.pi * f * record.units.time for f in band)
             known = data.position_error is not None
             outcome, (method, why) = stochastic.fit(record, method, wanted, known, max_iterations, watch)
-        return conclude(record, data, outcome, method, why)
+        result = conclude(record, data, outcome, method, why)
+        return result if data is whole else on_whole(result, data, whole)
 
 
 def prepare(system: System, data: Observations, free: Callable, bounds: Any) -> tuple[System, Record]:
@@ -111,6 +115,27 @@ def prepare_system(
         raise ValueError("free returns noise, but the system has none; pass noise=1.0")
     check_position(system, data)
     return system, chosen
+
+
+def free_part(system: System, data: Any) -> Any:
+    """The data's free motion, unless someone chose a part, or more than friction acts on it."""
+    if not isinstance(data, Observations) or data.chosen or data.input is not None or system.takes_work:
+        return data
+    return data.decays()
+
+
+def on_whole(result: Fit, part: Observations, whole: Observations) -> Fit:
+    """A fit of a part, with residuals and prediction like the whole record: NaN where it was left out."""
+
+    def spread(x: np.ndarray) -> np.ndarray:
+        out = np.full(whole.position.shape, np.nan)
+        out[part.rows] = x
+        return out
+
+    def both(fit: Fit) -> tuple:
+        return fit.diagnostics.residuals, fit.diagnostics.prediction
+
+    return eqx.tree_at(both, result, tuple(spread(x) for x in both(result)))
 
 
 def check_position(system: System, data: Observations) -> None:

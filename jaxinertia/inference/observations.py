@@ -7,7 +7,8 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from . import table
+from . import release
+from .reading import columns
 from .times import in_seconds
 
 _shortened = reprlib.Repr()
@@ -30,10 +31,12 @@ class Observations(eqx.Module):
         input: sampled external force, shape (n,) or (n, d), on a straight line between samples; see `force.Sampled`.
         offset: the reading at position 0, if known; None if unknown, and then fitted.
         momentum_error: like position_error.
+        reading: how the record was read from its file, and which part of it was taken, in sentences.
+        labels: the names of times and positions, for figures.
 
     Raises:
         ValueError: for times that do not increase, a date that is missing (NaT), shapes that do not match, an inf,
-            fewer than eight readings, or a record that never moves.
+            fewer than eight readings, a record that never moves, or positions that are the times.
 
     Example:
         >>> data = ji.Observations(ts, volts, position_error=0.3e-3)
@@ -48,6 +51,10 @@ class Observations(eqx.Module):
     input: np.ndarray | None
     offset: np.ndarray | None
     momentum_error: np.ndarray | None
+    reading: tuple[str, ...] = eqx.field(static=True)
+    labels: tuple[str, str] = eqx.field(static=True)
+    chosen: bool = eqx.field(static=True)  # whether someone said which part of the record counts
+    rows: np.ndarray | None  # of the record that this is a part of
 
     def __init__(
         self,
@@ -59,6 +66,9 @@ class Observations(eqx.Module):
         input: Any = None,
         offset: Any = 0.0,
         momentum_error: Any = None,
+        *,
+        reading: tuple[str, ...] = (),
+        labels: tuple[str, str] = ("time", "position"),
     ):
         self.ts = _numbers("ts", in_seconds("ts", ts), missing=False)
         if self.ts.ndim != 1:
@@ -78,6 +88,7 @@ class Observations(eqx.Module):
         self.offset = None if offset is None else _numbers("offset", offset, missing=False)
         if self.offset is not None and self.offset.shape not in ((), self.position.shape[1:]):
             raise ValueError(f"offset has shape {self.offset.shape}; pass a number, or one for each component")
+        self.reading, self.labels, self.chosen, self.rows = tuple(reading), labels, False, None
         self._check()
 
     def _check(self) -> None:
@@ -99,6 +110,8 @@ class Observations(eqx.Module):
             raise ValueError(
                 f"position never moves: all readings are {np.nanmax(self.position)}; is it another column?"
             )
+        if np.array_equal(self.position, self.ts):
+            raise ValueError("position is ts itself: pass the readings of the position")
 
     @property
     def runs(self) -> list[np.ndarray]:
@@ -117,54 +130,144 @@ class Observations(eqx.Module):
         errors = [self.position_error] if self.momentum is None else [self.position_error, self.momentum_error]
         return np.repeat([error is None for error in errors], self.components)
 
+    def between(self, start: Any = None, stop: Any = None) -> "Observations":
+        """The readings with start <= t <= stop, in the unit of `ts`; None: from the first, to the last.
+
+        `ji.fit` takes a part that was chosen so as it is, and does not look for the beginning of the free motion.
+
+        Raises:
+            ValueError: if start is not below stop, or the part is refused, as for having too few readings.
+
+        Example:
+            >>> ji.fit(system, data.between(16.5, 120.0), free)
+        """
+        low, high = (_bound(name, x) for name, x in (("start", start), ("stop", stop)))
+        first, last = float(self.ts.min()), float(self.ts.max())
+        low, high = first if low is None else low, last if high is None else high
+        if not low < high:
+            raise ValueError(f"start = {low:g} must be below stop = {high:g}; times go from {first:g} to {last:g}")
+        inside = (self.ts >= low) & (self.ts <= high)
+        told = f"readings from {low:g} to {high:g}: {inside.sum():,} of {len(inside):,}"
+        try:
+            return self.part(inside, told, chosen=True)
+        except ValueError as error:
+            raise ValueError(f"{told}; times go from {first:g} to {last:g}: {error}") from error
+
+    def decays(self) -> "Observations":
+        """The free motion in a record, every hit's as a segment: without the rest, the hold, the push or the steady
+        drive before it. The record itself where all of it is free; `reading` says what was found.
+
+        A damped swing is fitted to short windows and continued backwards: free motion begins where that no longer tells
+        the readings, and what was before is not the same swing. Records of fewer than three periods are taken whole, as
+        are those of motions that do not swing.
+
+        Example:
+            >>> hits = data.decays()
+            >>> len(hits.runs), hits.reading[-1]
+        """
+        found = release.find(self.ts, self.position, self.runs)
+        return self if found is None else self.part(found.rows, found.told, found.segment, chosen=True)
+
+    def part(self, rows: np.ndarray, told: str, segment: Any = None, chosen: bool = False) -> "Observations":
+        """Some rows, by a mask or their numbers, with a sentence on which they are; with other segments, if given."""
+
+        def taken(x: Any) -> Any:
+            return x[rows] if np.ndim(x) and len(x) == len(self.ts) and np.ndim(x) >= self.position.ndim else x
+
+        out = Observations(
+            self.ts[rows],
+            self.position[rows],
+            None if self.momentum is None else self.momentum[rows],
+            taken(self.position_error),
+            self.segment[rows] if segment is None else segment,
+            None if self.input is None else self.input[rows],
+            self.offset,
+            taken(self.momentum_error),
+            reading=(*self.reading, told),
+            labels=self.labels,
+        )
+        object.__setattr__(out, "chosen", chosen or self.chosen)
+        object.__setattr__(out, "rows", np.arange(len(self.ts))[rows])
+        return out
+
     @classmethod
     def from_csv(
         cls,
         path: str | Path,
+        time: str | int | None = None,
+        position: str | int | list | None = None,
         *,
-        time: str,
-        position: str | list[str],
-        momentum: str | list[str] | None = None,
-        input: str | None = None,
-        segment: str | None = None,
+        momentum: str | int | list | None = None,
+        input: str | int | list | None = None,
+        segment: str | int | None = None,
         position_error: Any = None,
         offset: Any = 0.0,
+        rate: float | None = None,
+        angle: str = "rad",
+        time_unit: str | None = None,
+        missing: Any = None,
     ) -> "Observations":
-        """Read columns of a CSV file by the names in its first line; empty cells and "nan" are missing values.
+        """Read columns of a file: text of any delimiter and encoding, .lvm, .npz, Excel or Parquet.
+
+        Titles, comments and a row of units above the table are passed over; a last row that was cut off is left out.
+        How the file was read is kept, in sentences, as `reading`; print it.
 
         Arguments:
-            path: the file; comma, semicolon or tab between columns; lines that start with # are skipped. Where no comma
-                is between columns, numbers may have one for their decimal point.
-            time, position, momentum, input, segment: names of columns; several, in a list, for several components.
-                The segment's may hold any text.
-            position_error: a number, or the name of a column, or None.
-            offset: as for `Observations`.
+            path: the file; "-" for the standard input. Excel needs pandas and openpyxl, Parquet pandas and pyarrow.
+            time, position, momentum, input, segment: a column's name (in any letters, without its unit) or its number,
+                from 0; several, in a list, for several components. The segment's may hold any text. Without `time` or
+                `position` the only column that can be it is taken. Stamps (dates, h:m:s) become seconds from the
+                first.
+            position_error: a number, in the file's unit of positions, or the name of a column, or None.
+            offset: as for `Observations`, in the file's unit.
+            rate: readings per unit of time, for a file without times.
+            angle: "deg" if positions are in degrees, which become radians, momenta, errors and offset too.
+            time_unit: the unit of the file's times ("ms", "us", "min"): they become seconds. None leaves them as they
+                are.
+            missing: a word, or several in a list, that stand for no reading, such as "OVER". Empty cells, "nan", "n/a"
+                and "-" do already.
 
         Returns:
             The `Observations`.
 
         Raises:
             ValueError: naming the file, the line and what is wrong: no such file or column, text in place of a number,
-                and everything that `Observations` refuses.
+                one column for two things, everything that `Observations` refuses; with the file's first lines where
+                it is not clear which column is what.
 
         Example:
             >>> data = ji.Observations.from_csv("ringdown.csv", time="t_s", position="y_V", segment="segment")
+            >>> print(*data.reading, sep="\\n")
         """
-        columns = table.read(path)
-
-        def numbers(name, missing):
-            if isinstance(name, list):
-                return np.stack([columns.numbers(one, missing) for one in name], axis=-1)
-            return None if name is None else columns.numbers(name, missing)
-
-        error = numbers(position_error, False) if isinstance(position_error, str) else position_error
-        ts, force = numbers(time, False), numbers(input, False)
-        positions, momenta = numbers(position, True), numbers(momentum, True)
-        segments = None if segment is None else columns.labels(segment)
+        found = columns.read(
+            path,
+            time=time,
+            position=position,
+            momentum=momentum,
+            input=input,
+            segment=segment,
+            position_error=position_error,
+            rate=rate,
+            angle=angle,
+            time_unit=time_unit,
+            missing=missing,
+        )
+        known = offset is not None and angle == "deg"
+        offset = np.asarray(offset, float) * columns.RADIANS if known else offset
         try:
-            return cls(ts, positions, momenta, error, segments, force, offset)
+            return cls(**found.arrays, offset=offset, reading=found.said, labels=found.labels)
         except ValueError as problem:
-            raise ValueError(f"{path}: {columns.named(str(problem))}") from problem
+            raise ValueError(f"{path}: {found.table.named(str(problem))}") from problem
+
+
+def _bound(name: str, x: Any) -> float | None:
+    """One finite time, or None."""
+    if x is None:
+        return None
+    value = _numbers(name, x, missing=False)
+    if value.shape != ():
+        raise ValueError(f"{name} has shape {value.shape}; pass one time")
+    return float(value)
 
 
 def _numbers(name: str, x: Any, missing: bool = True) -> np.ndarray:

@@ -90,14 +90,20 @@ def sweep(
 
 @app.command()
 def fit(
-    data: Annotated[Path, typer.Argument(help="A CSV file whose first line names its columns.")],
-    time: Annotated[str, typer.Option(help="Column of times.")],
-    position: Annotated[str, typer.Option(help="Column of positions.")],
+    data: Annotated[Path, typer.Argument(help="A table: text, .lvm, .npz, Excel or Parquet; - for standard input.")],
+    time: Annotated[str | None, typer.Option(help="Column of times, by name or number from 0.")] = None,
+    position: Annotated[str | None, typer.Option(help="Column of positions, by name or number from 0.")] = None,
     drive: Annotated[str | None, typer.Option("--input", help="Column of the external force, up to a gain.")] = None,
     segment: Annotated[str | None, typer.Option(help="Column that tells runs apart.")] = None,
     error: Annotated[
         float | None, typer.Option(help="Standard deviation of a reading; estimated if not given.")
     ] = None,
+    start: Annotated[float | None, typer.Option("--from", help="The first time that counts.")] = None,
+    stop: Annotated[float | None, typer.Option("--to", help="The last time that counts.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Readings per unit of time, for a file without times.")] = None,
+    time_unit: Annotated[str | None, typer.Option(help="Unit of the file's times, as ms: they become s.")] = None,
+    angle: Annotated[str, typer.Option(help="deg if positions are in degrees: they become radians.")] = "rad",
+    missing: Annotated[list[str] | None, typer.Option(help="A word for no reading, as OVER; may be repeated.")] = None,
     potential: Annotated[str, typer.Option(help="quadratic, duffing, asymmetric or pendulum.")] = "quadratic",
     drag: Annotated[
         str, typer.Option(help="linear, quadratic or dry, or some as dry,quadratic: added to linear drag.")
@@ -110,10 +116,13 @@ def fit(
     """Fit damping and stiffness to a recorded motion, with errors."""
     from .fit_file import run  # noqa: PLC0415  the other commands need none of it
 
-    columns = dict(time=time, position=position, input=drive, segment=segment, position_error=error)
+    columns: dict[str, Any] = dict(time=time, position=position, input=drive, segment=segment, position_error=error)
+    columns |= dict(rate=rate, time_unit=time_unit, angle=angle, missing=missing)
     choices: dict[str, Any] = dict(potential=potential, drag=drag, noise=noise, offset=offset)
     with _errors_in_one_line():
-        result, written = run(data, columns, **choices, out=out, figure=figure, progress=True)
+        result, written = run(
+            data, columns, window=(start, stop), **choices, out=out, figure=figure, progress=True, tell=typer.echo
+        )
     typer.echo(result.summary())
     typer.echo("written: " + ", ".join(str(path) for path in written))
     if not result.diagnostics.converged:

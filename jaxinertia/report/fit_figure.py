@@ -37,21 +37,23 @@ SYMBOLS = {
 }
 
 
-def overview(result: Fit, data: Observations, path: Path, names: tuple[str, str] = ("time", "position")) -> Path:
+def overview(result: Fit, data: Observations, path: Path, whole: Observations | None = None) -> Path:
     """Data and fit with their envelope, residuals, energy (or spectrum), and the residuals' autocorrelation.
 
-    `names` are those of the times and the (first) position, for the axes.
+    `data` are those that were fitted, `whole` the record that they are a part of, which is shown beside them.
 
     Raises:
         ValueError: if the file's format is unknown.
     """
-    time, position = (name.replace("$", r"\$") for name in names)
+    time, position = (name.replace("$", r"\$") for name in data.labels)
     with style.applied():
         fig = Figure(figsize=(style.PAGE, 4.6))
         fig.suptitle(values(result), fontsize=8)
         axes = fig.subplots(2, 2)
         traj = None if result.initial is None else motion(result, data)
         record(result, data, traj, axes[0, 0])
+        if whole is not None and data.rows is not None:
+            left_out(data, whole, axes[0, 0])
         residuals(result, data, axes[0, 1])
         if traj is None:
             spectrum(result, data, axes[1, 0])
@@ -124,6 +126,20 @@ def record(result: Fit, data: Observations, traj: Trajectory | None, ax: Axes) -
         said = prediction.reshape(len(data.ts), -1)[rows, 0]
         label = "fit" if traj is not None else "predicted from the readings before"
         ax.plot(ts, said, lw=0.8, color=style.BLUE, label=label)
+    _legend_above(ax)
+
+
+def left_out(data: Observations, whole: Observations, ax: Axes) -> None:
+    """What was recorded up to the end of the part that is shown, and not fitted; and where the free motion begins."""
+    shown = _rows(data)
+    assert data.rows is not None
+    others = np.setdiff1d(np.arange(len(whole.ts)), data.rows)
+    others = others[whole.ts[others] < data.ts[shown[-1]]][-SHOWN:]
+    if not len(others):
+        return
+    y = whole.position.reshape(len(whole.ts), -1)[others, 0]
+    ax.plot(whole.ts[others], y, ".", ms=2, color=style.ORANGE, alpha=0.5, label="not fitted")
+    ax.axvline(data.ts[shown[0]], color=style.BLACK, lw=0.6, ls=(0, (1, 2)))
     _legend_above(ax)
 
 

@@ -1,4 +1,4 @@
-"""What `jaxinertia fit` does: a CSV file in; a table, a JSON file and a figure out."""
+"""What `jaxinertia fit` does: a file of readings in; a table, a JSON file and a figure out."""
 
 import json
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any
 
 from ..inference.fit import fit
 from ..inference.observations import Observations
+from ..inference.reading.source import STDIN
 from ..inference.result import Fit
 from ..physics import potentials
 from ..physics.damping import AbstractDamping, Drag, Linear
@@ -27,6 +28,7 @@ def run(
     path: Path,
     columns: dict[str, Any],
     *,
+    window: tuple[float | None, float | None],
     potential: str,
     drag: str,
     noise: bool,
@@ -34,8 +36,11 @@ def run(
     out: Path | None,
     figure: bool,
     progress: bool,
+    tell: Callable[[str], None],
 ) -> tuple[Fit, list[Path]]:
-    """Read, fit, write; returns the fit and the files written.
+    """Read, fit, write; returns the fit and the files written. `tell` is given, line by line, how the file was read.
+
+    `columns` are options of `Observations.from_csv`, `window` the first and the last time that count.
 
     Raises:
         ValueError: for a bad file, an unknown potential or drag, or files that cannot be written.
@@ -43,6 +48,13 @@ def run(
     make, numbers = _choice("potential", potential, POTENTIALS)
     damping, rates = _drag(drag)
     data = Observations.from_csv(path, **columns, offset=None if offset else 0.0)
+    whole = data
+    if window != (None, None):
+        data = data.between(*window)
+    elif not noise and data.input is None:
+        data = data.decays()
+    for line in data.reading:
+        tell(line)
     force = None
     if data.input is not None:
         first = data.runs[0]
@@ -55,21 +67,23 @@ def run(
         leaves |= {"noise.sigma": s.noise.sigma} if noise else {}
         return leaves | ({} if force is None else {"force.gain": s.force.gain})
 
-    stem = path.with_suffix("") if out is None else out
+    name = Path("record") if str(path) == STDIN else path
+    stem = name.with_suffix("") if out is None else out
     check_writable("out", stem.parent / f"{stem.name}.fit.json" if stem.name else stem)  # before the fit
     result = fit(system, data, free, progress=progress)
-    return result, _write(result, data, stem, (columns["time"], columns["position"]) if figure else None)
+    return result, _write(result, data, whole, stem, figure)
 
 
-def _write(result: Fit, data: Observations, stem: Path, axes: tuple[str, str] | None) -> list[Path]:
-    """The JSON file, and the figure if the names of its axes are given."""
+def _write(result: Fit, data: Observations, whole: Observations, stem: Path, figure: bool) -> list[Path]:
+    """The JSON file, and the figure if it is wanted."""
     written = [stem.with_name(stem.name + ".fit.json")]
     try:
-        written[0].write_text(json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n")
-        if axes is not None:
+        told = result.to_json() | {"reading": list(data.reading)}
+        written[0].write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
+        if figure:
             from .fit_figure import overview  # noqa: PLC0415  matplotlib loads only when a figure is wanted
 
-            written.append(overview(result, data, stem.with_name(stem.name + ".fit.png"), axes))
+            written.append(overview(result, data, stem.with_name(stem.name + ".fit.png"), whole))
     except OSError as error:
         raise ValueError(f"out = {str(stem)!r} cannot be written: {error}") from error
     return written

@@ -120,9 +120,9 @@ FILES = {
     ),
     "no time": (GOOD + ",2.0,1\n", "y", "column 't', line 22: '' is no finite number"),
     "inf": (GOOD + "2.0,inf,1\n", "y", "column 'y', line 22: 'inf'"),
-    "a column twice": (GOOD.replace("run", "y", 1), "y", r"\['y'\] appear more than once"),
-    "nothing in it": ("", "y", "0 lines"),
-    "only names": ("t,y\n", "y", "1 lines"),
+    "a column twice": (GOOD.replace("run", "y", 1), "y", "'y' appears more than once, as numbers .1, 2."),
+    "nothing in it": ("", "y", "no row of numbers.*begins: .nothing"),
+    "only names": ("t,y\n", "y", "no row of numbers.*begins: t,y"),
     "flat": ("t,y\n" + "".join(f"{t},1.0\n" for t in TS), "y", "never moves"),
     "unsorted": ("t,y\n" + "".join(f"{t},{y}\n" for t, y in zip(TS[::-1], Y, strict=True)), "y", r"ts\[1\] \(line 3\)"),
 }

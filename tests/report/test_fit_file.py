@@ -165,11 +165,11 @@ def test_a_figure_names_its_columns_values_and_the_part_that_it_shows(tmp_path, 
     monkeypatch.setattr(fit_figure, "SHOWN", 50)
     ts = np.linspace(0, 199, 200)
     y = damped(ts, 1.3, 0.02) + 0.02 * np.random.default_rng(2).normal(size=200)
-    data = ji.Observations(ts, y)
+    data = ji.Observations(ts, y, labels=("t_s", "U$V"))
     result = ji.fit(ji.System(ji.potentials.Quadratic()), data, lambda s: (s.damping.gamma, s.potential.stiffness))
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda fig, *_, **__: drawn.append(fig))
-    fit_figure.overview(result, data, tmp_path / "a.png", ("t_s", "U$V"))
+    fit_figure.overview(result, data, tmp_path / "a.png")
     labels = [(ax.get_xlabel(), ax.get_ylabel()) for ax in drawn[0].axes]
     assert labels[0] == ("t_s (first 49 of 199)", r"U\$V")
     assert labels[2][0] == labels[0][0]

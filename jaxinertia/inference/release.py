@@ -1,0 +1,212 @@
+"""Where a record moves freely: after a rest, a hold, a push or a steady drive, and between one hit and the next.
+
+Free motion of one window, continued backwards, tells the readings before it. Where it does not, something happened: a
+free motion began if energy came in, a steady swing was let go, or what was before is no swing at all. A glitch, or a
+stop, begins none.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import local
+from .local import Local, Series
+
+FIRST, SUDDEN = 10, 3.0  # windows that share readings with the first, and how much less the next one misfits
+MANY = 18  # readings of a window whose misfit says as much
+BAD, MORE = 16.0, 5.0  # squares, in standard errors, that are not chance, and times what is usual later
+LATER = slice(20, 33)  # windows after one that are continued to none of the readings that it is continued to
+RISE = 1.15  # of the amplitude: less may be chance
+MISFIT = 0.03  # of the amplitude: what a window may miss of a swing that is not harmonic
+STEADY = 0.25  # of the rate after it: a slower decay is a drive's
+SURE = 6.0  # standard errors
+SMALL = 0.2  # of the greatest amplitude: swings below it are not what was recorded
+FEWEST = 16  # readings of a record that is looked at
+LEAST = 1.5  # periods of a stretch
+SEEN, SAME, ENOUGH = 0.4, 0.5, 3  # periods back to a beginning, apart from each other's, and windows that tell of it
+ALIKE = 0.2  # of the frequency: a swing that is as near is the same, larger or smaller
+AT_ONCE = ("rest", "a hold")  # these end at once; others may end so gently that the last of them cannot be seen
+LATE, LOST = 0.5, 0.15  # periods, or of the amplitude, left out behind such an end, whichever is less
+NEAR = 5  # readings between where a free motion ought to begin, by both, and where it surely has
+MARGIN = 1 / 32  # of a period, left out behind what was not free
+
+
+class Stretch(NamedTuple):
+    """Free motion from one time to another, and what came before it: "" at a record's beginning."""
+
+    start: float
+    stop: float
+    before: str
+
+
+def stretches(ts: np.ndarray, y: np.ndarray) -> list[Stretch]:
+    """Where one run moves freely, first to last; the whole of it where nothing is found.
+
+    Arguments:
+        ts: times, increasing. y: readings, (n, c), NaN where there are none.
+    """
+    whole = Stretch(float(ts[0]), float(ts[-1]), "")
+    series = local.cleaned(ts, y)
+    time = local.period(series) if len(series.ts) >= FEWEST else None
+    if time is None or series.ts[-1] - series.ts[0] < 3 * time:
+        return [whole]
+    series = local.averaged(series, time)
+    seen = local.fits(series, time)
+    return _between(seen, _events(series, seen, time), time, whole) or [whole]
+
+
+class Part(NamedTuple):
+    """Rows of a record that moved freely, the stretch to which each belongs, and that in words."""
+
+    rows: np.ndarray
+    segment: np.ndarray
+    told: str
+
+
+def find(ts: np.ndarray, position: np.ndarray, runs: list[np.ndarray]) -> Part | None:
+    """The free motion of a record's runs; None where that is all of it.
+
+    Arguments:
+        ts, position: of the record. runs: the rows of each run.
+    """
+    y = position.reshape(len(ts), -1)
+    rows, segment, told = [], [], []
+    for k, run in enumerate(runs):
+        where = f"run {k + 1}: " if len(runs) > 1 else ""
+        found = stretches(ts[run], y[run])
+        for each in found:
+            inside = run[(ts[run] >= each.start) & (ts[run] <= each.stop)]
+            if np.sum(np.isfinite(y[inside]), axis=0).min(initial=len(inside)) < FEWEST:
+                continue
+            segment.append(np.full(len(inside), len(rows)))
+            rows.append(inside)
+            if each.before:
+                told.append(f"{where}from {each.start:.6g}, after {each.before}")
+            elif len(found) > 1:
+                told.append(f"{where}from {each.start:.6g}")
+    if not told or not rows:
+        return None
+    kept = np.concatenate(rows)
+    count = "free motion" if len(rows) == 1 else f"free motion in {len(rows)} stretches"
+    sentence = f"{count}, {'; '.join(told)}: {len(kept):,} of {len(ts):,} readings"
+    return Part(kept, np.concatenate(segment), sentence)
+
+
+class Event(NamedTuple):
+    """A free motion begins at `start`; windows after it are from `after` on, those before it up to `last`."""
+
+    start: float
+    after: int
+    last: int
+    before: str
+
+
+def _events(series: Series, seen: Local, time: float) -> list[Event]:
+    """Where free motions begin: several windows, the last of them well behind it, are continued to the same time."""
+    reach = seen.left - seen.onset
+    telling = np.flatnonzero(_unlike(seen) & np.isfinite(reach) & (reach > SEEN * time))
+    many = local.WIDE * time / np.median(np.diff(series.ts)) > MANY
+    out = _at_the_beginning(seen) if many else []
+    for some in np.split(telling, np.flatnonzero(np.abs(np.diff(seen.onset[telling])) > SAME * time) + 1):
+        if len(some) < ENOUGH:
+            continue
+        middle = np.median(seen.onset[some])
+        start = float(np.max(seen.onset[np.abs(seen.onset - middle) <= SAME / 2 * time]))
+        after = int(np.searchsorted(seen.left, start))
+        last = int(np.searchsorted(seen.right, start - time / 16)) - 1
+        before = _before(seen, after, last)
+        if before is not None:
+            change = _change(series, seen, time, last, after) if before in AT_ONCE else -np.inf
+            if start - change < NEAR * np.median(np.diff(series.ts)):
+                start = change + MARGIN * time
+            else:
+                start += min(LATE * time, LOST / max(seen.rate[after], 1e-300))
+            out = [*(event for event in out if event.start < start - time), Event(start, after, last, before)]
+    return out
+
+
+def _at_the_beginning(seen: Local) -> list[Event]:
+    """A disturbance in the first window, where the next ones misfit by far less: no law changes as quickly."""
+    rms, following = seen.rms[:FIRST], seen.rms[1 : FIRST + 1]
+    noise = np.nanquantile(seen.rms, 0.2)
+    falls = np.flatnonzero((rms[: len(following)] > SUDDEN * following) & (rms[: len(following)] > 2 * SUDDEN * noise))
+    if not len(falls) or seen.amplitude[falls[-1] + 1] < SURE * seen.spread[falls[-1] + 1]:
+        return []
+    after = int(falls[-1]) + 1
+    return [Event(float(seen.left[after]), after, -1, "another motion")]
+
+
+def _change(series: Series, seen: Local, time: float, last: int, after: int) -> float:
+    """When the swing before became the swing after: where both together leave the least."""
+    first, stop = np.searchsorted(series.ts, [seen.left[max(last, 0)], seen.right[after]])
+    ts, y = series.ts[first:stop], series.y[first:stop]
+    old, new = (np.sum((y - local.swing(seen, time, i, ts)) ** 2, axis=1) for i in (max(last, 0), after))
+    left = np.concatenate([[0.0], np.cumsum(old)]) + np.concatenate([np.cumsum(new[::-1])[::-1], [0.0]])
+    return float(ts[min(int(np.argmin(left)), len(ts) - 1)])
+
+
+def _unlike(seen: Local) -> np.ndarray:
+    """Windows whose swing does not tell what was before it, by much more than the windows after them."""
+    n = len(seen.back)
+    later = np.arange(n)[:, None] + np.arange(LATER.start, LATER.stop)
+    back = np.where(later < n, seen.back[np.minimum(later, n - 1)], np.nan)
+    told = np.isfinite(back).any(1)
+    usual = np.zeros(n)
+    usual[told] = np.nanmedian(back[told], axis=1)
+    return (seen.back > np.maximum(BAD, MORE * usual)) & (seen.amplitude > SURE * seen.spread)
+
+
+def _before(seen: Local, after: int, last: int) -> str | None:
+    """What ended where a free motion began; None if none began: what was before is the same swing, larger."""
+    usual = np.hypot(np.nanquantile(seen.rms, 0.2), MISFIT * seen.amplitude)
+    swings = seen.rms < 2 * usual
+    if last < 0 and not swings[0]:
+        return "another motion"
+    last = max(last, 0)
+    here, was = seen.amplitude[after], seen.amplitude[last]
+    rises = here > RISE * was + SURE * float(np.hypot(seen.spread[last], seen.spread[after]))
+    if rises and was < max(SURE * seen.spread[last], 0.1 * here):
+        level = np.linalg.norm(seen.level[last] - seen.level[after])
+        return "a hold" if level > 0.2 * here else "rest"
+    new, old = np.arange(after, min(after + 6, len(swings))), np.arange(max(last - 16, 0), last + 1)
+    old = old[swings[old] & (seen.amplitude[old] > SURE * seen.spread[old])]
+    if 2 * len(old) < min(last + 1, 9):
+        return "a push"
+    rate, spread = np.nanmedian(seen.rate[new]), np.nanstd(seen.rate[new])
+    if swings[last] and np.nanquantile(seen.rate[old[-9:]], 0.75) < min(STEADY * rate, rate - 2 * spread):
+        fallen = np.log(seen.amplitude[old[0]] / was)
+        ought = rate * (seen.left[last] - seen.left[old[0]])
+        sure = SURE * float(np.hypot(seen.spread[old[0]], seen.spread[last])) / was
+        if ought - fallen > sure and fallen < STEADY * ought:
+            return "a steady drive"
+    if rises:
+        return "another swing"
+    alike = abs(np.nanmedian(seen.omega[old[-4:]]) / np.nanmedian(seen.omega[new]) - 1) < ALIKE
+    return None if alike and np.nanmedian(seen.rate[old]) > 0 else "a push"
+
+
+def _between(seen: Local, events: list[Event], time: float, whole: Stretch) -> list[Stretch]:
+    """The stretches from one event to the next that hold a swing."""
+    if not events:
+        return []
+    top = max(seen.amplitude[event.after] for event in events)
+    out = []
+    if _decays(seen, 0, events[0].last, top):
+        out.append(Stretch(whole.start, float(seen.right[events[0].last]), ""))
+    for event, following in zip(events, [*events[1:], None], strict=True):
+        if seen.amplitude[event.after] < SMALL * top:
+            continue
+        if following is None and whole.stop - event.start > LEAST * time:
+            out.append(Stretch(event.start, whole.stop, event.before))
+        elif following is not None and _decays(seen, event.after, following.last, top):
+            out.append(Stretch(event.start, float(seen.right[following.last]), event.before))
+    return out
+
+
+def _decays(seen: Local, first: int, last: int, top: float) -> bool:
+    """Whether windows hold a swing that is large enough, falls, and is nothing else."""
+    size, spread, rate, rms = (x[first : last + 1] for x in (seen.amplitude, seen.spread, seen.rate, seen.rms))
+    large = (size > SMALL * top) & (size > SURE * spread)
+    if large.sum() < 8 or not large[0] or np.nanmedian(rms) > 3 * np.nanquantile(seen.rms, 0.2):
+        return False
+    return bool(np.nanmedian(rate[large]) > 0 and size[0] > RISE * size[large][-1])

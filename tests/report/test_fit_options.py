@@ -1,0 +1,83 @@
+"""The options of `jaxinertia fit` that say how a file is read, and which part of it."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from jaxinertia.report import cli, fit_file
+
+RUNNER = CliRunner()
+TS = np.round(0.1 * np.arange(100), 3)
+Y = np.round(np.exp(-0.1 * TS) * np.cos(3 * TS), 5)
+
+
+@pytest.fixture
+def read(tmp_path, monkeypatch):
+    """What the command read of a text, and what it said, without a fit."""
+
+    def run(text, *options, name="record.csv"):
+        seen = []
+
+        def fit(system, data, *_args, **_options):
+            seen.append(data)
+            raise ValueError("as far as this")
+
+        monkeypatch.setattr(fit_file, "fit", fit)
+        (tmp_path / name).write_text(text)
+        result = RUNNER.invoke(cli.app, ["fit", str(tmp_path / name), *options])
+        assert result.exit_code == 2
+        return (seen[0] if seen else None), result.output
+
+    return run
+
+
+def test_numbers_a_unit_degrees_and_a_window(read):
+    text = "".join(f"{1e3 * t:.0f} {180 / np.pi * y:.6f} x\n" for t, y in zip(TS, Y, strict=True))
+    text = text.replace(" x\n", " OVER\n", 1).replace(text.splitlines()[30].split()[1], "OVER")
+    options = [
+        "--time",
+        "0",
+        "--position",
+        "1",
+        "--time-unit",
+        "ms",
+        "--angle",
+        "deg",
+        "--missing",
+        "OVER",
+        "--from",
+        "2",
+        "--to",
+        "7.5",
+    ]
+    data, said = read(text, *options)
+    np.testing.assert_allclose(data.ts, TS[20:76], rtol=1e-12)
+    np.testing.assert_allclose(np.delete(data.position, 10), np.delete(Y[20:76], 10), atol=1e-8)
+    assert np.isnan(data.position[10])
+    for line in ("converted from ms to s", "from degrees to radians", "readings from 2 to 7.5: 56 of 100"):
+        assert line in said
+
+
+def test_a_rate(read):
+    data, said = read("V\n" + "".join(f"{y}\n" for y in Y), "--rate", "10")
+    np.testing.assert_allclose(data.ts, TS, rtol=1e-12)
+    assert "position: column 'V'" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--time t --position t", "time and position are both column 't'"),
+        ("--time t --rate 5", "rate = 5.0 is for a file without times"),
+        ("--from 20", "start = 20 must be below stop = 9.9"),
+        ("--from 3 --to 3.2", "position has 3 readings; a fit needs 8 or more"),
+        ("--angle grad", "angle = 'grad'"),
+        ("--time-unit parsec", "time_unit = 'parsec'"),
+    ],
+)
+def test_options_that_make_no_sense_are_one_line(read, options, message):
+    text = "t,y\n" + "".join(f"{t},{y}\n" for t, y in zip(TS, Y, strict=True))
+    data, said = read(text, *options.split())
+    assert data is None
+    assert message in said
+    assert said.count("\n") == 1
