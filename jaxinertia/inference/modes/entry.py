@@ -68,7 +68,7 @@ def _by_the_record(record: Record, count: int | None, band: tuple[float, float] 
     is_free, why = decides_free(record, band)
     if is_free:
         found = free.search(record, count, band)
-        if why == FALLS or free.is_enough(record, found):
+        if why == FALLS or free.is_enough(record, found, band):
             return Modes.of(found, record, "free", why, band)
     return Modes.of(noise.search(record, count, band), record, "noise", "no free modes explain it", band)
 
