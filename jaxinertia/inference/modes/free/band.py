@@ -27,12 +27,12 @@ class Narrowed(NamedTuple):
     taps: np.ndarray
     lags: np.ndarray
 
-    def unmixed(self, a: np.ndarray, depth: np.ndarray, c: np.ndarray) -> np.ndarray:
+    def unmixed(self, a: float, depth: float, c: np.ndarray) -> np.ndarray:
         """Amplitudes (2, ...) before the filter of a section whose are c after it."""
         if not len(self.taps):
             return c
         # e^{-a tau} grows for negative tau: what is divided by it is small.
-        first, second = (self.taps @ x[:, 0] for x in decay(np.atleast_1d(a), np.atleast_1d(depth), self.lags)[:2])
+        first, second = (self.taps @ x[:, 0] for x in decay(np.array([a]), np.array([depth]), self.lags)[:2])
         det = first**2 - depth * second**2
         return np.stack([first * c[0] - depth * second * c[1], first * c[1] - second * c[0]]) / det
 

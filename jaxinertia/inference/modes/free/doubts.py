@@ -28,7 +28,7 @@ def doubts(
 ) -> tuple[str, ...]:
     """All of them, in words."""
     return (
-        *_of_the_search(state, tried, chosen),
+        *_of_the_search(problem, state, tried, chosen),
         *_of_the_residuals(record, narrowed, problem, state, worth),
         *_of_the_modes(state, worth),
         *_of_the_clusters(state),
@@ -36,8 +36,8 @@ def doubts(
     )
 
 
-def _of_the_search(state: State, tried: list[Candidate], chosen: int) -> Iterator[str]:
-    if not state.sections.modes and len(tried) > 1 and chosen == int(np.argmin([each.criterion for each in tried])):
+def _of_the_search(problem: Problem, state: State, tried: list[Candidate], chosen: int) -> Iterator[str]:
+    if not state.sections.modes and chosen == int(np.argmin([each.criterion for each in tried])):
         yield "no modes were found: the record is no more than noise about a constant"
     elif not state.converged:
         yield "the search did not converge: do not use the values"
@@ -45,7 +45,7 @@ def _of_the_search(state: State, tried: list[Candidate], chosen: int) -> Iterato
     if best != chosen:
         counts, rise = tried[best].state.sections.modes, tried[chosen].criterion - tried[best].criterion
         yield f"the evidence is for {counts} modes rather than {state.sections.modes}, by {rise:.1f} in the criterion"
-    if best == len(tried) - 1 and best == chosen and len(tried) > 1:
+    if best == len(tried) - 1 and best == chosen and not is_rounding(problem, state):
         yield f"more than {state.sections.modes} modes were not tried: there may be more"
     if len(state.sections.rate) + 2 * np.sum(state.sections.depth > 0) > 2:
         yield "there are more than two real poles: which of them belong to one overdamped mode the record does not say"

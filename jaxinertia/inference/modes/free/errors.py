@@ -47,7 +47,7 @@ def worth(problem: Problem, state: State) -> Worth:
     p = state.sections.size
     series = by_channel(problem, state)
     spent = _spent(problem, state)
-    fits = [colour.fit(each, s)[0] for each, s in zip(series, spent, strict=True)]
+    fits = [colour.fit(each, s) for each, s in zip(series, spent, strict=True)]
     correlation, white = colour.whiteness(series, colour.MOST)
     if white > DOUBT:  # by readings' own errors where they are known
         fits = [colour.Colour(np.zeros(0), *(1.0 if problem.known else one.total,) * 2) for one in fits]

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..found import Order
 from . import colour
-from .projection import Problem, State, evaluate, refine, residuals
+from .projection import Problem, State, evaluate, is_rounding, refine, residuals
 from .sections import NONE, Sections
 from .start import Peak, peaks, split
 
@@ -22,11 +22,13 @@ WEIGHED = 10.0  # a start that takes less of the deviance is no motion
 
 
 class Candidate(NamedTuple):
-    """State: of the poles. criterion: with the penalty of all that was fitted. numbers: how many that are."""
+    """State: of the poles. numbers: how many were fitted. seen: of each channel, the residuals' covariances and number.
+    criterion: -2 log L with the penalty."""
 
     state: State
-    criterion: float
     numbers: int
+    seen: tuple[tuple[np.ndarray, int], ...]
+    criterion: float = np.inf
 
     def order(self) -> Order:
         """For the table."""
@@ -36,15 +38,29 @@ class Candidate(NamedTuple):
         )
 
 
-def judge(problem: Problem, state: State) -> Candidate:
-    """The evidence for these poles."""
+def judge(problem: Problem, state: State, ground: np.ndarray) -> Candidate:
+    """The evidence for these poles; ground: (d,), white power added to each channel's residuals."""
     sections = state.sections
     each = 2 * len(sections.a) + len(sections.rate) + problem.level
     numbers = sections.size + each * sum(len(block.channels) for block in problem.blocks)
-    ground = GROUND if problem.filtered else 0.0
-    total = sum(colour.fit(series, 0.0, ground)[1] for series in by_channel(problem, state))
-    penalty = (numbers + 2 * len(sections.a)) * float(np.log(problem.counts.sum()))
-    return Candidate(state, total + penalty, numbers)
+    seen = []
+    for series in by_channel(problem, state):
+        n = sum(len(r) for r in series)
+        seen.append((colour.covariances(series, colour.most(n)), n))
+    return _judged(problem, Candidate(state, numbers, tuple(seen)), ground)
+
+
+def _judged(problem: Problem, candidate: Candidate, ground: np.ndarray) -> Candidate:
+    total = sum(colour.of_covariances(*seen, float(g))[1] for seen, g in zip(candidate.seen, ground, strict=True))
+    price = candidate.numbers + 2 * len(candidate.state.sections.a)
+    return candidate._replace(criterion=total + price * float(np.log(problem.counts.sum())))
+
+
+def _ground(problem: Problem, tried: list[Candidate]) -> np.ndarray:
+    """(d,), the same for all that are compared: a part of the least residuals. Nothing where nothing was filtered."""
+    if not problem.filtered:
+        return np.zeros(len(problem.counts))
+    return GROUND * np.min([[gamma[0] for gamma, _ in each.seen] for each in tried], axis=0)
 
 
 def by_channel(problem: Problem, state: State) -> list[list[np.ndarray]]:
@@ -57,17 +73,21 @@ def by_channel(problem: Problem, state: State) -> list[list[np.ndarray]]:
 
 
 def grow(problem: Problem, most: int, count: int | None) -> list[Candidate]:
-    """The best of each number of modes that was tried, from none."""
-    tried = [judge(problem, evaluate(problem, NONE))]
+    """The best of each number of modes that was tried, from none; one more than were asked for, to say what it is
+    worth."""
+    tried = [judge(problem, evaluate(problem, NONE), np.zeros(len(problem.counts)))]
     while len(tried) <= most:
         best = int(np.argmin([each.criterion for each in tried]))
-        if len(tried) > best + PATIENCE if count is None else _counted(problem, tried[-1]) >= count:
+        enough = len(tried) > best + PATIENCE if count is None else _counted(problem, tried[-1]) > count
+        if enough or is_rounding(problem, tried[-1].state):
             break
-        more = _one_more(problem, tried[-1].state)
+        more = _one_more(problem, tried[-1], _ground(problem, tried))
         if more is None:
             break
         tried.append(more)
-    return _pruned(problem, tried)
+        ground = _ground(problem, tried)
+        tried = [_judged(problem, each, ground) for each in tried]
+    return _pruned(problem, tried, _ground(problem, tried))
 
 
 def _counted(problem: Problem, candidate: Candidate) -> int:
@@ -81,10 +101,10 @@ def choose(problem: Problem, tried: list[Candidate], count: int | None) -> int |
     return min(good, key=lambda i: tried[i].criterion, default=None)
 
 
-def _one_more(problem: Problem, state: State) -> Candidate | None:
+def _one_more(problem: Problem, before: Candidate, ground: np.ndarray) -> Candidate | None:
     """The best that one more mode can do."""
-    series = by_channel(problem, state)
-    colours = [colour.fit(each)[0] for each in series]
+    state = before.state
+    colours = [colour.of_covariances(*seen, float(g))[0] for seen, g in zip(before.seen, ground, strict=True)]
     floor = None
     if any(len(each.phi) for each in colours):
         floor = np.mean([each.spectrum(FREQUENCIES) for each in colours], axis=0)
@@ -93,8 +113,10 @@ def _one_more(problem: Problem, state: State) -> Candidate | None:
     starts += [new for peak in found if (new := _split_at(problem, state, peak)) is not None]
     states = [refine(problem, evaluate(problem, start)) for start in starts]
     wanted = state.sections.modes + 1
-    good = [judge(problem, each) for each in states if np.isfinite(each.deviance) and each.sections.modes == wanted]
-    good += [judge(problem, each) for one in good if (each := _paired(problem, one.state)) is not None]
+    good = [
+        judge(problem, each, ground) for each in states if np.isfinite(each.deviance) and each.sections.modes == wanted
+    ]
+    good += [judge(problem, each, ground) for one in good if (each := _paired(problem, one.state)) is not None]
     return min(good, key=lambda each: each.criterion, default=None)
 
 
@@ -120,7 +142,7 @@ def _paired(problem: Problem, state: State) -> State | None:
     return trial if np.isfinite(trial.deviance) else None
 
 
-def _pruned(problem: Problem, tried: list[Candidate]) -> list[Candidate]:
+def _pruned(problem: Problem, tried: list[Candidate], ground: np.ndarray) -> list[Candidate]:
     """With each mode of the best taken out in turn, its poorer neighbour may turn out better than it grew."""
     best = int(np.argmin([each.criterion for each in tried]))
     while best > 1:
@@ -128,7 +150,7 @@ def _pruned(problem: Problem, tried: list[Candidate]) -> list[Candidate]:
         for k in range(tried[best].state.sections.modes):
             state = refine(problem, evaluate(problem, tried[best].state.sections.without(k)))
             if np.isfinite(state.deviance):
-                fewer.append(judge(problem, state))
+                fewer.append(judge(problem, state, ground))
         least = min(fewer, key=lambda each: each.criterion, default=tried[best - 1])
         if least.criterion < tried[best - 1].criterion:
             tried[best - 1] = least

@@ -126,7 +126,7 @@ def _numbers(u, c, narrowed: Narrowed, order: np.ndarray, reference: int, presen
             left, right = moves[rows], state[rows, j]
             parts[j] = _solve(left.reshape(-1, 2), right.ravel(), len(u) == 1, stiffness)
     parts[reference] = 1.0, 0.0
-    pole = poles(np.array(gamma), np.array(np.sqrt(max(stiffness, 0.0)) / (2 * np.pi)))
+    pole = poles(np.array([gamma]), np.array([np.sqrt(max(stiffness, 0.0)) / (2 * np.pi)]))[0]
     shaped = parts[:, 0] + parts[:, 1] * pole
     z = here[:, 0] + 0j
     if pole.imag > 0:
@@ -159,7 +159,7 @@ def _states(u: np.ndarray, c: np.ndarray, narrowed: Narrowed, order: np.ndarray)
         first = narrowed.unmixed_lone(float(u[0]), c[..., 0])
         state = [first, -u[0] * first]
     else:
-        first, second = narrowed.unmixed(u[0], u[1], np.moveaxis(c, -1, 0))
+        first, second = narrowed.unmixed(float(u[0]), float(u[1]), np.moveaxis(c, -1, 0))
         state = [first, second - u[0] * first]
     out = np.stack(state, axis=-1)
     for j, times in enumerate(order):
