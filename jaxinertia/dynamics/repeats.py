@@ -61,9 +61,10 @@ def is_costly(program: Callable[..., Any], *like: Any) -> bool:
 def _operations(jaxpr: Jaxpr) -> int:
     count = 0
     for eqn in jaxpr.eqns:
-        inside = [x for x in eqn.params.values() if isinstance(x, (Jaxpr, ClosedJaxpr))]
+        params = [x.jaxpr if isinstance(x, ClosedJaxpr) else x for x in eqn.params.values()]
+        inside = [x for x in params if isinstance(x, Jaxpr)]
         if inside:
-            count += sum(_operations(getattr(x, "jaxpr", x)) for x in inside)
+            count += sum(_operations(x) for x in inside)
         elif eqn.primitive.name not in _FREE:
             count += 1 if eqn.primitive.name in _CHEAP else COSTLY
     return count

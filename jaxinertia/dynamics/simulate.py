@@ -103,10 +103,12 @@ def simulate(
     if isinstance(inner, Splitting):
         position = inner.check(system, position)
     _check_noise(system, position, key, path, solver)
-    if backwards := isinstance(adjoint, str):
+    backwards = isinstance(adjoint, str)
+    if isinstance(adjoint, str):
         others = {"stepsize_controller": stepsize_controller, "event": event, "max_steps": max_steps}
         position = reversible.check(adjoint, system, solver, position, others)
-    options = adaptive.Options(stepsize_controller, event, None if backwards else adjoint, max_steps)
+        adjoint = None
+    options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
     adaptive.check(options, solver, system)
     steady = solver if inner is solver and isinstance(solver, Splitting) and not options.any_given else None
     if store is not None and (steady is None or backwards):
@@ -114,8 +116,8 @@ def simulate(
             f"store = {store!r} takes a run of a Splitting at fixed steps: leave out store=, or the controller, event, "
             "adjoint and max_steps, and diffrax's solvers"
         )
-    if backwards:
-        trajectory = reversible.run(system, grid.plan(ts, dt, substeps), position, momentum, solver)
+    if steady is not None and backwards:
+        trajectory = reversible.run(system, grid.plan(ts, dt, substeps), position, momentum, steady)
     elif steady is not None:
         run = fixed.run if store is None else partial(stored.run, store=store)
         trajectory = run(system, grid.plan(ts, dt, substeps), position, momentum, steady, key, path)

@@ -161,5 +161,5 @@ def test_a_users_cosine_runs_as_the_catalogues():
 
 def test_second_derivatives_of_a_sine():
     x = jnp.linspace(0.1, 3.0, 7)
-    sine = jax.vmap(jax.grad(jax.grad(vectorised._sine.bind)))(x)  # noqa: SLF001  no public twin
+    sine = jax.vmap(jax.grad(jax.grad(vectorised._sine.bind)))(x)
     np.testing.assert_allclose(sine, -np.sin(x), rtol=1e-14)
