@@ -166,6 +166,6 @@ def _progression(values: np.ndarray) -> Progression | None:
     first, step = int(values[0]), int(values[1]) - int(values[0])
     found = Progression(first, step, len(values), values.dtype)
     pieces = range(0, len(values), 2**16)
-    last = first + step * (len(values) - 1)
-    fits = np.iinfo(np.int64).min <= min(first, last) and max(first, last) <= np.iinfo(np.int64).max
+    known, last = np.iinfo(values.dtype), first + step * (len(values) - 1)
+    fits = known.min <= last <= known.max and abs(last) < 2**63  # none that has gone round
     return found if fits and all(np.array_equal(found[i : i + 2**16], values[i : i + 2**16]) for i in pieces) else None
