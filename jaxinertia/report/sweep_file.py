@@ -34,7 +34,7 @@ TABLES: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...]]] = {  # what ea
     "store": (("path", "chunk_size"), ()),
 }
 STATISTICS = {name: name for name in ("mean", "variance", "count")}
-MOST_POINTS = 2**32  # that `sweep` can number
+MOST_POINTS = 2**64  # that can have random keys of their own
 MOST_ON_AN_AXIS, MOST_SAVES, MOST_STEPS = 10**8, 10**7, 10**12  # more is a slip of the pen
 OUTPUTS: dict[str, Callable[[Trajectory], Any]] = {
     "position": lambda traj: traj.position,

@@ -15,6 +15,7 @@ from .store import Array, Store, unfinished
 
 FILES = 2**10  # shares that a sweep of many small chunks is kept in: an object, and a mark, for each
 SHARE = 2**26  # bytes that several chunks kept together may have
+MOST = 10**6  # shares in a store: the mark of each is read when it is opened
 STATES = 2**29  # bytes that the states of all shares may have, before there are fewer shares
 STATES_OF = f"{HIDDEN}/states"  # the array that holds them
 SPREAD = (256, 128, 64, 32)  # shares of a sweep of statistics: among so many processes its work can be spread
@@ -62,7 +63,13 @@ def every_point(outputs: Outputs, axes: Axes, layout: Plan, stored: bool) -> "Va
     width = sum(int(np.prod(x.shape)) * np.dtype(x.dtype).itemsize for x in outputs.shapes.values())
     chunk = max(width, 1) * len(layout.points.entries(0))
     together = min(-(-layout.points.size // FILES), SHARE // chunk) if stored else layout.points.size
-    return Values(outputs, axes, layout.in_shares(together), stored)
+    kept = Values(outputs, axes, layout.in_shares(together), stored)
+    if stored and kept.layout.chunks.size > MOST:
+        raise ValueError(
+            f"axes have {axes.size:,} points, which a store would keep in {kept.layout.chunks.size:,} objects for each "
+            "output, too many to look through: pass reduce=, or return less from fn"
+        )
+    return kept
 
 
 def statistics_of(outputs: Outputs, axes: Axes, layout: Plan, over: tuple[int, ...], statistics: Any) -> "States":

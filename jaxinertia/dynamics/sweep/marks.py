@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 LISTED = 5  # failures named in the report
+# What codecs raise for bytes that they cannot read. All else is the store's: it may be well again, its data whole.
+BROKEN = (ValueError, RuntimeError, TypeError, IndexError, EOFError)
 WIDTH = 5 + LISTED
 
 
@@ -55,7 +57,7 @@ def read_all(array: Any) -> list[Mark]:
     """The marks in an array of a store: at once, or one by one if any is broken."""
     try:
         rows = np.asarray(array[...])
-    except Exception:  # each codec has its own for bytes that it cannot read
+    except BROKEN:
         return [read(array, number) for number in range(array.shape[0])]
     return [Mark.of(row) for row in rows]
 
@@ -63,5 +65,5 @@ def read_all(array: Any) -> list[Mark]:
 def read(array: Any, number: int) -> Mark:
     try:
         return Mark.of(np.asarray(array[number]))
-    except Exception:  # cut short by a crash, or broken: as good as none
+    except BROKEN:  # or cut short by a crash
         return NO_MARK

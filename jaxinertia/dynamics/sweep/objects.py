@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +19,19 @@ class Objects:
 
     def get(self, key: str) -> bytes | None:
         """The bytes of an object; None if there is none."""
-        zarr = import_zarr()
-        prototype = zarr.core.buffer.default_buffer_prototype()
-        found = zarr.core.sync.sync(self.store.get(key, prototype=prototype))
+        found = _done(self.store.get(key, prototype=import_zarr().core.buffer.default_buffer_prototype()))
         return None if found is None else found.to_bytes()
 
     def put(self, key: str, data: bytes) -> None:
-        zarr = import_zarr()
-        zarr.core.sync.sync(self.store.set(key, zarr.core.buffer.cpu.Buffer.from_bytes(data)))
+        _done(self.store.set(key, import_zarr().core.buffer.cpu.Buffer.from_bytes(data)))
 
     def put_first(self, key: str, data: bytes) -> bytes:
         """Put an object unless there is one, at once where the store can; returns what is there then."""
-        zarr = import_zarr()
-        zarr.core.sync.sync(self.store.set_if_not_exists(key, zarr.core.buffer.cpu.Buffer.from_bytes(data)))
+        _done(self.store.set_if_not_exists(key, import_zarr().core.buffer.cpu.Buffer.from_bytes(data)))
         return self.get(key) or b""
 
     def has(self, key: str) -> bool:
-        return bool(import_zarr().core.sync.sync(self.store.exists(key)))
+        return bool(_done(self.store.exists(key)))
 
     def at_root(self) -> list[str]:
         """The first parts of the objects' names."""
@@ -61,11 +57,21 @@ class Objects:
         return f"{self.name.rstrip('/')}/{key}"
 
 
+def _done(work: Coroutine[Any, Any, Any]) -> Any:
+    """What a store's method returns. Raises OSError if the store fails: each kind has errors of its own."""
+    try:
+        return import_zarr().core.sync.sync(work)
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
 def _listed(names: AsyncIterator[str]) -> list[str]:
     async def collect() -> list[str]:
         return [name async for name in names]
 
-    return import_zarr().core.sync.sync(collect())
+    return _done(collect())
 
 
 def locate(store: Any, beside: Path | None = None) -> Objects:

@@ -92,12 +92,13 @@ class Store:
         Raises:
             ValueError: if there is none, or its description cannot be read.
         """
+        there = self.objects.folder is None or self.objects.folder.is_dir()  # to look for one would make it
         try:
-            if self._root() is None:
+            if not there or self._root() is None:
                 raise ValueError(f"store = {self.name!r} holds no sweep; pass the store that ji.sweep was given")
             self._attach()
         except OSError as error:
-            raise ValueError(f"store = {self.name!r} cannot be read: {error}; pass another") from error
+            raise self._unreachable(error) from error
         self.look_through()
 
     def _attach(self) -> dict[str, str]:
@@ -150,8 +151,11 @@ class Store:
             raise ValueError(f"store = {self.name!r} holds {other!r} and is not a store of a sweep; pass another path")
 
     def look_through(self) -> None:
-        """Read all marks, also those of others."""
-        self.marks = marks.read_all(self._array(MARKS))
+        """Read all marks, also those of others. ValueError if the store cannot be read."""
+        try:
+            self.marks = marks.read_all(self._array(MARKS))
+        except Exception as error:
+            raise self._unreachable(error) from error
 
     def mark(self, share: int, mark: Mark) -> None:
         """Put a mark, after what was written is on the disk.
@@ -186,9 +190,13 @@ class Store:
         array, key = self._array(name), self._key(name, place)
         try:
             values = np.asarray(array[place])
-        except Exception as error:  # each codec has its own for bytes that it cannot read
+            self.check(name, place, values)
+        except marks.BROKEN as error:
             raise LostData(f"{self.objects.called(key)} cannot be read ({error})") from error
-        self.check(name, place, values)
+        except LostData:
+            raise
+        except Exception as error:
+            raise self._unreachable(error) from error
         return values
 
     def check(self, name: str, place: tuple[Any, ...], values: np.ndarray) -> None:
@@ -257,6 +265,12 @@ class Store:
             if not same:
                 self.repaired.append(f"the values of the axis {name.rpartition('/')[2]!r}")
                 self._array(name)[...] = values
+
+    def _unreachable(self, error: Exception) -> ValueError:
+        return ValueError(
+            f"store = {self.name!r} cannot be read: {error or type(error).__name__}; try again when it can (the same "
+            "call goes on from what is finished)"
+        )
 
     def unusable(self, error: Exception) -> ValueError:
         return ValueError(

@@ -85,6 +85,13 @@ def test_many_small_chunks_are_kept_together():
     assert every_point(outputs, axes, layout, stored=False).layout.chunks.size == 1
 
 
+def test_a_store_of_more_objects_than_can_be_looked_through_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"axes have 1,099,511,627,776 points.* objects for each output.*reduce="):
+        axes = {"a": range(2**20), "b": range(2**20)}
+        ji.sweep(lambda a, b: jnp.full(1000, a * b), axes, store=tmp_path / "run.zarr")
+    assert not list(tmp_path.iterdir())
+
+
 def test_keys_that_cannot_be_told_apart_are_refused_by_their_number():
     axes = {"a": range(2**40), "b": range(2**30)}
     with pytest.raises(ValueError, match=r"1,180,591,620,717,411,303,424 points, more than 2\^64.*split"):

@@ -149,6 +149,7 @@ def test_a_shard_needs_a_store_and_merging_needs_a_sweep(tmp_path):
     for place in (tmp_path, tmp_path / "none.zarr"):
         with pytest.raises(ValueError, match="holds no sweep"):
             ji.merge_shards(place)
+    assert not list(tmp_path.iterdir())
     zarr.open_group(tmp_path / "other.zarr", mode="w")
     with pytest.raises(ValueError, match="no sweep was fully set up"):
         ji.merge_shards(tmp_path / "other.zarr")
@@ -242,6 +243,32 @@ def test_making_a_store_may_stop_anywhere_and_another_goes_on(step, whole):
     with pytest.raises(ValueError, match="cannot be written: gone"):
         run(Stops(memory))
     assert_same(run(PutOnly(memory)), whole["values"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("which", ["zarr.json", "_sweep/finished/c/3/0", "data"])
+def test_a_store_out_of_reach_is_not_taken_for_a_broken_one(kind, which, whole):
+    """Nothing that is finished is computed again because a network was down."""
+
+    class Unplugged(PutOnly):
+        async def get(self, key, prototype, byte_range=None):
+            if key == which or (which == "data" and key.endswith("c/0/0")):
+                raise Timeout("no answer")
+            return await super().get(key, prototype, byte_range)
+
+    class Timeout(Exception):
+        """A client library's own, no OSError."""
+
+    memory = MemoryStore()
+    run(PutOnly(memory), KINDS[kind])
+    if which == "data" and kind == "statistics":
+        which = "_sweep/states/c/0/1/0"
+    for read in (lambda: run(Unplugged(memory), KINDS[kind]), lambda: ji.merge_shards(Unplugged(memory)).values):
+        with pytest.raises(ValueError, match=r"cannot be (read|written): .*no answer"):
+            read()
+    again = run(PutOnly(memory), KINDS[kind])
+    assert again.computed == 0
+    assert_same(again, whole[kind])
 
 
 def test_a_half_made_store_of_another_call_is_refused():
