@@ -28,12 +28,11 @@ def run(system, grid: Grid, position, momentum, solver, key, path, store: Any) -
     states = {"position": position, "momentum": momentum}
     rows = max(1, PART // max(sum(x.nbytes for x in jax.tree.leaves(states)), 1))
     kept = _Kept(store, np.asarray(grid.ts, float), states, min(rows, len(grid.ts)))
-    accounts: list[Any] = []
     try:
         for phase, energies in fixed.in_parts(system, grid, position, momentum, solver, key, path, kept.chunk):
-            kept.write({"position": phase.position, "momentum": phase.momentum})
-            accounts.append(jax.tree.map(np.asarray, (energies, phase.friction, phase.noise, phase.work)))
-        (kinetic, potential), *rest = jax.tree.map(lambda *x: jnp.asarray(np.concatenate(x)), *accounts)
+            along = (energies, phase.friction, phase.noise, phase.work)
+            kept.write({"position": phase.position, "momentum": phase.momentum}, along)
+        (kinetic, potential), *rest = jax.tree.map(jnp.asarray, kept.along)
         balance = close(kinetic + potential, *rest)
         kept.finish(kinetic, potential, balance)
     except OSError as error:
@@ -56,6 +55,8 @@ class _Kept:
             )
         self.group = import_zarr().create_group(store=place.store, attributes={"description": "jaxinertia.simulate"})
         self._waiting: dict[str, list[np.ndarray]] = {}  # rows that do not fill a chunk yet
+        self.along: Any = None  # whole arrays from the start: small pieces would pin the memory freed around them
+        self._begun = 0
         self._add("time", "ts", ts.dtype, (), self.rows)
         self.group["time"][...] = ts
         self._names = {name: jax.tree_util.tree_map_with_path(_namer(name), state) for name, state in states.items()}
@@ -68,8 +69,14 @@ class _Kept:
         """The arrays in the store, as a tree like the state."""
         return jax.tree.map(lambda called: self.group[called], self._names[name])
 
-    def write(self, states: dict[str, Any]) -> None:
-        """Add rows; those that fill chunks are put."""
+    def write(self, states: dict[str, Any], along: Any) -> None:
+        """Add rows, of which those that fill chunks are put; numbers along them stay in memory, in `along`."""
+        if self.along is None:
+            self.along = jax.tree.map(lambda x: np.empty(self.rows, x.dtype), along)
+        end = self._begun + len(jax.tree.leaves(along)[0])
+        for whole, x in zip(jax.tree.leaves(self.along), jax.tree.leaves(along), strict=True):
+            whole[self._begun : end] = x
+        self._begun = end
         for name, state in states.items():
             for called, leaf in self._pairs(name, state):
                 self._waiting[called].append(np.asarray(leaf))
@@ -91,7 +98,7 @@ class _Kept:
         for called, parts in self._waiting.items():
             joined = np.concatenate(parts) if len(parts) > 1 else parts[0]
             self.group[called][self.done : self.done + count] = joined[:count]
-            self._waiting[called] = [joined[count:]]
+            self._waiting[called] = [joined[count:].copy()]
         self.done += count
 
     def _pairs(self, name: str, state: Any) -> zip:
