@@ -210,7 +210,7 @@ def test_a_long_record_is_searched_thinned_and_refined_on_all_readings():
 def search_problem(data):
     from jaxinertia.inference.modes.free import band
 
-    return projection.pose(band.thin(record_of(data, "displacement"), 20000, 30.0).record)
+    return projection.pose(band.thin(record_of(data, "displacement"), 20000).record)
 
 
 def test_a_mode_that_is_not_viscous_is_said_so():
