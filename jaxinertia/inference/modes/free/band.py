@@ -99,12 +99,12 @@ def _decimation(low: float, high: float, step: float) -> tuple[int, int]:
 def thin(record: Record, rows: int) -> Narrowed:
     """The record for a search: of a long one, only while it moves and up to the frequencies at which something stands
     out."""
-    if record.step is None or not record.is_whole or max(len(run.ts) for run in record.runs) <= rows:
+    step = record.step
+    if step is None or not record.is_whole or max(len(run.ts) for run in record.runs) <= rows:
         return whole(record)
     record = record._replace(runs=tuple(_while_it_moves(run) for run in record.runs))
-    top = max(highest(run.y) for run in record.runs) / record.step
-    high = 1.15 * top + 8 / record.duration
-    if high * (1 + 2 * EDGE) * record.step >= 0.25:
+    high = 1.15 * max(highest(run.y) for run in record.runs) / step + 8 / record.duration
+    if high * (1 + 2 * EDGE) * step >= 0.25:
         return whole(record)
     return narrow(record, (0.0, high))
 

@@ -18,6 +18,7 @@ from .start import Peak, peaks, split
 PATIENCE = 2  # numbers of modes that are tried after the best
 GROUND = 0.1  # of the residuals' power: a filter's stop band holds no evidence
 FREQUENCIES = np.linspace(0, 0.5, 1025)  # per reading, of the residuals' spectrum
+FIRST = 10  # steps of each start: the best of them goes on
 STRONG = 300.0  # of the deviance: what takes more is no chance mode
 CROWD = 2  # overlapping modes beyond the channels
 WEIGHED = 10.0  # a start that takes less of the deviance is no motion
@@ -121,14 +122,15 @@ def _one_more(problem: Problem, before: Candidate, ground: np.ndarray) -> Candid
     found = peaks(problem, state, floor)
     starts = [state.sections.plus(peak.sections) for peak in found if peak.gain > WEIGHED or peak is found[0]]
     starts += [new for peak in found if (new := _split_at(problem, state, peak)) is not None]
-    states = [refine(problem, evaluate(problem, start)) for start in starts]
+    states = [refine(problem, evaluate(problem, start), steps=FIRST) for start in starts]
     wanted = state.sections.modes + 1
-    good = [
-        judge(problem, each, ground) for each in states if np.isfinite(each.deviance) and each.sections.modes == wanted
-    ]
-    good += [judge(problem, each, ground) for one in good if (each := _paired(problem, one.state)) is not None]
+    states = [each for each in states if np.isfinite(each.deviance) and each.sections.modes == wanted]
+    states += [pair for each in states if (pair := _paired(problem, each)) is not None]
+    good = [judge(problem, each, ground) for each in states]
     best = min(good, key=lambda each: each.criterion, default=None)
-    return best if best is not None and np.isfinite(best.criterion) else None
+    if best is None or not np.isfinite(best.criterion):
+        return None
+    return judge(problem, refine(problem, best.state), ground)
 
 
 def _split_at(problem: Problem, state: State, peak: Peak) -> Sections | None:
@@ -149,7 +151,7 @@ def _paired(problem: Problem, state: State) -> State | None:
     a, depth = (slow + fast) / 2, ((fast - slow) / 2) ** 2
     rest = Sections(sections.a, sections.depth, sections.rate[1:])
     pair = Sections(np.array([a]), np.array([depth]), np.zeros(0))
-    trial = refine(problem, evaluate(problem, rest.plus(pair)))
+    trial = refine(problem, evaluate(problem, rest.plus(pair)), steps=FIRST)
     return trial if np.isfinite(trial.deviance) else None
 
 
