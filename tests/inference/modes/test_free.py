@@ -186,9 +186,7 @@ def test_what_is_left_of_an_overdamped_motion_is_told_as_a_lone_pole():
 
 def test_a_band_gives_the_same_modes_and_amplitudes():
     record = made.made(np.arange(20000) * 0.005, [1.0, 1.1, 7.0], [0.13, 0.14, 0.8], [[1, 0.7j, 2]])
-    data = decay(record, 0.05)
-    whole = ji.modes(data)
-    within(whole, record)
+    data = ji.Observations(record.ts, record.noisy(0.05, 0)[:, 0] + 300.0)  # a level far above the motion
     for band, inside in (((0.5, 2.0), [0, 1]), ((0.0, 3.0), [0, 1]), ((5.0, 9.0), [2])):
         found = ji.modes(data, band=band)
         part = made.Made(record.ts, record.clean, *(x[..., inside] for x in (record.frequency, record.gamma, record.c)))
@@ -230,6 +228,16 @@ def test_a_mode_that_is_not_viscous_is_said_so():
     viscous = ji.modes(ji.Observations(ts, y))
     assert viscous.count == 1
     assert not viscous.warnings
+
+
+def test_a_spike_is_said():
+    record = made.pair()
+    y = record.noisy(ERROR, 0)[:, 0]
+    y[300] += 50
+    found = ji.modes(ji.Observations(record.ts, y))
+    assert any("15 after the start of run 0" in warning and "spike" in warning for warning in found.warnings)
+    y[300] = np.nan
+    within(ji.modes(ji.Observations(record.ts, y)), record)
 
 
 def test_gamma_near_zero_has_a_profile():

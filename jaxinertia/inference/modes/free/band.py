@@ -30,6 +30,7 @@ class Narrowed(NamedTuple):
     zone: int
     taps: np.ndarray
     lags: np.ndarray
+    level: bool
 
     def unmixed(self, a: float, depth: float, c: np.ndarray) -> np.ndarray:
         """Amplitudes (2, ...) before the filter of a section whose are c after it."""
@@ -47,7 +48,7 @@ class Narrowed(NamedTuple):
 
 def whole(record: Record) -> Narrowed:
     """Nothing left out."""
-    return Narrowed(record, 0, np.zeros(0), np.zeros(0))
+    return Narrowed(record, 0, np.zeros(0), np.zeros(0), True)
 
 
 def narrow(record: Record, band: tuple[float, float]) -> Narrowed:
@@ -70,18 +71,19 @@ def narrow(record: Record, band: tuple[float, float]) -> Narrowed:
         raise ValueError(
             f"band = ({low:.6g}, {high:.6g}) needs a filter of {length} readings, and a run has {shortest}: widen it"
         )
+    level = bool(cut_low <= 0)
     cuts = [cut for cut in (cut_low, cut_high) if 0 < cut < 0.5 / step]
-    taps = signal.firwin(
-        length, cuts, window=("kaiser", signal.kaiser_beta(STOP)), pass_zero=bool(cut_low <= 0), fs=1 / step
-    )
+    taps = signal.firwin(length, cuts, window=("kaiser", signal.kaiser_beta(STOP)), pass_zero=level, fs=1 / step)
     half = length // 2
     runs = []
     for run in record.runs:
-        y = signal.oaconvolve(run.y, taps[:, None], mode="valid", axes=0)[::few]
+        # What is stopped is stopped to a ten-thousandth: of a level far above the motion that would be too much.
+        rest = 0.0 if level else run.y.mean(axis=0)
+        y = signal.oaconvolve(run.y - rest, taps[:, None], mode="valid", axes=0)[::few]
         rows = half + few * np.arange(len(y))
         runs.append(Run(run.ts[rows], y, run.weight[rows], run.start, run.row[rows]))
     record = record._replace(runs=tuple(runs), step=few * step, typical=few * step)
-    return Narrowed(record, zone, taps, (np.arange(length) - half) * step)
+    return Narrowed(record, zone, taps, (np.arange(length) - half) * step, level)
 
 
 def _decimation(low: float, high: float, step: float) -> tuple[int, int]:
@@ -106,12 +108,17 @@ def thin(record: Record, rows: int) -> Narrowed:
     high = 1.15 * max(highest(run.y) for run in record.runs) / step + 8 / record.duration
     if high * (1 + 2 * EDGE) * step >= 0.25:
         return whole(record)
-    return narrow(record, (0.0, high))
+    try:
+        return narrow(record, (0.0, high))
+    except ValueError:  # a run is too short for the filter
+        return whole(record)
 
 
 def _while_it_moves(run: Run) -> Run:
     """The run until well after the last of its parts with more power, in one channel, than the last quarter has."""
     size = len(run.ts) // STRETCHES
+    if size < 8:
+        return run
     parts = run.y[: size * STRETCHES].reshape(STRETCHES, size, -1)
     power = np.var(parts, axis=1)
     quiet = np.median(power[3 * STRETCHES // 4 :], axis=0)

@@ -8,11 +8,12 @@ from ..record import Record
 from .band import Narrowed
 from .errors import DOUBT, Worth
 from .growth import Candidate, is_crowded
-from .projection import Problem, State, is_rounding
+from .projection import Problem, State, is_rounding, residuals
 
 DISAGREE = 4.0  # standard errors between early and late: two numbers of several modes are looked at
 NOTABLE = 0.01  # of the value: a difference below it is none to an engineer
 SURE = 6.0  # standard deviations of chi-square that are not chance
+SPIKE = 10.0  # standard deviations
 ALIKE = 0.99  # correlation of two modes' numbers
 
 
@@ -47,7 +48,7 @@ def _of_the_search(problem: Problem, state: State, tried: list[Candidate], chose
         yield f"the evidence is for {counts} modes rather than {state.sections.modes}, by {rise:.1f} in the criterion"
     if best == len(tried) - 1 and best == chosen and not is_rounding(problem, state):
         crowded = is_crowded(problem, state.sections)
-        why = "overlap too much for more to be believed" if crowded else "are as many as were tried"
+        why = "overlap too much for more to be believed" if crowded else "is the most that was tried"
         yield f"the evidence is for more modes, but {state.sections.modes} {why}"
     if len(state.sections.rate) + 2 * np.sum(state.sections.depth > 0) > 2:
         yield "there are more than two real poles: which of them belong to one overdamped mode the record does not say"
@@ -59,6 +60,7 @@ def _of_the_residuals(
     if is_rounding(problem, state):
         yield "residuals are at rounding: the record was computed, and errors are those of its arithmetic"
         return
+    yield from _of_spikes(problem, state)
     if record.known:
         ratio = float(np.sum(state.squares)) / max(float(problem.counts.sum()), 1.0)
         if abs(ratio - 1) > SURE * np.sqrt(2 / problem.counts.sum()):
@@ -70,6 +72,19 @@ def _of_the_residuals(
             f"residuals are correlated ({worth.autocorrelation[0]:+.2f} from one to the next): stderr allows for "
             f"it{uneven}, not for a wrong model"
         )
+
+
+def _of_spikes(problem: Problem, state: State) -> Iterator[str]:
+    """Readings so far off that they are no part of the noise, which they would make seem larger."""
+    for block, left in zip(problem.blocks, residuals(problem, state), strict=True):
+        spread = np.median(np.abs(left), axis=0) / 0.6745  # of a normal distribution
+        far = np.max(np.abs(left), axis=0) / np.maximum(spread, 1e-300)
+        for j in np.flatnonzero((far > SPIKE) & (spread > 0)):
+            i = int(np.argmax(np.abs(left[:, j])))
+            yield (
+                f"a reading of channel {block.channels[j]}, {block.ts[i]:.6g} after the start of run {block.run}, is "
+                f"{far[j]:.0f} standard deviations off: a spike? write it as NaN"
+            )
 
 
 def _of_the_modes(state: State, worth: Worth) -> Iterator[str]:

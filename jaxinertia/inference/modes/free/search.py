@@ -59,9 +59,7 @@ def _posed(record: Record, band: tuple[float, float] | None) -> tuple[Narrowed, 
     narrowed = whole(record)
     if band is not None and record.step is not None and record.is_whole:
         narrowed = narrow(record, band)
-    filtered = len(narrowed.taps) > 0
-    level = band is None or not filtered or band[0] == 0
-    return narrowed, pose(narrowed.record, narrowed.zone, band, level, filtered)
+    return narrowed, pose(narrowed.record, narrowed.zone, band, narrowed.level, len(narrowed.taps) > 0)
 
 
 def _room(problem: Problem) -> int:
@@ -208,14 +206,18 @@ def _spectrum(problem: Problem, left: list[np.ndarray], state: State) -> np.ndar
 
 
 def loses_power(record: Record) -> bool:
-    """Whether every run decays: its first quarter has many times the last one's power."""
+    """Whether runs decay: the first quarter has many times the last one's power, in the channel where it falls most."""
     ratios = []
     for run in record.runs:
         quarter = max(len(run.ts) // 4, 1)
-        y = np.where(run.weight > 0, run.y, np.nan)
-        y = y - np.nanmean(y, axis=0)
-        first, last = (np.nanmean(part**2, axis=0) for part in (y[:quarter], y[-quarter:]))
-        ratios.append(float(np.nanmax(first / np.maximum(last, 1e-300))))
+        read = run.weight > 0
+        mean = np.sum(run.y, axis=0) / np.maximum(read.sum(0), 1)  # what was not read is 0
+        square = np.where(read, run.y - mean, 0.0) ** 2
+        first, last = (
+            square[rows].sum(0) / np.maximum(read[rows].sum(0), 1) for rows in (slice(quarter), slice(-quarter, None))
+        )
+        both = read[:quarter].any(0) & read[-quarter:].any(0)
+        ratios.append(float(np.max(np.where(both, first / np.maximum(last, 1e-300), 0.0))))
     return bool(np.median(ratios) > FALLS)
 
 
