@@ -19,7 +19,7 @@ PARTS = (1, 8, 64, 512)  # of a record, whose beginnings are looked at
 SHORTEST, BLOCK = 512, 32  # readings of a beginning; bins whose median is taken
 STRETCHES = 128  # of a record, whose powers are compared
 SURE = 30.0  # over that median: not by chance
-EDGE = 0.2  # of the band's width, on either side, in which the filter falls
+EDGE = 0.35  # of the band's width, on either side, in which the filter falls
 
 
 class Narrowed(NamedTuple):
@@ -39,7 +39,7 @@ class Narrowed(NamedTuple):
         # e^{-a tau} grows for negative tau: what is divided by it is small.
         first, second = (self.taps @ x[:, 0] for x in decay(np.array([a]), np.array([depth]), self.lags)[:2])
         det = first**2 - depth * second**2
-        return np.stack([first * c[0] - depth * second * c[1], first * c[1] - second * c[0]]) / det
+        return np.stack([first * c[0] - second * c[1], first * c[1] - depth * second * c[0]]) / det
 
     def unmixed_lone(self, rate: float, c: np.ndarray) -> np.ndarray:
         """The amplitude of a lone pole."""

@@ -13,6 +13,7 @@ from .projection import Problem, State, is_rounding, residuals
 DISAGREE = 4.0  # standard errors between early and late: two numbers of several modes are looked at
 NOTABLE = 0.01  # of the value: a difference below it is none to an engineer
 SURE = 6.0  # standard deviations of chi-square that are not chance
+FADED = 4.0  # e-folds of a mode's energy before the first value
 SPIKE = 10.0  # standard deviations
 ALIKE = 0.99  # correlation of two modes' numbers
 
@@ -30,6 +31,7 @@ def doubts(
     """All of them, in words."""
     return (
         *_of_the_search(problem, state, tried, chosen),
+        *_of_the_filter(narrowed, state),
         *_of_the_residuals(record, narrowed, problem, state, worth),
         *_of_the_modes(state, worth),
         *_of_the_clusters(state),
@@ -52,6 +54,18 @@ def _of_the_search(problem: Problem, state: State, tried: list[Candidate], chose
         yield f"the evidence is for more modes, but {state.sections.modes} {why}"
     if len(state.sections.rate) + 2 * np.sum(state.sections.depth > 0) > 2:
         yield "there are more than two real poles: which of them belong to one overdamped mode the record does not say"
+
+
+def _of_the_filter(narrowed: Narrowed, state: State) -> Iterator[str]:
+    """What decays before a band's filter has its first value."""
+    if not len(narrowed.lags):
+        return
+    delay = float(narrowed.lags[-1])
+    if not state.sections.modes or np.any(state.sections.gamma * delay > FADED):
+        yield (
+            f"the band's filter has its first value {delay:.4g} after the start of a run: of what decays faster than "
+            f"gamma = {FADED / delay:.3g} it sees little; widen the band, or leave it out"
+        )
 
 
 def _of_the_residuals(
