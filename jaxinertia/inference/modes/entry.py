@@ -30,7 +30,8 @@ def modes(
 
     Arguments:
         data: the record: one column or several (channels, of any units), even or uneven times, gaps, and segments,
-            which share frequencies and dampings and have amplitudes of their own.
+            which share frequencies and dampings and have amplitudes of their own. An offset of each channel in each
+            run is fitted, whatever `data.offset` says.
         count: how many modes; None lets the evidence choose, and `Modes.orders` shows what else was tried.
         band: (low, high), in cycles per time: only modes with frequencies inside; None means all.
         driven: "free" for a decay after a release, "noise" for ambient vibration or thermal motion; None decides by the

@@ -15,7 +15,11 @@ from ..motion import decay
 from ..record import Record, Run
 
 STOP = 80.0  # decibels
-EDGE = 0.2  # of the band's width, on either side, in which the filter falls
+PARTS = (1, 8, 64, 512)  # of a record, whose beginnings are looked at
+SHORTEST, BLOCK = 512, 32  # readings of a beginning; bins whose median is taken
+STRETCHES = 128  # of a record, whose powers are compared
+SURE = 30.0  # over that median: not by chance
+EDGE = 0.35  # of the band's width, on either side, in which the filter falls
 
 
 class Narrowed(NamedTuple):
@@ -26,6 +30,7 @@ class Narrowed(NamedTuple):
     zone: int
     taps: np.ndarray
     lags: np.ndarray
+    level: bool
 
     def unmixed(self, a: float, depth: float, c: np.ndarray) -> np.ndarray:
         """Amplitudes (2, ...) before the filter of a section whose are c after it."""
@@ -34,7 +39,7 @@ class Narrowed(NamedTuple):
         # e^{-a tau} grows for negative tau: what is divided by it is small.
         first, second = (self.taps @ x[:, 0] for x in decay(np.array([a]), np.array([depth]), self.lags)[:2])
         det = first**2 - depth * second**2
-        return np.stack([first * c[0] - depth * second * c[1], first * c[1] - second * c[0]]) / det
+        return np.stack([first * c[0] - second * c[1], first * c[1] - depth * second * c[0]]) / det
 
     def unmixed_lone(self, rate: float, c: np.ndarray) -> np.ndarray:
         """The amplitude of a lone pole."""
@@ -43,7 +48,7 @@ class Narrowed(NamedTuple):
 
 def whole(record: Record) -> Narrowed:
     """Nothing left out."""
-    return Narrowed(record, 0, np.zeros(0), np.zeros(0))
+    return Narrowed(record, 0, np.zeros(0), np.zeros(0), True)
 
 
 def narrow(record: Record, band: tuple[float, float]) -> Narrowed:
@@ -66,18 +71,19 @@ def narrow(record: Record, band: tuple[float, float]) -> Narrowed:
         raise ValueError(
             f"band = ({low:.6g}, {high:.6g}) needs a filter of {length} readings, and a run has {shortest}: widen it"
         )
+    level = bool(cut_low <= 0)
     cuts = [cut for cut in (cut_low, cut_high) if 0 < cut < 0.5 / step]
-    taps = signal.firwin(
-        length, cuts, window=("kaiser", signal.kaiser_beta(STOP)), pass_zero=bool(cut_low <= 0), fs=1 / step
-    )
+    taps = signal.firwin(length, cuts, window=("kaiser", signal.kaiser_beta(STOP)), pass_zero=level, fs=1 / step)
     half = length // 2
     runs = []
     for run in record.runs:
-        y = signal.oaconvolve(run.y, taps[:, None], mode="valid", axes=0)[::few]
+        # What is stopped is stopped to a ten-thousandth: of a level far above the motion that would be too much.
+        rest = 0.0 if level else run.y.mean(axis=0)
+        y = signal.oaconvolve(run.y - rest, taps[:, None], mode="valid", axes=0)[::few]
         rows = half + few * np.arange(len(y))
         runs.append(Run(run.ts[rows], y, run.weight[rows], run.start, run.row[rows]))
     record = record._replace(runs=tuple(runs), step=few * step, typical=few * step)
-    return Narrowed(record, zone, taps, (np.arange(length) - half) * step)
+    return Narrowed(record, zone, taps, (np.arange(length) - half) * step, level)
 
 
 def _decimation(low: float, high: float, step: float) -> tuple[int, int]:
@@ -92,24 +98,50 @@ def _decimation(low: float, high: float, step: float) -> tuple[int, int]:
     return 1, 0
 
 
-def thin(record: Record, rows: int, sure: float) -> Narrowed:
-    """The record for a search: of a long one, only up to the frequencies at which something stands out of the noise."""
-    if record.step is None or not record.is_whole or max(len(run.ts) for run in record.runs) <= rows:
+def thin(record: Record, rows: int) -> Narrowed:
+    """The record for a search: of a long one, only while it moves and up to the frequencies at which something stands
+    out."""
+    step = record.step
+    if step is None or not record.is_whole or max(len(run.ts) for run in record.runs) <= rows:
         return whole(record)
-    top = max(_highest(run.y, sure) for run in record.runs) / record.step
-    high = 1.15 * top + 8 / record.duration
-    if high * (1 + 2 * EDGE) * record.step >= 0.25:
+    record = record._replace(runs=tuple(_while_it_moves(run) for run in record.runs))
+    high = 1.15 * max(highest(run.y) for run in record.runs) / step + 8 / record.duration
+    if high * (1 + 2 * EDGE) * step >= 0.25:
         return whole(record)
-    return narrow(record, (0.0, high))
+    try:
+        return narrow(record, (0.0, high))
+    except ValueError:  # a run is too short for the filter
+        return whole(record)
 
 
-def _highest(y: np.ndarray, sure: float) -> float:
-    """The highest frequency, per reading, with power that noise does not have: over all of the record and its start."""
+def _while_it_moves(run: Run) -> Run:
+    """The run until well after the last of its parts with more power, in one channel, than the last quarter has."""
+    size = len(run.ts) // STRETCHES
+    if size < 8:
+        return run
+    parts = run.y[: size * STRETCHES].reshape(STRETCHES, size, -1)
+    power = np.var(parts, axis=1)
+    quiet = np.median(power[3 * STRETCHES // 4 :], axis=0)
+    loud = np.flatnonzero(np.any(power > quiet * (1 + 6 * np.sqrt(2 / size)), axis=1))
+    kept = size * min(max(2 * (loud[-1] + 1), 4), STRETCHES) if len(loud) else len(run.ts)
+    return Run(run.ts[:kept], run.y[:kept], run.weight[:kept], run.start, run.row[:kept])
+
+
+def highest(y: np.ndarray) -> float:
+    """The highest frequency, per reading, at which a spectrum of the whole (n, d), or of its beginning, has a peak: a
+    bin far above the median of its surroundings. 0 for noise.
+
+    What decays fast stands out of a short beginning only; tails of resonances, which are smooth, do not count.
+    """
     top = 0.0
-    for part in (y, y[: max(len(y) // 32, 256)]):
+    for part in (y[: max(len(y) // few, SHORTEST)] for few in PARTS if len(y) // few >= SHORTEST or few == 1):
         size = len(part)
-        power = np.abs(np.fft.rfft((part - part.mean(0)) * np.hanning(size)[:, None], axis=0)) ** 2
-        floor = np.median(power[len(power) // 2 :], axis=0) / np.log(2)
-        loud = np.flatnonzero(np.any(power > (sure + np.log(size)) * floor, axis=1))
-        top = max(top, loud[-1] / size if len(loud) else 0.0)
+        power = np.abs(np.fft.rfft(part - part.mean(0), axis=0)) ** 2
+        count = max(len(power) // BLOCK, 1)
+        blocks = power[: count * BLOCK].reshape(count, -1, power.shape[1])
+        middle = np.median(blocks, axis=1)
+        around = np.maximum(np.concatenate([middle[:1], middle[:-1]]), np.concatenate([middle[1:], middle[-1:]]))
+        loud = np.any(blocks.max(axis=1) > (SURE + np.log(size)) * np.maximum(around, middle), axis=1)
+        if loud.any():
+            top = max(top, min(int(np.flatnonzero(loud)[-1] + 1) * BLOCK / size, 0.5))
     return top

@@ -7,12 +7,14 @@ import numpy as np
 from ..record import Record
 from .band import Narrowed
 from .errors import DOUBT, Worth
-from .growth import Candidate
-from .projection import Problem, State, is_rounding
+from .growth import Candidate, is_crowded
+from .projection import Problem, State, is_rounding, residuals
 
 DISAGREE = 4.0  # standard errors between early and late: two numbers of several modes are looked at
 NOTABLE = 0.01  # of the value: a difference below it is none to an engineer
 SURE = 6.0  # standard deviations of chi-square that are not chance
+FADED = 4.0  # e-folds of a mode's energy before the first value
+SPIKE = 10.0  # standard deviations
 ALIKE = 0.99  # correlation of two modes' numbers
 
 
@@ -29,6 +31,7 @@ def doubts(
     """All of them, in words."""
     return (
         *_of_the_search(problem, state, tried, chosen),
+        *_of_the_filter(narrowed, state),
         *_of_the_residuals(record, narrowed, problem, state, worth),
         *_of_the_modes(state, worth),
         *_of_the_clusters(state),
@@ -46,9 +49,23 @@ def _of_the_search(problem: Problem, state: State, tried: list[Candidate], chose
         counts, rise = tried[best].state.sections.modes, tried[chosen].criterion - tried[best].criterion
         yield f"the evidence is for {counts} modes rather than {state.sections.modes}, by {rise:.1f} in the criterion"
     if best == len(tried) - 1 and best == chosen and not is_rounding(problem, state):
-        yield f"more than {state.sections.modes} modes were not tried: there may be more"
+        crowded = is_crowded(problem, state.sections)
+        why = "overlap too much for more to be believed" if crowded else "is the most that was tried"
+        yield f"the evidence is for more modes, but {state.sections.modes} {why}"
     if len(state.sections.rate) + 2 * np.sum(state.sections.depth > 0) > 2:
         yield "there are more than two real poles: which of them belong to one overdamped mode the record does not say"
+
+
+def _of_the_filter(narrowed: Narrowed, state: State) -> Iterator[str]:
+    """What decays before a band's filter has its first value."""
+    if not len(narrowed.lags):
+        return
+    delay = float(narrowed.lags[-1])
+    if not state.sections.modes or np.any(state.sections.gamma * delay > FADED):
+        yield (
+            f"the band's filter has its first value {delay:.4g} after the start of a run: of what decays faster than "
+            f"gamma = {FADED / delay:.3g} it sees little; widen the band, or leave it out"
+        )
 
 
 def _of_the_residuals(
@@ -57,6 +74,7 @@ def _of_the_residuals(
     if is_rounding(problem, state):
         yield "residuals are at rounding: the record was computed, and errors are those of its arithmetic"
         return
+    yield from _of_spikes(problem, state)
     if record.known:
         ratio = float(np.sum(state.squares)) / max(float(problem.counts.sum()), 1.0)
         if abs(ratio - 1) > SURE * np.sqrt(2 / problem.counts.sum()):
@@ -68,6 +86,19 @@ def _of_the_residuals(
             f"residuals are correlated ({worth.autocorrelation[0]:+.2f} from one to the next): stderr allows for "
             f"it{uneven}, not for a wrong model"
         )
+
+
+def _of_spikes(problem: Problem, state: State) -> Iterator[str]:
+    """Readings so far off that they are no part of the noise, which they would make seem larger."""
+    for block, left in zip(problem.blocks, residuals(problem, state), strict=True):
+        spread = np.median(np.abs(left), axis=0) / 0.6745  # of a normal distribution
+        far = np.max(np.abs(left), axis=0) / np.maximum(spread, 1e-300)
+        for j in np.flatnonzero((far > SPIKE) & (spread > 0)):
+            i = int(np.argmax(np.abs(left[:, j])))
+            yield (
+                f"a reading of channel {block.channels[j]}, {block.ts[i]:.6g} after the start of run {block.run}, is "
+                f"{far[j]:.0f} standard deviations off: a spike? write it as NaN"
+            )
 
 
 def _of_the_modes(state: State, worth: Worth) -> Iterator[str]:
@@ -103,15 +134,7 @@ def _of_the_modes(state: State, worth: Worth) -> Iterator[str]:
 
 def _of_the_clusters(state: State) -> Iterator[str]:
     """Modes that overlap may be one that is not linear."""
-    groups: list[list[int]] = []
-    swings = np.flatnonzero(state.sections.depth < 0)
-    omega, gamma = 2 * np.pi * state.sections.frequency, state.sections.gamma
-    for k in swings[np.argsort(omega[swings])]:
-        if groups and any(omega[k] - omega[i] < max(gamma[k], gamma[i]) for i in groups[-1]):
-            groups[-1].append(int(k))
-        else:
-            groups.append([int(k)])
-    for group in groups:
+    for group in state.sections.overlapping:
         if len(group) > 1:
             said = ", ".join(f"{f:.5g}" for f in state.sections.frequency[group])
             yield (

@@ -11,13 +11,16 @@ import numpy as np
 
 from ..found import Order
 from . import colour
-from .projection import Problem, State, evaluate, is_rounding, refine, residuals
+from .projection import Problem, State, evaluate, is_rounding, is_told, refine, residuals, strengths
 from .sections import NONE, Sections
 from .start import Peak, peaks, split
 
 PATIENCE = 2  # numbers of modes that are tried after the best
 GROUND = 0.1  # of the residuals' power: a filter's stop band holds no evidence
 FREQUENCIES = np.linspace(0, 0.5, 1025)  # per reading, of the residuals' spectrum
+FIRST = 10  # steps of each start: the best of them goes on
+STRONG = 300.0  # of the deviance: what takes more is no chance mode
+CROWD = 2  # overlapping modes beyond the channels
 WEIGHED = 10.0  # a start that takes less of the deviance is no motion
 
 
@@ -51,6 +54,8 @@ def judge(problem: Problem, state: State, ground: np.ndarray) -> Candidate:
 
 
 def _judged(problem: Problem, candidate: Candidate, ground: np.ndarray) -> Candidate:
+    if not is_told(problem, candidate.state):
+        return candidate._replace(criterion=np.inf)
     total = sum(colour.of_covariances(*seen, float(g))[1] for seen, g in zip(candidate.seen, ground, strict=True))
     price = candidate.numbers + 2 * len(candidate.state.sections.a)
     return candidate._replace(criterion=total + price * float(np.log(problem.counts.sum())))
@@ -79,7 +84,8 @@ def grow(problem: Problem, most: int, count: int | None) -> list[Candidate]:
     while len(tried) <= most:
         best = int(np.argmin([each.criterion for each in tried]))
         enough = len(tried) > best + PATIENCE if count is None else _counted(problem, tried[-1]) > count
-        if enough or is_rounding(problem, tried[-1].state):
+        crowded = count is None and is_crowded(problem, tried[-1].state.sections)
+        if enough or crowded or is_rounding(problem, tried[-1].state):
             break
         more = _one_more(problem, tried[-1], _ground(problem, tried))
         if more is None:
@@ -88,6 +94,11 @@ def grow(problem: Problem, most: int, count: int | None) -> list[Candidate]:
         ground = _ground(problem, tried)
         tried = [_judged(problem, each, ground) for each in tried]
     return _pruned(problem, tried, _ground(problem, tried))
+
+
+def is_crowded(problem: Problem, sections: Sections) -> bool:
+    """Whether more modes overlap than so many channels tell apart: then they are the modes of no linear motion."""
+    return any(len(group) >= CROWD + len(problem.counts) for group in sections.overlapping)
 
 
 def _counted(problem: Problem, candidate: Candidate) -> int:
@@ -111,13 +122,15 @@ def _one_more(problem: Problem, before: Candidate, ground: np.ndarray) -> Candid
     found = peaks(problem, state, floor)
     starts = [state.sections.plus(peak.sections) for peak in found if peak.gain > WEIGHED or peak is found[0]]
     starts += [new for peak in found if (new := _split_at(problem, state, peak)) is not None]
-    states = [refine(problem, evaluate(problem, start)) for start in starts]
+    states = [refine(problem, evaluate(problem, start), steps=FIRST) for start in starts]
     wanted = state.sections.modes + 1
-    good = [
-        judge(problem, each, ground) for each in states if np.isfinite(each.deviance) and each.sections.modes == wanted
-    ]
-    good += [judge(problem, each, ground) for one in good if (each := _paired(problem, one.state)) is not None]
-    return min(good, key=lambda each: each.criterion, default=None)
+    states = [each for each in states if np.isfinite(each.deviance) and each.sections.modes == wanted]
+    states += [pair for each in states if (pair := _paired(problem, each)) is not None]
+    good = [judge(problem, each, ground) for each in states]
+    best = min(good, key=lambda each: each.criterion, default=None)
+    if best is None or not np.isfinite(best.criterion):
+        return None
+    return judge(problem, refine(problem, best.state), ground)
 
 
 def _split_at(problem: Problem, state: State, peak: Peak) -> Sections | None:
@@ -138,7 +151,7 @@ def _paired(problem: Problem, state: State) -> State | None:
     a, depth = (slow + fast) / 2, ((fast - slow) / 2) ** 2
     rest = Sections(sections.a, sections.depth, sections.rate[1:])
     pair = Sections(np.array([a]), np.array([depth]), np.zeros(0))
-    trial = refine(problem, evaluate(problem, rest.plus(pair)))
+    trial = refine(problem, evaluate(problem, rest.plus(pair)), steps=FIRST)
     return trial if np.isfinite(trial.deviance) else None
 
 
@@ -147,8 +160,8 @@ def _pruned(problem: Problem, tried: list[Candidate], ground: np.ndarray) -> lis
     best = int(np.argmin([each.criterion for each in tried]))
     while best > 1:
         fewer = []
-        for k in range(tried[best].state.sections.modes):
-            state = refine(problem, evaluate(problem, tried[best].state.sections.without(k)))
+        for k in np.flatnonzero(strengths(problem, tried[best].state) < STRONG):
+            state = refine(problem, evaluate(problem, tried[best].state.sections.without(int(k))))
             if np.isfinite(state.deviance):
                 fewer.append(judge(problem, state, ground))
         least = min(fewer, key=lambda each: each.criterion, default=tried[best - 1])

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..found import Checks, Found, empty
 from ..record import Record
-from .band import Narrowed, narrow, thin, whole
+from .band import Narrowed, highest, narrow, thin, whole
 from .colour import MOST, whiteness
 from .doubts import doubts
 from .errors import DOUBT, Worth, worth
@@ -15,7 +15,6 @@ from .projection import Problem, State, evaluate, pose, refine, residuals
 from .shapes import shape
 
 LONG = 20000  # rows above which the search is on a thinned record, and only its end on all readings
-SURE = 30.0  # of a periodogram over its mean: not by chance
 CORRELATED = 5.0  # over n^-1/2: channels whose residuals are as correlated share their noise
 FALLS = 30.0  # the first quarter's power over the last one's, beyond which a record decays
 EXPLAINED = 0.95  # of the readings' squares
@@ -30,20 +29,28 @@ def search(record: Record, count: int | None, band: tuple[float, float] | None) 
     """The modes: their number by evidence if it is None, found on a thinned record where that is enough, refined on all
     readings."""
     narrowed, problem = _posed(record, band)
-    thinned = thin(record, LONG, SURE) if band is None else whole(record)
-    coarse = pose(thinned.record, filtered=True) if len(thinned.taps) else problem
-    tried = grow(coarse, min(MODES, _room(coarse)) if count is None else count + SPARE, count)
-    chosen = choose(coarse, tried, count)
-    if chosen is None:
-        raise ValueError(
-            f"count = {count}: the record does not hold so many modes that can be told apart; ask for fewer"
-        )
+    thinned = thin(record, LONG) if band is None else whole(record)
+    coarse = problem if thinned.record is record else pose(thinned.record, filtered=len(thinned.taps) > 0)
+    tried, chosen = _grown(coarse, count)
     state = tried[chosen].state
     if coarse is not problem:
         state = refine(problem, evaluate(problem, state.sections))
+        if any(highest(r) for r in residuals(problem, state)):  # thinned too far: something is left
+            coarse = problem
+            tried, chosen = _grown(coarse, count)
+            state = tried[chosen].state
     problem, state, mix = _apart(problem, state)
     found = _conclude(record, narrowed, problem, state, mix, tried, chosen, (coarse, tried[chosen].state))
     return found if band is None else found.only(problem.inside(state.sections))
+
+
+def _grown(problem: Problem, count: int | None) -> tuple[list[Candidate], int]:
+    """All that was tried, and which is chosen."""
+    tried = grow(problem, min(MODES, _room(problem)) if count is None else count + SPARE, count)
+    chosen = choose(problem, tried, count)
+    if chosen is None:
+        raise ValueError(f"count = {count}: the record does not hold so many that can be told apart; ask for fewer")
+    return tried, chosen
 
 
 def _posed(record: Record, band: tuple[float, float] | None) -> tuple[Narrowed, Problem]:
@@ -52,9 +59,7 @@ def _posed(record: Record, band: tuple[float, float] | None) -> tuple[Narrowed, 
     narrowed = whole(record)
     if band is not None and record.step is not None and record.is_whole:
         narrowed = narrow(record, band)
-    filtered = len(narrowed.taps) > 0
-    level = band is None or not filtered or band[0] == 0
-    return narrowed, pose(narrowed.record, narrowed.zone, band, level, filtered)
+    return narrowed, pose(narrowed.record, narrowed.zone, band, narrowed.level, len(narrowed.taps) > 0)
 
 
 def _room(problem: Problem) -> int:
@@ -201,14 +206,18 @@ def _spectrum(problem: Problem, left: list[np.ndarray], state: State) -> np.ndar
 
 
 def loses_power(record: Record) -> bool:
-    """Whether every run decays: its first quarter has many times the last one's power."""
+    """Whether runs decay: the first quarter has many times the last one's power, in the channel where it falls most."""
     ratios = []
     for run in record.runs:
         quarter = max(len(run.ts) // 4, 1)
-        y = np.where(run.weight > 0, run.y, np.nan)
-        y = y - np.nanmean(y, axis=0)
-        first, last = (np.nanmean(part**2, axis=0) for part in (y[:quarter], y[-quarter:]))
-        ratios.append(float(np.nanmax(first / np.maximum(last, 1e-300))))
+        read = run.weight > 0
+        mean = np.sum(run.y, axis=0) / np.maximum(read.sum(0), 1)  # what was not read is 0
+        square = np.where(read, run.y - mean, 0.0) ** 2
+        first, last = (
+            square[rows].sum(0) / np.maximum(read[rows].sum(0), 1) for rows in (slice(quarter), slice(-quarter, None))
+        )
+        both = read[:quarter].any(0) & read[-quarter:].any(0)
+        ratios.append(float(np.max(np.where(both, first / np.maximum(last, 1e-300), 0.0))))
     return bool(np.median(ratios) > FALLS)
 
 

@@ -60,7 +60,7 @@ def shape(sections: Sections, k: int, worth: Worth, narrowed: Narrowed, mix: np.
     jacobian = _jacobian(numbers, x, np.sqrt(np.maximum(np.diag(covariance), 0.0)), runs)
     with np.errstate(invalid="ignore"):
         error = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", jacobian, covariance, jacobian), 0.0))
-    if not np.all(np.isfinite(covariance)):
+    if not np.all(np.isfinite(worth.covariance)):
         error = np.full(len(values), np.inf)
     cut = np.cumsum([2 * d, 2 * d, 2 * runs, runs])
     parts, _, state, amplitude, phase = np.split(values, cut)
@@ -99,12 +99,13 @@ def _joint(
     flat = by_poles.reshape(-1, sections.size)
     along = cross.reshape(sections.size, -1)
     covariance = np.zeros((size, size))
-    between = worth.covariance @ flat.T + along
-    covariance[:p, :p] = worth.covariance[np.ix_(place.poles, place.poles)]
+    told = np.where(np.isfinite(worth.covariance), worth.covariance, 0.0)
+    between = told @ flat.T + along
+    covariance[:p, :p] = told[np.ix_(place.poles, place.poles)]
     covariance[:p, p:] = between[place.poles]
     covariance[p:, :p] = covariance[:p, p:].T
     mixed = np.einsum("ij,rjvw,kj->rivkw", mix, own, mix)
-    block = flat @ worth.covariance @ flat.T + flat @ along + (flat @ along).T
+    block = flat @ told @ flat.T + flat @ along + (flat @ along).T
     block = block.reshape(runs, d * width, runs, d * width)
     for r in range(runs):
         block[r, :, r] += mixed[r].reshape(d * width, d * width)
