@@ -9,7 +9,7 @@ from .ascent import climb
 from .covariances import mode_rows, shapes
 from .joint import Within, tried
 from .likelihood import Groups, cost, spectrum, whitened
-from .order import Fit
+from .order import RESOLVED, Fit
 from .runs import Even
 from .spectral import FEWEST, groups, near, transforms
 
@@ -69,7 +69,7 @@ def found(within: Within, record: Record, even: Even, asked: bool) -> Found:
     if stands.all():
         return whole
     bumps = ", ".join(f"{f:.5g} (gamma {g:.3g})" for g, f in zip(*whole.only(~stands)[:2], strict=True))
-    text = f"the floor has bumps at {bumps}, no higher than itself, which are no modes unless count asks for them"
+    text = f"the floor has bumps at {bumps}, no higher than itself or narrower than the record resolves, which are no modes unless count asks for them"
     return whole.only(stands)._replace(
         warnings=(*warnings, text), chosen_by=f"{by}, {int(np.sum(~stands))} of {k} a bump of the floor"
     )
@@ -103,7 +103,8 @@ def _stands(fit: Fit, within: Within) -> np.ndarray:
         own = spectrum(row, alone, at)[0][m]
         wide = fit.modes[m, 1] > FILLS * (edges[band[m], 1] - edges[band[m], 0])
         height = float(np.max(np.linalg.eigvals(np.linalg.solve(both[m] - own, own)).real))
-        stands.append(height > (CLEARLY if wide else STANDS))
+        resolved = fit.modes[m, 1] * within.grid.n.max() > RESOLVED
+        stands.append(resolved and height > (CLEARLY if wide else STANDS))
     return np.array(stands)
 
 
