@@ -15,6 +15,8 @@ FUNCTIONS = (
     "ensemble",
     "Ensemble",
     "BrownianPath",
+    "modes",
+    "Modes",
 )
 MEMBERS = {
     "potentials": "Quadratic Duffing DoubleWell Pendulum Rosenbrock Himmelblau Loss",
@@ -25,7 +27,8 @@ MEMBERS = {
     "analytic": "quadratic damped_invariant mean_inertia decay_rate linear_sde oscillator_law stationary "
     "inertia_moments colored_power",
     "fluctuations": "rolling_variance temperature detect Alarm",
-    "plots": "energy phase_portrait decay_rates landscape discrete heat_map basins training accounts",
+    "plots": "energy phase_portrait decay_rates landscape discrete heat_map basins training accounts modes "
+    "stabilization",
     "training": "to_physical to_optax as_optimizer monitor readout velocity scalars postfix history History diagnose "
     "instability stall underdamping quality_factor damped_invariant rotation_charges energy_conserving_descent "
     "energy_restart relativistic_heavy_ball inertia_controlled inertia_penalty",

@@ -1,4 +1,4 @@
-"""The command line: `jaxinertia paper`, `jaxinertia sweep`, `jaxinertia fit`."""
+"""The command line: `jaxinertia paper`, `jaxinertia sweep`, `jaxinertia fit`, `jaxinertia modes`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -94,6 +94,34 @@ def fit(
     typer.echo(result.summary())
     typer.echo("written: " + ", ".join(str(path) for path in written))
     if not result.diagnostics.converged:
+        raise typer.Exit(1)
+
+
+@app.command()
+def modes(
+    data: Annotated[Path, typer.Argument(help="A CSV file whose first line names its columns.")],
+    time: Annotated[str, typer.Option(help="Column of times.")],
+    position: Annotated[str, typer.Option(help="Columns of the channels' readings, with commas, as a,b,c.")],
+    segment: Annotated[str | None, typer.Option(help="Column that tells runs apart.")] = None,
+    count: Annotated[int | None, typer.Option(help="How many modes; by the evidence if not given.")] = None,
+    band: Annotated[str | None, typer.Option(help="Only modes of these frequencies, as 10,40.")] = None,
+    driven: Annotated[str | None, typer.Option(help="free or noise; by the record if not given.")] = None,
+    kind: Annotated[
+        str, typer.Option(help="displacement, velocity or acceleration, or one for each channel, with commas.")
+    ] = "displacement",
+    out: Annotated[Path | None, typer.Option(help="Where to write: OUT.modes.json and OUT.modes.png.")] = None,
+    figure: Annotated[bool, typer.Option(help="Draw record, spectrum, dampings and shapes.")] = True,
+) -> None:
+    """Find the modes of a recorded motion: frequency and damping of each, with errors."""
+    from .modes_file import run  # noqa: PLC0415  the other commands need none of it
+
+    columns = dict(time=time, position=position, segment=segment)
+    asked = dict(count=count, band=band, driven=driven, kind=kind)
+    with _errors_in_one_line():
+        found, written = run(data, columns, asked, out=out, figure=figure)
+    typer.echo(found.summary())
+    typer.echo("written: " + ", ".join(str(path) for path in written))
+    if not found.count:
         raise typer.Exit(1)
 
 

@@ -17,6 +17,8 @@ from ..physics.potentials import depends_on_time
 from . import style
 from .maps import basins as basins
 from .maps import heat_map as heat_map
+from .modes_figure import modes as modes
+from .modes_figure import stabilization as stabilization
 from .training import accounts as accounts
 from .training import training as training
 

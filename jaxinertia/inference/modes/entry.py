@@ -11,6 +11,7 @@ from .record import Record, record_of
 from .result import Modes
 
 MOST = 40  # modes that may be asked for
+FALLS = "its power falls"
 
 
 def modes(
@@ -63,14 +64,20 @@ def modes(
 
 
 def _by_the_record(record: Record, count: int | None, band: tuple[float, float] | None) -> Modes:
-    """A free decay loses its power, or a few free modes explain it: first its beginning, and then all of it."""
-    falls = free.loses_power(record)
-    if falls or free.is_explained(record, band):
+    """What drives is not said: see `decides_free`; and all of the record has the last word."""
+    is_free, why = decides_free(record, band)
+    if is_free:
         found = free.search(record, count, band)
-        if falls or free.is_enough(record, found):
-            why = "its power falls" if falls else "free modes explain it"
+        if why == FALLS or free.is_enough(record, found, band):
             return Modes.of(found, record, "free", why, band)
     return Modes.of(noise.search(record, count, band), record, "noise", "no free modes explain it", band)
+
+
+def decides_free(record: Record, band: tuple[float, float] | None) -> tuple[bool, str]:
+    """A free decay loses its power, or a few free modes explain the beginning of it."""
+    if free.loses_power(record):
+        return True, FALLS
+    return free.is_explained(record, band), "free modes explain it"
 
 
 def _check_count(count: Any, record: Record) -> None:

@@ -15,6 +15,10 @@ from ..motion import decay
 from ..record import Record, Run
 
 STOP = 80.0  # decibels
+PARTS = (1, 8, 64, 512)  # of a record, whose beginnings are looked at
+SHORTEST, BLOCK = 512, 32  # readings of a beginning; bins whose median is taken
+STRETCHES = 128  # of a record, whose powers are compared
+SURE = 30.0  # over that median: not by chance
 EDGE = 0.2  # of the band's width, on either side, in which the filter falls
 
 
@@ -27,12 +31,12 @@ class Narrowed(NamedTuple):
     taps: np.ndarray
     lags: np.ndarray
 
-    def unmixed(self, a: np.ndarray, depth: np.ndarray, c: np.ndarray) -> np.ndarray:
+    def unmixed(self, a: float, depth: float, c: np.ndarray) -> np.ndarray:
         """Amplitudes (2, ...) before the filter of a section whose are c after it."""
         if not len(self.taps):
             return c
         # e^{-a tau} grows for negative tau: what is divided by it is small.
-        first, second = (self.taps @ x[:, 0] for x in decay(np.atleast_1d(a), np.atleast_1d(depth), self.lags)[:2])
+        first, second = (self.taps @ x[:, 0] for x in decay(np.array([a]), np.array([depth]), self.lags)[:2])
         det = first**2 - depth * second**2
         return np.stack([first * c[0] - depth * second * c[1], first * c[1] - second * c[0]]) / det
 
@@ -92,24 +96,45 @@ def _decimation(low: float, high: float, step: float) -> tuple[int, int]:
     return 1, 0
 
 
-def thin(record: Record, rows: int, sure: float) -> Narrowed:
-    """The record for a search: of a long one, only up to the frequencies at which something stands out of the noise."""
-    if record.step is None or not record.is_whole or max(len(run.ts) for run in record.runs) <= rows:
+def thin(record: Record, rows: int) -> Narrowed:
+    """The record for a search: of a long one, only while it moves and up to the frequencies at which something stands
+    out."""
+    step = record.step
+    if step is None or not record.is_whole or max(len(run.ts) for run in record.runs) <= rows:
         return whole(record)
-    top = max(_highest(run.y, sure) for run in record.runs) / record.step
-    high = 1.15 * top + 8 / record.duration
-    if high * (1 + 2 * EDGE) * record.step >= 0.25:
+    record = record._replace(runs=tuple(_while_it_moves(run) for run in record.runs))
+    high = 1.15 * max(highest(run.y) for run in record.runs) / step + 8 / record.duration
+    if high * (1 + 2 * EDGE) * step >= 0.25:
         return whole(record)
     return narrow(record, (0.0, high))
 
 
-def _highest(y: np.ndarray, sure: float) -> float:
-    """The highest frequency, per reading, with power that noise does not have: over all of the record and its start."""
+def _while_it_moves(run: Run) -> Run:
+    """The run until well after the last of its parts with more power, in one channel, than the last quarter has."""
+    size = len(run.ts) // STRETCHES
+    parts = run.y[: size * STRETCHES].reshape(STRETCHES, size, -1)
+    power = np.var(parts, axis=1)
+    quiet = np.median(power[3 * STRETCHES // 4 :], axis=0)
+    loud = np.flatnonzero(np.any(power > quiet * (1 + 6 * np.sqrt(2 / size)), axis=1))
+    kept = size * min(max(2 * (loud[-1] + 1), 4), STRETCHES) if len(loud) else len(run.ts)
+    return Run(run.ts[:kept], run.y[:kept], run.weight[:kept], run.start, run.row[:kept])
+
+
+def highest(y: np.ndarray) -> float:
+    """The highest frequency, per reading, at which a spectrum of the whole (n, d), or of its beginning, has a peak: a
+    bin far above the median of its surroundings. 0 for noise.
+
+    What decays fast stands out of a short beginning only; tails of resonances, which are smooth, do not count.
+    """
     top = 0.0
-    for part in (y, y[: max(len(y) // 32, 256)]):
+    for part in (y[: max(len(y) // few, SHORTEST)] for few in PARTS if len(y) // few >= SHORTEST or few == 1):
         size = len(part)
-        power = np.abs(np.fft.rfft((part - part.mean(0)) * np.hanning(size)[:, None], axis=0)) ** 2
-        floor = np.median(power[len(power) // 2 :], axis=0) / np.log(2)
-        loud = np.flatnonzero(np.any(power > (sure + np.log(size)) * floor, axis=1))
-        top = max(top, loud[-1] / size if len(loud) else 0.0)
+        power = np.abs(np.fft.rfft(part - part.mean(0), axis=0)) ** 2
+        count = max(len(power) // BLOCK, 1)
+        blocks = power[: count * BLOCK].reshape(count, -1, power.shape[1])
+        middle = np.median(blocks, axis=1)
+        around = np.maximum(np.concatenate([middle[:1], middle[:-1]]), np.concatenate([middle[1:], middle[-1:]]))
+        loud = np.any(blocks.max(axis=1) > (SURE + np.log(size)) * np.maximum(around, middle), axis=1)
+        if loud.any():
+            top = max(top, min(int(np.flatnonzero(loud)[-1] + 1) * BLOCK / size, 0.5))
     return top

@@ -42,28 +42,35 @@ def covariances(series: list[np.ndarray], lags: int = MOST) -> np.ndarray:
     return total / max(n, 1)
 
 
-def fit(series: list[np.ndarray], spent: float = 0.0, ground: float = 0.0) -> tuple[Colour, float]:
-    """The autoregression and its -2 log L + p log n, up to what all orders share.
-
-    spent: fitted numbers, for the variance. ground: white power added, over the residuals': what lies below it is not
-    looked at.
-    """
+def fit(series: list[np.ndarray], spent: float = 0.0) -> Colour:
+    """The autoregression of a channel's residuals; spent: fitted numbers, for the variance."""
     n = sum(len(r) for r in series)
-    most = min(MOST, n // 20)
-    gamma = covariances(series, most)
-    gamma[0] *= 1 + ground
+    colour, _ = of_covariances(covariances(series, most(n)), n)
+    scale = n / max(n - spent, 1.0)
+    return Colour(colour.phi, colour.variance * scale, colour.total * scale)
+
+
+def most(n: int) -> int:
+    """Lags that are looked at."""
+    return min(MOST, n // 20)
+
+
+def of_covariances(gamma: np.ndarray, n: int, ground: float = 0.0) -> tuple[Colour, float]:
+    """The autoregression and its -2 log L + p log n, up to what all orders share. ground: white power added: what lies
+    below it is not looked at."""
     if gamma[0] <= 0:
         return Colour(np.zeros(0), 1e-300, 1e-300), n * np.log(1e-300)
-    best, phi, variance = (n * np.log(gamma[0]), np.zeros(0), gamma[0]), np.zeros(0), gamma[0]
-    for p in range(1, most + 1):
-        k = (gamma[p] - phi @ gamma[p - 1 : 0 : -1][: p - 1]) / variance if p > 1 else gamma[1] / variance
+    total = gamma[0] + ground
+    phi, variance = np.zeros(0), total
+    best = n * np.log(total), phi, variance
+    for p in range(1, len(gamma)):
+        k = (gamma[p] - phi @ gamma[p - 1 : 0 : -1]) / variance
         phi = np.concatenate([phi - k * phi[::-1], [k]])
-        variance = max(variance * (1 - k**2), 1e-15 * gamma[0])
+        variance = max(variance * (1 - k**2), 1e-15 * total)
         cost = n * np.log(variance) + p * np.log(n)
         if cost < best[0]:
             best = cost, phi, variance
-    scale = n / max(n - spent, 1.0)
-    return Colour(best[1], best[2] * scale, gamma[0] * scale), float(best[0])
+    return Colour(best[1], best[2], total), float(best[0])
 
 
 def whiteness(series: list[list[np.ndarray]], lags: int) -> tuple[np.ndarray, float]:

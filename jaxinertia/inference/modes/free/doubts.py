@@ -7,7 +7,7 @@ import numpy as np
 from ..record import Record
 from .band import Narrowed
 from .errors import DOUBT, Worth
-from .growth import Candidate
+from .growth import Candidate, is_crowded
 from .projection import Problem, State, is_rounding
 
 DISAGREE = 4.0  # standard errors between early and late: two numbers of several modes are looked at
@@ -28,7 +28,7 @@ def doubts(
 ) -> tuple[str, ...]:
     """All of them, in words."""
     return (
-        *_of_the_search(state, tried, chosen),
+        *_of_the_search(problem, state, tried, chosen),
         *_of_the_residuals(record, narrowed, problem, state, worth),
         *_of_the_modes(state, worth),
         *_of_the_clusters(state),
@@ -36,8 +36,8 @@ def doubts(
     )
 
 
-def _of_the_search(state: State, tried: list[Candidate], chosen: int) -> Iterator[str]:
-    if not state.sections.modes and len(tried) > 1 and chosen == int(np.argmin([each.criterion for each in tried])):
+def _of_the_search(problem: Problem, state: State, tried: list[Candidate], chosen: int) -> Iterator[str]:
+    if not state.sections.modes and chosen == int(np.argmin([each.criterion for each in tried])):
         yield "no modes were found: the record is no more than noise about a constant"
     elif not state.converged:
         yield "the search did not converge: do not use the values"
@@ -45,8 +45,10 @@ def _of_the_search(state: State, tried: list[Candidate], chosen: int) -> Iterato
     if best != chosen:
         counts, rise = tried[best].state.sections.modes, tried[chosen].criterion - tried[best].criterion
         yield f"the evidence is for {counts} modes rather than {state.sections.modes}, by {rise:.1f} in the criterion"
-    if best == len(tried) - 1 and best == chosen and len(tried) > 1:
-        yield f"more than {state.sections.modes} modes were not tried: there may be more"
+    if best == len(tried) - 1 and best == chosen and not is_rounding(problem, state):
+        crowded = is_crowded(problem, state.sections)
+        why = "overlap too much for more to be believed" if crowded else "are as many as were tried"
+        yield f"the evidence is for more modes, but {state.sections.modes} {why}"
     if len(state.sections.rate) + 2 * np.sum(state.sections.depth > 0) > 2:
         yield "there are more than two real poles: which of them belong to one overdamped mode the record does not say"
 
@@ -103,15 +105,7 @@ def _of_the_modes(state: State, worth: Worth) -> Iterator[str]:
 
 def _of_the_clusters(state: State) -> Iterator[str]:
     """Modes that overlap may be one that is not linear."""
-    groups: list[list[int]] = []
-    swings = np.flatnonzero(state.sections.depth < 0)
-    omega, gamma = 2 * np.pi * state.sections.frequency, state.sections.gamma
-    for k in swings[np.argsort(omega[swings])]:
-        if groups and any(omega[k] - omega[i] < max(gamma[k], gamma[i]) for i in groups[-1]):
-            groups[-1].append(int(k))
-        else:
-            groups.append([int(k)])
-    for group in groups:
+    for group in state.sections.overlapping:
         if len(group) > 1:
             said = ", ".join(f"{f:.5g}" for f in state.sections.frequency[group])
             yield (

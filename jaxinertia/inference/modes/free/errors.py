@@ -11,11 +11,10 @@ import numpy as np
 
 from . import colour
 from .growth import by_channel
-from .projection import CHUNK, Block, Problem, State, Sums, _columns, inverted
+from .projection import CHUNK, Block, Problem, State, Sums, inverted, is_told, weighted_columns
 from .sections import chain
 
 DOUBT = 1e-3  # below this probability residuals are called correlated
-BLIND = 1e-12  # of an eigenvalue of an information of unit diagonal
 
 
 class Amplitudes(NamedTuple):
@@ -47,7 +46,7 @@ def worth(problem: Problem, state: State) -> Worth:
     p = state.sections.size
     series = by_channel(problem, state)
     spent = _spent(problem, state)
-    fits = [colour.fit(each, s)[0] for each, s in zip(series, spent, strict=True)]
+    fits = [colour.fit(each, s) for each, s in zip(series, spent, strict=True)]
     correlation, white = colour.whiteness(series, colour.MOST)
     if white > DOUBT:  # by readings' own errors where they are known
         fits = [colour.Colour(np.zeros(0), *(1.0 if problem.known else one.total,) * 2) for one in fits]
@@ -67,7 +66,7 @@ def worth(problem: Problem, state: State) -> Worth:
             information += weight * combine[i].T @ sums.inner @ combine[i]
             middle += weight**2 * piece.middle
             pieces.append((block.run, int(j), weight, piece))
-    bread = _inverse(information)
+    bread = inverted(information) if is_told(problem, state) else np.full((p, p), np.inf)
     safe = np.where(np.isfinite(bread), bread, 0.0)
     covariance = safe @ middle @ safe + np.where(np.isfinite(bread), 0.0, np.inf)
     amplitudes = {
@@ -103,12 +102,12 @@ def _piece(sums: Sums, combine: np.ndarray, gram: np.ndarray, i: int) -> _Piece:
 def _gram(block: Block, state: State, level: bool, one: colour.Colour | None) -> np.ndarray:
     """Z^T Z, or Z^T R Z."""
     if one is not None:
-        z = one.spread(_columns(state.sections, block.ts, block.w, level))
+        z = one.spread(weighted_columns(state.sections, block.ts, block.w, level))
         return z.T @ z
     total = 0.0
     for start in range(0, len(block.ts), CHUNK):
         rows = slice(start, start + CHUNK)
-        z = _columns(state.sections, block.ts[rows], None if block.w is None else block.w[rows], level)
+        z = weighted_columns(state.sections, block.ts[rows], None if block.w is None else block.w[rows], level)
         total = total + z.T @ z
     return np.asarray(total)
 
@@ -120,12 +119,3 @@ def _spent(problem: Problem, state: State) -> np.ndarray:
     for block in problem.blocks:
         spent[block.channels] += each
     return spent
-
-
-def _inverse(information: np.ndarray) -> np.ndarray:
-    """Infinite where the record does not hold the numbers."""
-    if not len(information):
-        return information
-    root = np.sqrt(np.maximum(np.diag(information), 1e-300))
-    least = np.linalg.eigvalsh(information / np.outer(root, root))[0] if np.all(np.isfinite(information)) else 0.0
-    return inverted(information) if least > BLIND else np.full_like(information, np.inf)

@@ -17,9 +17,10 @@ from .sections import Sections, chain, columns
 
 CHUNK = 16384  # rows at a time: columns stay in the cache
 ROUNDING = 1e-13  # of an eigenvalue of a Gram matrix of unit diagonal
-STEPS = 60
+BLIND = 1e-11  # of an eigenvalue of an information of unit diagonal
+STEPS = 100
 GROWTH = 20.0  # e-folds over a run beyond which a growing motion is none
-SMALL = 1e-5  # of a deviance: steps that lower it by less end the search
+SMALL = 1e-4  # of a deviance: steps that lower it by less end the search
 DIGITS = 3e-15  # of the readings' size: what their own rounding leaves
 
 
@@ -146,7 +147,7 @@ def _sums(block: Block, sections: Sections, c: np.ndarray | None, level: bool) -
     fresh = c is None or len(c) != q
     for start in range(0, len(block.ts), CHUNK):
         rows = slice(start, start + CHUNK)
-        z = _columns(sections, block.ts[rows], None if block.w is None else block.w[rows], level)
+        z = weighted_columns(sections, block.ts[rows], None if block.w is None else block.w[rows], level)
         r = block.y[rows] if fresh else block.y[rows] - z[:, :q] @ c
         gram += z.T @ z
         cross += z.T @ r
@@ -164,7 +165,8 @@ def _sums(block: Block, sections: Sections, c: np.ndarray | None, level: bool) -
     )
 
 
-def _columns(sections: Sections, t: np.ndarray, w: np.ndarray | None, level: bool) -> np.ndarray:
+def weighted_columns(sections: Sections, t: np.ndarray, w: np.ndarray | None, level: bool) -> np.ndarray:
+    """Motions, a constant, and the derivative columns, each row times its weight."""
     moves, extra = columns(sections, t)
     z = np.concatenate([moves, np.ones((len(t), int(level))), extra], axis=1)
     return z if w is None else z * w[:, None]
@@ -253,6 +255,32 @@ def scaled_solve(h: np.ndarray, g: np.ndarray, scale: np.ndarray, damping: float
     """(h + damping diag h)^-1 g."""
     unit = h / scale / scale[:, None] + damping * np.eye(len(h))
     return inverted(unit) @ (g / scale) / scale
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def is_told(problem: Problem, state: State) -> bool:
+    """Whether the record holds all of the poles' numbers: their information is not singular but for rounding."""
+    information = normal(problem, state)[0]
+    if not len(information):
+        return True
+    root = np.sqrt(np.maximum(np.diag(information), 1e-300))
+    unit = information / root / root[:, None]
+    return bool(np.all(np.isfinite(unit)) and np.linalg.eigvalsh(unit)[0] > BLIND)
+
+
+def strengths(problem: Problem, state: State) -> np.ndarray:
+    """(K,), how much the deviance would rise without each mode, the others' poles held: c^T (G^-1)_kk^-1 c /
+    sigma^2."""
+    m, l = len(state.sections.a), len(state.sections.rate)
+    out = np.zeros(m + l)
+    weight = np.ones(len(problem.counts)) if problem.known else problem.counts / np.maximum(state.squares, 1e-300)
+    for block, sums in zip(problem.blocks, state.sums, strict=True):
+        for k in range(m + l):
+            rows = [k, m + k] if k < m else [m + k]
+            c = sums.c[rows]
+            inner = inverted(sums.inverse[np.ix_(rows, rows)])
+            out[k] += np.einsum("ic,ij,jc,c->", c, inner, c, weight[block.channels])
+    return out
 
 
 def residuals(problem: Problem, state: State) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..found import Checks, Found, empty
 from ..record import Record
-from .band import Narrowed, narrow, thin, whole
+from .band import Narrowed, highest, narrow, thin, whole
 from .colour import MOST, whiteness
 from .doubts import doubts
 from .errors import DOUBT, Worth, worth
@@ -15,7 +15,6 @@ from .projection import Problem, State, evaluate, pose, refine, residuals
 from .shapes import shape
 
 LONG = 20000  # rows above which the search is on a thinned record, and only its end on all readings
-SURE = 30.0  # of a periodogram over its mean: not by chance
 CORRELATED = 5.0  # over n^-1/2: channels whose residuals are as correlated share their noise
 FALLS = 30.0  # the first quarter's power over the last one's, beyond which a record decays
 EXPLAINED = 0.95  # of the readings' squares
@@ -29,25 +28,40 @@ SHOWN = 4096  # frequencies kept of the spectrum
 def search(record: Record, count: int | None, band: tuple[float, float] | None) -> Found:
     """The modes: their number by evidence if it is None, found on a thinned record where that is enough, refined on all
     readings."""
-    narrowed = whole(record)
-    if band is not None and record.step is not None and record.is_whole:
-        narrowed = narrow(record, band)
-    level = band is None or not len(narrowed.taps) or band[0] == 0
-    problem = pose(narrowed.record, narrowed.zone, band, level, len(narrowed.taps) > 0)
-    thinned = thin(record, LONG, SURE) if band is None else whole(record)
-    coarse = pose(thinned.record, filtered=True) if len(thinned.taps) else problem
-    tried = grow(coarse, min(MODES, _room(coarse)) if count is None else count + SPARE, count)
-    chosen = choose(coarse, tried, count)
-    if chosen is None:
-        raise ValueError(
-            f"count = {count}: the record does not hold so many modes that can be told apart; ask for fewer"
-        )
+    narrowed, problem = _posed(record, band)
+    thinned = thin(record, LONG) if band is None else whole(record)
+    coarse = problem if thinned.record is record else pose(thinned.record, filtered=len(thinned.taps) > 0)
+    tried, chosen = _grown(coarse, count)
     state = tried[chosen].state
     if coarse is not problem:
         state = refine(problem, evaluate(problem, state.sections))
+        if any(highest(r) for r in residuals(problem, state)):  # thinned too far: something is left
+            coarse = problem
+            tried, chosen = _grown(coarse, count)
+            state = tried[chosen].state
     problem, state, mix = _apart(problem, state)
     found = _conclude(record, narrowed, problem, state, mix, tried, chosen, (coarse, tried[chosen].state))
     return found if band is None else found.only(problem.inside(state.sections))
+
+
+def _grown(problem: Problem, count: int | None) -> tuple[list[Candidate], int]:
+    """All that was tried, and which is chosen."""
+    tried = grow(problem, min(MODES, _room(problem)) if count is None else count + SPARE, count)
+    chosen = choose(problem, tried, count)
+    if chosen is None:
+        raise ValueError(f"count = {count}: the record does not hold so many that can be told apart; ask for fewer")
+    return tried, chosen
+
+
+def _posed(record: Record, band: tuple[float, float] | None) -> tuple[Narrowed, Problem]:
+    """The record, filtered where there is a band and times are even without a gap; else a band only says where to
+    look."""
+    narrowed = whole(record)
+    if band is not None and record.step is not None and record.is_whole:
+        narrowed = narrow(record, band)
+    filtered = len(narrowed.taps) > 0
+    level = band is None or not filtered or band[0] == 0
+    return narrowed, pose(narrowed.record, narrowed.zone, band, level, filtered)
 
 
 def _room(problem: Problem) -> int:
@@ -170,7 +184,7 @@ def _checks(
         for run in record.runs:
             y[run.row] = np.where(run.weight > 0, run.y, np.nan)
         prediction = y - rows
-    rms = np.sqrt(mix**2 @ (state.squares / np.maximum(problem.counts, 1)))
+    rms = np.sqrt(mix**2 @ (state.squares / np.maximum(problem.counts, 1))) * _given(record)
     return Checks(
         rows, prediction, rms, value.autocorrelation, value.whiteness, changes, _spectrum(problem, left, state)
     )
@@ -218,13 +232,12 @@ def is_explained(record: Record, band: tuple[float, float] | None) -> bool:
     return _leaves_white(problem, best.state) or _fraction(problem, best.state) > EXPLAINED
 
 
-def is_enough(record: Record, found: Found) -> bool:
-    """Whether the free modes leave white residuals, or next to none; of a band, white ones."""
-    if found.checks.whiteness > DOUBT or found.checks.residuals is None:
-        return found.checks.whiteness > DOUBT
-    left = np.nansum(found.checks.residuals**2, axis=0)
-    total = sum(np.sum(np.where(run.weight > 0, run.y - run.y.mean(0), 0.0) ** 2, axis=0) for run in record.runs)
-    return bool(np.max(1 - left / np.maximum(total, 1e-300)) > EXPLAINED)
+def is_enough(record: Record, found: Found, band: tuple[float, float] | None) -> bool:
+    """Whether the free modes leave white residuals, or next to none."""
+    problem = _posed(record, band)[1]
+    left = (found.checks.rms / _given(record)) ** 2 * problem.counts
+    share = 1 - left / np.maximum(_about_means(problem), 1e-300)
+    return found.checks.whiteness > DOUBT or float(np.max(share)) > EXPLAINED
 
 
 def _leaves_white(problem: Problem, state: State) -> bool:

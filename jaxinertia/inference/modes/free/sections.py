@@ -68,6 +68,19 @@ class Sections(NamedTuple):
         return np.concatenate([self.a - np.sqrt(np.maximum(self.depth, 0.0)), self.rate])
 
     @property
+    def overlapping(self) -> list[list[int]]:
+        """The swinging modes in groups whose frequencies differ by less than their widths, gamma."""
+        groups: list[list[int]] = []
+        swings = np.flatnonzero(self.depth < 0)
+        omega, gamma = 2 * np.pi * self.frequency, self.gamma
+        for k in swings[np.argsort(omega[swings])]:
+            if groups and any(omega[k] - omega[i] < max(gamma[k], gamma[i]) for i in groups[-1]):
+                groups[-1].append(int(k))
+            else:
+                groups.append([int(k)])
+        return groups
+
+    @property
     def jacobian(self) -> np.ndarray:
         """(2K, size): of (gamma, frequency) by u."""
         m, l = len(self.a), len(self.rate)

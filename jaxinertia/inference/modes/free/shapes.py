@@ -60,7 +60,7 @@ def shape(sections: Sections, k: int, worth: Worth, narrowed: Narrowed, mix: np.
     jacobian = _jacobian(numbers, x, np.sqrt(np.maximum(np.diag(covariance), 0.0)), runs)
     with np.errstate(invalid="ignore"):
         error = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", jacobian, covariance, jacobian), 0.0))
-    if not np.all(np.isfinite(covariance)):
+    if not np.all(np.isfinite(worth.covariance)):
         error = np.full(len(values), np.inf)
     cut = np.cumsum([2 * d, 2 * d, 2 * runs, runs])
     parts, _, state, amplitude, phase = np.split(values, cut)
@@ -99,12 +99,13 @@ def _joint(
     flat = by_poles.reshape(-1, sections.size)
     along = cross.reshape(sections.size, -1)
     covariance = np.zeros((size, size))
-    between = worth.covariance @ flat.T + along
-    covariance[:p, :p] = worth.covariance[np.ix_(place.poles, place.poles)]
+    told = np.where(np.isfinite(worth.covariance), worth.covariance, 0.0)
+    between = told @ flat.T + along
+    covariance[:p, :p] = told[np.ix_(place.poles, place.poles)]
     covariance[:p, p:] = between[place.poles]
     covariance[p:, :p] = covariance[:p, p:].T
     mixed = np.einsum("ij,rjvw,kj->rivkw", mix, own, mix)
-    block = flat @ worth.covariance @ flat.T + flat @ along + (flat @ along).T
+    block = flat @ told @ flat.T + flat @ along + (flat @ along).T
     block = block.reshape(runs, d * width, runs, d * width)
     for r in range(runs):
         block[r, :, r] += mixed[r].reshape(d * width, d * width)
@@ -126,7 +127,7 @@ def _numbers(u, c, narrowed: Narrowed, order: np.ndarray, reference: int, presen
             left, right = moves[rows], state[rows, j]
             parts[j] = _solve(left.reshape(-1, 2), right.ravel(), len(u) == 1, stiffness)
     parts[reference] = 1.0, 0.0
-    pole = poles(np.array(gamma), np.array(np.sqrt(max(stiffness, 0.0)) / (2 * np.pi)))
+    pole = poles(np.array([gamma]), np.array([np.sqrt(max(stiffness, 0.0)) / (2 * np.pi)]))[0]
     shaped = parts[:, 0] + parts[:, 1] * pole
     z = here[:, 0] + 0j
     if pole.imag > 0:
@@ -159,7 +160,7 @@ def _states(u: np.ndarray, c: np.ndarray, narrowed: Narrowed, order: np.ndarray)
         first = narrowed.unmixed_lone(float(u[0]), c[..., 0])
         state = [first, -u[0] * first]
     else:
-        first, second = narrowed.unmixed(u[0], u[1], np.moveaxis(c, -1, 0))
+        first, second = narrowed.unmixed(float(u[0]), float(u[1]), np.moveaxis(c, -1, 0))
         state = [first, second - u[0] * first]
     out = np.stack(state, axis=-1)
     for j, times in enumerate(order):

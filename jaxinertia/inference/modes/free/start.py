@@ -1,7 +1,7 @@
 r"""Where the next mode may be: how much of the residuals' squares one more damped motion could take, over all of them.
 
 With X = sum r e^{-(a + i omega) t}, P = sum e^{-2at} and Q = sum e^{-2(a + i omega) t}, a motion e^{-at} (A cos + B
-sin) takes 2 (P |X|^2 - Re(Q* X^2)) / (P^2 - |Q|^2) of sum r^2: for each a on a grid of ratio two, at all omega by one
+sin) takes 2 (P |X|^2 - Re(Q* X^2)) / (P^2 - |Q|^2) of sum r^2: for each a on a grid, at all omega by one
 transform. Close pairs are split by the shift invariance of the band around them.
 
 Source: R. Roy and T. Kailath, IEEE Trans. ASSP 37, 984 (1989).
@@ -16,7 +16,8 @@ from scipy import signal
 from .projection import Problem, State, residuals
 from .sections import NONE, Sections, columns, of_poles, relaxing, swinging
 
-PADDED = 4  # times the record's length: a peak is not missed between frequencies
+PADDED = 2  # times the record's length: between frequencies a start loses little
+RATIO = 3.0  # of one rate of decay to the next
 DECAYED = 6.0  # amplitudes e^{-6} and below are not summed
 LARGEST = 200  # samples of a band that the split looks at
 APART = 1e-3  # of P^2: below it cosine and sine of a motion are one
@@ -73,7 +74,7 @@ def _decays(longest: int) -> Iterator[float]:
     a = 1.0 / longest
     while a < 0.5:
         yield a
-        a *= 2
+        a *= RATIO
 
 
 def _gains(rows, weight, a: float) -> tuple[np.ndarray, float, int]:
