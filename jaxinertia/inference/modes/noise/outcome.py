@@ -69,7 +69,10 @@ def found(within: Within, record: Record, even: Even, asked: bool) -> Found:
     if stands.all():
         return whole
     bumps = ", ".join(f"{f:.5g} (gamma {g:.3g})" for g, f in zip(*whole.only(~stands)[:2], strict=True))
-    text = f"the floor has bumps at {bumps}, no higher than itself or narrower than the record resolves, which are no modes unless count asks for them"
+    text = (
+        f"the floor has bumps at {bumps}, no higher than itself or narrower than the record resolves, which are no "
+        "modes unless count asks for them"
+    )
     return whole.only(stands)._replace(
         warnings=(*warnings, text), chosen_by=f"{by}, {int(np.sum(~stands))} of {k} a bump of the floor"
     )
@@ -197,6 +200,8 @@ def _halves(fit, within, even):
     """gamma and frequency of the first and the second half of each run, and the error of the difference."""
     found, k = [], fit.layout.modes
     nothing = np.full((k, 2, 3), np.nan)
+    if not k:
+        return nothing
     for side in (0, 1):
         runs = [np.array_split(y, 2)[side] for y in even.runs]
         parts = transforms(runs)
