@@ -77,7 +77,7 @@ def test_three_modes_two_of_them_close():
     assert np.all(np.abs(found.frequency - made.omega / (2 * np.pi * 0.01)) < 4 * found.stderr.frequency)
     least = np.sqrt(2 / (made.gamma * n))  # of a mode alone, without a floor
     assert np.all((found.stderr.gamma / found.gamma > 0.9 * least) & (found.stderr.gamma / found.gamma < 3 * least))
-    assert abs(found.position_error[0] / 0.3 - 1) < 0.02
+    assert abs(found.position_error[0] / 0.3 - 1) < 4 / (2 * 3500**0.5)  # 3,500 frequencies where the floor rules
     assert np.allclose(found.amplitude[:, 0], 1, atol=0.4)
     assert found.checks.whiteness > 1e-4
     assert found.chosen == 3

@@ -206,7 +206,7 @@ def _starts(found: Fit, groups: Groups):
             yield _posed(modes, groups, layout)
     modes = found.modes
     for i, (omega, gamma) in enumerate(modes):
-        halves = np.array([[omega - gamma / 4, gamma / 2], [omega + gamma / 4, gamma / 2]])
+        halves = np.array([[max(omega - gamma / 4, omega / 8), gamma / 2], [omega + gamma / 4, gamma / 2]])
         yield _posed(np.concatenate([np.delete(modes, i, 0), halves]), groups, layout)
     for new in _left_over(found, groups):
         yield _posed(np.concatenate([modes, [new]]), groups, layout)
