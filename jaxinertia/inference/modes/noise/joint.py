@@ -8,9 +8,7 @@ from ..found import Order
 from .ascent import climb
 from .covariances import Layout, mode_rows, shapes
 from .likelihood import Groups, cost
-from .order import Fit, bent, best
-
-CLOSE = 3.0  # sums of their gamma by which modes may be apart and their forces still be seen to be correlated
+from .order import Fit, best, refined
 
 
 class Ladder(NamedTuple):
@@ -101,21 +99,9 @@ def together(fits: list[Fit]) -> tuple[Layout, np.ndarray]:
 def settled(layout: Layout, theta: np.ndarray, groups: Groups, units: np.ndarray) -> Fit:
     """The best fit from there: shapes measured by the channel of the greatest motion in the record's own units, forces
     of close modes correlated where there is evidence of it."""
-    fit = bent(climbed(layout, theta, groups), groups)
-    fit = climbed(*rebased(fit.layout, fit.theta, units), groups)
-    pairs = [(k, l) for k in range(layout.modes) for l in range(k) if _close(*fit.modes[[k, l]])]
-    penalty = float(np.log(groups.weight.sum()))
-    for pair in pairs:
-        wider = fit.layout._replace(coupled=(*fit.layout.coupled, pair))
-        at = fit.layout.motion
-        new = climbed(wider, np.r_[fit.theta[:at], 0.0, fit.theta[at:]], groups)
-        if 2 * (fit.cost.likelihood - new.cost.likelihood) > penalty:
-            fit = new
-    return fit
-
-
-def _close(a, b):
-    return abs(a[0] - b[0]) < CLOSE * (a[1] + b[1])
+    fit = climbed(*rebased(*climbed(layout, theta, groups)[:2], units), groups)
+    fit = refined(fit, groups)
+    return climbed(fit.layout, fit.theta, groups)
 
 
 def climbed(layout: Layout, theta: np.ndarray, groups: Groups) -> Fit:

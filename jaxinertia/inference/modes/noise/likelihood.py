@@ -26,8 +26,8 @@ LEVEL, BEND = 2.0, 1.0  # widths of the prior of log floor: of its level and of 
 
 class Groups(NamedTuple):
     """Groups of neighbouring frequencies, by band and frequency: radians per step, how many they are, the readings of
-    their run, the mean J J^H / n, their band, their place in it from -1 to 1; and each band's and channel's quiet level.
-    """
+    their run, the mean J J^H / n, their band, their place in it from -1 to 1; and the quiet level of each band and
+    channel."""
 
     omega: np.ndarray  # (g,)
     weight: np.ndarray

@@ -20,8 +20,10 @@ from .likelihood import Cost, Groups, cost, spectrum
 ROUGH = 0.05  # expected fall of the cost at which a fit that is only compared ends
 KEPT = 3  # starts that are followed to their end
 BENT = 3  # coefficients of a log floor at most
-SKETCH = 6  # steps by which the starts are compared
+SKETCHED, SKETCH = 6, 6  # starts that are compared, and by how many steps
+PROMISE = 0.3  # of the evidence that more parameters need, which one step towards them has to promise
 LAGS = (12, 32)
+CLOSE = 3.0  # sums of their gamma by which modes may be apart and their forces still be seen to be correlated
 RESOLVED = 4.0  # gamma times the record's length, below which a mode is a line
 
 
@@ -64,16 +66,33 @@ def ladder(
 def _fewer(modes: np.ndarray, empty: Layout, groups: Groups) -> list[Fit]:
     """Fits with 1, 2, ... of these modes; the one that is missed least is taken away first."""
     fit = _climbed(_posed(modes, groups, empty), groups)
-    found = [] if fit is None or not proper(fit, groups) else [bent(fit, groups)]
+    found = [] if fit is None or not proper(fit, groups) else [refined(fit, groups)]
     while found and found[0].layout.modes > 1:
         rest = [np.delete(found[0].modes, k, 0) for k in range(found[0].layout.modes)]
-        sketched = [_climbed(_posed(some, groups, empty), groups, SKETCH) for some in rest]
-        left = min((one for one in sketched if one is not None), key=lambda one: one.cost.value, default=None)
-        left = None if left is None else _climbed((left.layout, left.theta), groups)
-        if left is None:
+        left = _best_start([_posed(some, groups, empty) for some in rest], groups, 1)
+        left = [one for one in (_climbed(start, groups) for start in left) if one is not None]
+        if not left:
             return []
-        found.insert(0, bent(left, groups))
+        found.insert(0, refined(left[0], groups))
     return found
+
+
+def _best_start(starts: list, groups: Groups, kept: int) -> list:
+    """The likeliest so many, as they are."""
+    costs = [cost(theta, layout, groups) for layout, theta in starts]
+    order = np.argsort([np.inf if one is None else one.value for one in costs])
+    return [starts[i] for i in order[:kept] if costs[i] is not None]
+
+
+def _is_worth(start: tuple[Layout, np.ndarray], found: Fit, groups: Groups) -> bool:
+    """Whether a step from there, where more parameters are still without effect, promises a good part of the evidence
+    that they need."""
+    layout, theta = start
+    there = cost(theta, layout, groups)
+    if there is None:
+        return False
+    gain = float(there.gradient @ np.linalg.solve(there.information, there.gradient))
+    return gain > PROMISE * (layout.size - found.layout.size) * float(np.log(groups.weight.sum()))
 
 
 def best(found: list[Fit], groups: Groups) -> int:
@@ -96,11 +115,33 @@ def _climbed(start: tuple[Layout, np.ndarray], groups: Groups, steps: int = LONG
     return None if value is None else Fit(layout, theta, value)
 
 
+def refined(found: Fit, groups: Groups) -> Fit:
+    """The best fit from there, forces of close modes correlated and floors bent where there is evidence of it."""
+    return bent(correlated(found, groups), groups)
+
+
+def correlated(found: Fit, groups: Groups) -> Fit:
+    """The best fit from there, forces of close modes correlated as long as the evidence grows."""
+    for k in range(found.layout.modes):
+        for l in range(k):
+            (a, wide), (b, broad) = found.modes[[k, l]]
+            if abs(a - b) > CLOSE * (wide + broad):
+                continue
+            at = found.layout.motion
+            layout = found.layout._replace(coupled=(*found.layout.coupled, (k, l)))
+            start = layout, np.r_[found.theta[:at], 0.0, found.theta[at:]]
+            new = _climbed(start, groups) if _is_worth(start, found, groups) else None
+            if new is not None and new.criterion(groups) < found.criterion(groups):
+                found = new
+    return found
+
+
 def bent(found: Fit, groups: Groups) -> Fit:
     """The best fit from there, its floors bent as long as the evidence grows."""
     for band in range(len(found.layout.floors)):
         while found.layout.floors[band] < BENT:
-            new = _climbed(_with_bend(found, band), groups)
+            start = _with_bend(found, band)
+            new = _climbed(start, groups) if _is_worth(start, found, groups) else None
             if new is None or new.criterion(groups) >= found.criterion(groups):
                 break
             found = new
@@ -121,14 +162,19 @@ def _with_bend(found: Fit, band: int) -> tuple[Layout, np.ndarray]:
 def _one_more(found: Fit, groups: Groups) -> Fit | None:
     """The best fit with one mode more, None where every start ends in what is no mode."""
     sketched = []
-    for start in _starts(found, groups):
+    for start in _best_start(list(_starts(found, groups)), groups, SKETCHED):
         one = _climbed(start, groups, SKETCH)
         if one is not None:
             sketched.append(one)
     sketched.sort(key=lambda one: one.cost.value)
-    ended = [_climbed((one.layout, one.theta), groups) for one in sketched[:KEPT]]
-    good = [one for one in ended if one is not None and proper(one, groups)]
-    return bent(min(good, key=lambda one: one.cost.value), groups) if good else None
+    good: list[Fit] = []
+    for i, one in enumerate(sketched):
+        if i >= KEPT and good:
+            break
+        ended = _climbed((one.layout, one.theta), groups)
+        if ended is not None and proper(ended, groups):
+            good.append(ended)
+    return refined(min(good, key=lambda one: one.cost.value), groups) if good else None
 
 
 def proper(found: Fit, groups: Groups) -> bool:
@@ -160,7 +206,7 @@ def _starts(found: Fit, groups: Groups):
             yield _posed(modes, groups, layout)
     modes = found.modes
     for i, (omega, gamma) in enumerate(modes):
-        halves = np.array([[omega - gamma / 4, gamma / 2], [omega + gamma / 4, gamma / 2]])
+        halves = np.array([[max(omega - gamma / 4, omega / 8), gamma / 2], [omega + gamma / 4, gamma / 2]])
         yield _posed(np.concatenate([np.delete(modes, i, 0), halves]), groups, layout)
     for new in _left_over(found, groups):
         yield _posed(np.concatenate([modes, [new]]), groups, layout)

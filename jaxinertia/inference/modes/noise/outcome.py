@@ -9,11 +9,11 @@ from .ascent import climb
 from .covariances import mode_rows, shapes
 from .joint import Within, tried
 from .likelihood import Groups, cost, spectrum, whitened
-from .order import Fit
+from .order import RESOLVED, Fit
 from .runs import Even
 from .spectral import FEWEST, groups, near, transforms
 
-STANDS = 1.0  # times all else at its frequency, below which a mode may as well be a bump of the floor
+STANDS = 3.0  # times the floor, below which a mode may as well be a bump of it
 FILLS, CLEARLY = 0.2, 10.0  # of a band, from which a mode may be a bend of its floor, and how far it has to stand then
 SHOWN = 6  # lines that are named
 CELLS, LEAST = 24, 16  # parts of a band in which its readings are held against the fit; frequencies of one
@@ -69,7 +69,10 @@ def found(within: Within, record: Record, even: Even, asked: bool) -> Found:
     if stands.all():
         return whole
     bumps = ", ".join(f"{f:.5g} (gamma {g:.3g})" for g, f in zip(*whole.only(~stands)[:2], strict=True))
-    text = f"the floor has bumps at {bumps}, no higher than itself, which are no modes unless count asks for them"
+    text = (
+        f"the floor has bumps at {bumps}, less than three times it, or narrower than the record resolves, which are no "
+        "modes unless count asks for them"
+    )
     return whole.only(stands)._replace(
         warnings=(*warnings, text), chosen_by=f"{by}, {int(np.sum(~stands))} of {k} a bump of the floor"
     )
@@ -89,21 +92,23 @@ def _said(within, step, probability, worst):
 
 
 def _stands(fit: Fit, within: Within) -> np.ndarray:
-    """Whether each mode is higher than all else at its frequency, in some combination of channels, and much higher if
-    it is as wide as floors are; (k,)."""
+    """Whether each mode is resolved and higher than the floor at its frequency, in some combination of channels, much
+    higher if it is as wide as bends of floors are; (k,)."""
     k, layout, d = fit.layout.modes, fit.layout, fit.layout.channels
     omega, edges = fit.modes[:, 0], np.array(within.bands)
     band = np.argmin(np.maximum(edges[:, 0] - omega[:, None], omega[:, None] - edges[:, 1]), axis=1)
     place = np.clip(2 * (omega - edges[band, 0]) / (edges[band, 1] - edges[band, 0]) - 1, -1, 1)
     n = np.full(k, within.grid.n.max())
     at = Groups(omega, np.ones(k), n, np.tile(np.eye(d) + 0j, (k, 1, 1)), band, place, within.grid.quiet)
-    both, stands = spectrum(fit.theta, layout, at)[0], []
+    floor = spectrum(fit.theta[layout.motion :], layout._replace(references=(), coupled=()), at)[0]
+    stands = []
     for m, row in enumerate(mode_rows(fit.theta, layout)):
         alone = layout._replace(references=layout.references[m : m + 1], coupled=(), floors=())
         own = spectrum(row, alone, at)[0][m]
         wide = fit.modes[m, 1] > FILLS * (edges[band[m], 1] - edges[band[m], 0])
-        height = float(np.max(np.linalg.eigvals(np.linalg.solve(both[m] - own, own)).real))
-        stands.append(height > (CLEARLY if wide else STANDS))
+        height = float(np.max(np.linalg.eigvals(np.linalg.solve(floor[m], own)).real))
+        resolved = fit.modes[m, 1] * within.grid.n.max() > RESOLVED
+        stands.append(resolved and height > (CLEARLY if wide else STANDS))
     return np.array(stands)
 
 
@@ -196,6 +201,8 @@ def _halves(fit, within, even):
     """gamma and frequency of the first and the second half of each run, and the error of the difference."""
     found, k = [], fit.layout.modes
     nothing = np.full((k, 2, 3), np.nan)
+    if not k:
+        return nothing
     for side in (0, 1):
         runs = [np.array_split(y, 2)[side] for y in even.runs]
         parts = transforms(runs)

@@ -7,7 +7,7 @@ from ..record import Record
 from . import joint, outcome
 from .covariances import mode_rows
 from .joint import Ladder, Within
-from .lines import strong_lines, weak_lines
+from .lines import weak_lines, without_lines
 from .order import ladder
 from .runs import Even, even_runs
 from .spectral import FEWEST, Peak, Transform, bands_around, groups, near, peaks, transforms, whole
@@ -24,13 +24,18 @@ def search(record: Record, count: int | None, band: tuple[float, float] | None) 
     even = even_runs(record, band)
     parts = transforms(even.runs)
     limits = _limits(parts, band, even)
-    lines = tuple(strong_lines(parts, limits))
+    runs, lines = without_lines(even.runs, limits)
+    if lines:
+        even = even._replace(runs=runs)
+        parts = transforms(runs)
     for reach in REACHES:
         found = _within(reach, parts, limits, even, count, lines)
         more = weak_lines(found.fit, parts, found.bands, lines)
         if more:
             lines = (*lines, *more)
-            found = _within(reach, parts, limits, even, count, lines)
+            grid = _fine(found.fit.modes, parts, found.bands, limits, lines)
+            fit = joint.settled(found.fit.layout._replace(coupled=()), _uncoupled(found.fit), grid, even.units)
+            found = found._replace(fit=fit, grid=grid, lines=lines)
         if outcome.misfit(found.fit, found.grid)[0] > outcome.DOUBTFUL:
             break
     return outcome.found(found, record, even, count is not None)
@@ -45,10 +50,20 @@ def _within(
         ladders = [Ladder(one.groups, ladder(one.groups, even.orders, MOST, one.best.modes, count)) for one in ladders]
     picks, choices = joint.counts(ladders, count)
     layout, theta = joint.together([one.fits[k] for one, k in zip(ladders, picks, strict=True)])
-    omega, gamma = np.exp(mode_rows(theta, layout)[:, :2].T)
-    width = near(omega, gamma, FINE)
-    grid = groups(parts, bands, lambda w: min(width(w), (limits[1] - limits[0]) / PARTS), lines)
+    grid = _fine(np.exp(mode_rows(theta, layout)[:, :2]), parts, bands, limits, lines)
     return Within(joint.settled(layout, theta, grid, even.units), grid, bands, ladders, picks, choices, lines)
+
+
+def _fine(modes, parts, bands, limits, lines):
+    """The groups in which all modes are fitted together."""
+    width = near(modes[:, 0], modes[:, 1], FINE)
+    return groups(parts, bands, lambda w: min(width(w), (limits[1] - limits[0]) / PARTS), lines)
+
+
+def _uncoupled(fit):
+    """The parameters without those of couplings."""
+    at = fit.layout.modes * fit.layout.each
+    return np.delete(fit.theta, np.arange(at, fit.layout.motion))
 
 
 def _limits(parts: list[Transform], band: tuple[float, float] | None, even: Even) -> tuple[float, float]:
