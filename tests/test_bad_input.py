@@ -317,7 +317,7 @@ CASES = {
     "terms without path": (lambda: ji.solvers.terms(NOISY), "path", "None"),
     "initial momentum": (lambda: ji.solvers.initial(QUADRATIC, 1.0, [1.0, 2.0]), "momentum", r"\(2,\)"),
     # modified inertia
-    "order too high": (lambda: modified(order=3), "order", "3"),
+    "order too high": (lambda: modified(order=5), "order", "5"),
     "order negative": (lambda: modified(order=-1), "order", "-1"),
     "order a word": (lambda: modified(order="two"), "order", "two"),
     "modified at dt zero": (lambda: modified(dt=0.0), "dt", "0.0"),

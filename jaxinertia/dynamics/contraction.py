@@ -32,7 +32,7 @@ def fixed_point(update: Callable[[Any], Any], guess: Any, sizes: Any, noise: Any
     """
 
     def solve(residual, y):
-        y, found = _settle(lambda y: jax.tree.map(jnp.add, y, residual(y)), y, sizes, noise)
+        y, found = settle(lambda y: jax.tree.map(jnp.add, y, residual(y)), y, sizes, noise)
         return y, found.astype(float)  # JAX makes a tangent of it, and would of a bool make a wrong one
 
     def solve_linear(linear, b):
@@ -49,11 +49,12 @@ def _by_iterating(linear: Callable[[Any], Any], b: Any) -> Any:
     """x with linear(x) = b, for 1 + linear a contraction; NaN where it is none."""
     none = jax.tree.map(lambda x: jnp.zeros((), x.dtype), b)
     add = lambda x: jax.tree.map(lambda x, y, b: x + (y - b), x, linear(x), b)  # noqa: E731
-    x, found = _settle(add, jax.tree.map(jnp.negative, b), none)
+    x, found = settle(add, jax.tree.map(jnp.negative, b), none)
     return jax.tree.map(lambda x: jnp.where(found, x, jnp.nan), x)
 
 
-def _settle(update: Callable[[Any], Any], guess: Any, sizes: Any, noise: Any = 0.0) -> tuple[Any, Any]:
+def settle(update: Callable[[Any], Any], guess: Any, sizes: Any, noise: Any = 0.0) -> tuple[Any, Any]:
+    """`fixed_point` without its derivatives."""
     dtype = jnp.result_type(*jax.tree.leaves(guess))
     eps = float(jnp.finfo(dtype).eps)
     noise = jnp.asarray(noise, dtype)
@@ -75,7 +76,7 @@ def _settle(update: Callable[[Any], Any], guess: Any, sizes: Any, noise: Any = 0
 
 
 def _relative(new: Any, old: Any, sizes: Any) -> Scalar:
-    """The largest change of a leaf, relative to the leaf. Where numbers go under, with their last places, it is none."""
+    """The largest change of a leaf, relative to the leaf; none where numbers go under, and their last places first."""
 
     def of(new, old, size):
         change = jnp.max(jnp.abs(new - old))

@@ -12,6 +12,7 @@ Source: O. Gonzalez, J. Nonlinear Sci. 6, 449 (1996); R. I. McLachlan, G. R. W. 
 Soc. A 357, 1021 (1999).
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,12 +21,13 @@ import jax.numpy as jnp
 from .. import _tree
 from .._types import Position, Scalar
 from .._words import SubFlow
-from .contraction import MOST, fixed_point
+from .contraction import MOST, fixed_point, settle
 from .letters import Scene, add_letter, time
 from .phase import Phase
 from .stages import Stage
 
 _WORTH = 2**10  # a step with less kinetic energy than so many roundings of L is not corrected: by noise it would be
+_ROUNDINGS = 2**12  # of the largest K + L: what a step that is not corrected may add to it
 _SHARE = 2**-6  # of its kinetic energy, the most that a step takes back
 
 
@@ -33,19 +35,19 @@ class Kept(NamedTuple):
     """What E keeps from step to step."""
 
     error: Scalar  # what its steps have added to K + L, and the next is to take back
-    sound: Any  # whether all of them were found
+    largest: Scalar  # |K| + |L| so far: its last places are what rounding is
+    sound: Any  # whether all of them were found, and what is not corrected is rounding
 
 
 def preserve(scene: Scene, stage: Stage, phase: Phase, gradient: Any) -> Phase:
     """E: drift and kick at once, at one K + L. What F gave, and what L changed by itself, is work."""
     del gradient
     step = _Step(scene, stage, phase)
-    kept = phase.memory["E"]
-    (position, momentum), found = step.end(jax.lax.stop_gradient(step.correction(kept.error)))
+    memory: Any = phase.memory
+    (position, momentum), corrected, found = step.end(jax.lax.stop_gradient(step.correction(memory["E"].error)))
     after = phase.but(position=position, momentum=momentum)
-    left = jax.lax.stop_gradient(kept.error + step.change(after))
-    memory = {**phase.memory, "E": Kept(left, kept.sound & found)}
-    return step.work(scene, stage, after).but(memory=memory)
+    kept = jax.lax.stop_gradient(step.kept(memory["E"], after, corrected, found))
+    return step.work(scene, stage, after).but(memory={**memory, "E": kept})
 
 
 class _Correction(NamedTuple):
@@ -109,32 +111,42 @@ class _Step:
         most = jnp.where(worth, moving * _SHARE, 0)
         return _Correction(worth, jnp.clip(error, -most, most), jnp.where(worth, rounding / moving, 0))
 
-    def end(self, correction: _Correction) -> tuple[tuple[Position, Position], Any]:
-        """(q+, p+), NaN where the iteration does not contract, and whether it does."""
+    def end(self, correction: _Correction) -> tuple[tuple[Position, Position], Any, Any]:
+        """(q+, p+), whether its energy is corrected, and whether it is found at all (else NaN).
+
+        Where L is rounded by more than its last place, as a small difference of large numbers is, the corrected step
+        may be noise alone, and no iteration settles; then the middle's gradient is taken as it is.
+        """
         q_guess, p_guess = self.guess()
-        largest = lambda tree: jax.tree.map(lambda x: jax.lax.stop_gradient(jnp.max(jnp.abs(x))), tree)  # noqa: E731
-        if self.kinetic.is_separable:
-            p_end, found = fixed_point(
-                lambda p: self.kicked(self.drifted(self.q, p), p, correction), p_guess, largest(self.p), correction.noise
-            )
-            end = self.drifted(self.q, p_end), p_end
-        else:
+        separable = self.kinetic.is_separable
 
-            def update(end):
-                p_end = self.kicked(*end, correction)
-                return self.drifted(end[0], p_end), p_end
+        def update(correction, end):
+            q_end, p_end = (self.drifted(self.q, end), end) if separable else end
+            p_end = self.kicked(q_end, p_end, correction)
+            return p_end if separable else (self.drifted(q_end, p_end), p_end)
 
-            end, found = fixed_point(update, (q_guess, p_guess), largest((self.q, self.p)), correction.noise)
-        return jax.tree.map(lambda x: jnp.where(found, x, jnp.nan), end), found
+        guess, start = (p_guess, self.p) if separable else ((q_guess, p_guess), (self.q, self.p))
+        sizes = jax.tree.map(lambda x: jnp.max(jnp.abs(x)), start)
+        guess, sizes = jax.lax.stop_gradient((guess, sizes))
+        first, settled = settle(lambda y: jax.lax.stop_gradient(update(correction, y)), guess, sizes, correction.noise)
+        corrected = correction.worth & settled
+        guess = jax.tree.map(lambda a, b: jnp.where(settled, a, b), first, guess)
+        noise = jnp.where(settled, jnp.inf, 0)  # once more, for the derivatives
+        end, found = fixed_point(partial(update, correction._replace(worth=corrected)), guess, sizes, noise)
+        end = (self.drifted(self.q, end), end) if separable else end
+        return jax.tree.map(lambda x: jnp.where(found, x, jnp.nan), end), corrected, found
 
-    def change(self, after: Phase) -> Scalar:
-        """H(q+, p+) - H(q, p) - F.dq."""
+    def kept(self, before: Kept, after: Phase, corrected: Any, found: Any) -> Kept:
+        """What to keep after the step. Its error is H(q+, p+) - H(q, p) - F.dq."""
+        ends = [(self.level(y.position), self.kinetic.energy_at(y.position, y.momentum)) for y in (self.start, after)]
+        (potential, kinetic), (potential_end, kinetic_end) = ends
         # Whole sums, not K and L apart: over many steps the same rounded number is taken away that was added.
-        change = self._inertia(after) - self._inertia(self.start)
-        return change if self.force is None else change - self._given(after)
-
-    def _inertia(self, phase: Phase) -> Scalar:
-        return self.level(phase.position) + self.kinetic.energy_at(phase.position, phase.momentum)
+        change = (potential_end + kinetic_end) - (potential + kinetic)
+        if self.force is not None:
+            change -= self._given(after)
+        largest = jnp.maximum(before.largest, jnp.abs(potential) + jnp.abs(kinetic))
+        little = jnp.abs(change) <= _ROUNDINGS * jnp.finfo(change.dtype).eps * largest
+        return Kept(before.error + change, largest, before.sound & found & (corrected | little))
 
     def work(self, scene: Scene, stage: Stage, after: Phase) -> Phase:
         """The phase after the step with its work booked: F.dq, and what L changed by before and after the middle."""
@@ -150,14 +162,15 @@ class _Step:
 
 
 def _begin(phase: Phase) -> Kept:
-    return Kept(jnp.zeros_like(phase.friction), jnp.asarray(True))
+    zero = jnp.zeros_like(phase.friction)
+    return Kept(zero, zero, jnp.asarray(True))
 
 
 def _verdict(kept: Kept) -> tuple[Any, str]:
     return kept.sound, (
-        f"dt is too large for the letter E, or the potential is not finite there: its iteration did not settle within "
-        f"{MOST} rounds, as it does where h^2 times the largest curvature of L (over the mass) is below about 3; "
-        "take a smaller dt"
+        f"dt is too large for the letter E, or the potential is not smooth or not finite there: its iteration did not "
+        f"settle within {MOST} rounds, as it does where h^2 times the largest curvature of L (over the mass) is below "
+        "about 3; take a smaller dt"
     )
 
 

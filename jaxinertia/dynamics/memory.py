@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from .._checks import require
@@ -25,6 +26,6 @@ def sound(memory: dict[str, Any]) -> Any:
 def judged(run: Any, memory: dict[str, Any] | None) -> Any:
     """`run`; a run-time error (NaN in a sweep) where a letter says that one of its steps went wrong."""
     for kind, kept in (memory or {}).items():
-        holds, message = LETTERS[kind].verdict(kept)
+        holds, message = LETTERS[kind].verdict(jax.lax.stop_gradient(kept))
         run = require(run, holds, message)
     return run

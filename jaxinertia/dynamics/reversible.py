@@ -39,15 +39,17 @@ STORED = 128  # states in a run where gamma is not known before it runs
 _DEFAULT = "leave adjoint= out: the default remembers about the square root of the steps, and takes all"
 
 
-def check(adjoint: str, system: System, solver: Any, position: Any, others: dict[str, Any]) -> Any:
-    """The position; ValueError for an adjoint that is no known word, and for what cannot run backwards."""
+def check(adjoint: str, system: System, solver: Any, position: Any, others: dict[str, Any]) -> tuple:
+    """(the word's letters, the position); ValueError for no known adjoint, and for what cannot run backwards."""
     if adjoint != "reversible":
         raise ValueError(f"adjoint = {adjoint!r} must be 'reversible', or diffrax's, e.g. diffrax.ForwardMode()")
     if not isinstance(solver, Splitting):
         raise ValueError(f"adjoint = 'reversible' is for a ji.solvers.Splitting, not {type(solver).__name__}")
     for name, value in others.items():
         if value is not None:
-            raise ValueError(f"adjoint = 'reversible' takes fixed steps and no {name}; leave {name}= out, or {_DEFAULT}")
+            raise ValueError(
+                f"adjoint = 'reversible' takes fixed steps and no {name}; leave {name}= out, or {_DEFAULT}"
+            )
     if not system.is_quiet:
         raise ValueError(f"adjoint = 'reversible': noise cannot run backwards in time; {_DEFAULT}")
     stuck = [letter.kind for letter in solver.letters if not LETTERS[letter.kind].reverses]
@@ -55,20 +57,20 @@ def check(adjoint: str, system: System, solver: Any, position: Any, others: dict
         raise ValueError(f"adjoint = 'reversible': the letter {stuck[0]} does not say that it reverses; {_DEFAULT}")
     damping = system.damping
     if system.is_frictionless:
-        return position
+        return solver.letters, position
     position = damping.check_backwards(position)
     if not (damping.invertible or damping.composes(system.kinetic)):
         name = type(damping).__name__.removeprefix("Bound")
         raise ValueError(
-            f"adjoint = 'reversible': damping.{name} with kinetic.{type(system.kinetic).__name__} has no exact map that "
-            f"runs backwards too; {_DEFAULT}"
+            f"adjoint = 'reversible': damping.{name} with kinetic.{type(system.kinetic).__name__} has no exact map "
+            f"that runs backwards too; {_DEFAULT}"
         )
-    return position
+    return solver.letters, position
 
 
-def run(system: System, grid: Grid, position, momentum, solver: Splitting) -> Trajectory:
+def run(system: System, grid: Grid, position, momentum, letters: tuple[Letter, ...]) -> Trajectory:
     """Integrate a prepared system and state."""
-    letters = without_relaxation(solver.letters) if system.is_frictionless else solver.letters
+    letters = without_relaxation(letters) if system.is_frictionless else letters
     system = system.without_noise()
     reach = grid.latest, grid.shortest
     told = clock.dtype_for(*reach, _tree.dtype(momentum)) if system.asks_for_time else _tree.dtype(momentum)
@@ -264,9 +266,9 @@ def _(residuals, grad, perturbed, run, back, how):
 
 
 _LOST = (
-    "adjoint = 'reversible': the run backwards left the run forwards, by more than half of all digits: it is chaotic, or "
-    "damped strongly, or too long for its precision; give ts more times, from each of which it starts anew, or take a "
-    f"damping that is known, not traced, or x64; or {_DEFAULT}"
+    "adjoint = 'reversible': the run backwards left the run forwards, by more than half of all digits: it is chaotic, "
+    "or damped strongly, or too long for its precision; give ts more times, from each of which it starts anew, or take "
+    f"a damping that is known, not traced, or x64; or {_DEFAULT}"
 )
 
 
@@ -283,9 +285,7 @@ def _row_back(way: _Way, states, undo: Callable, pull: Callable, how: _How) -> t
     if rest:
         way, worst = _block_back(way, (as_phase(at(inner, -1)), end), count * how.block, rest, undo, pull, how)
         end = as_phase(at(inner, -1))
-    starts = jax.tree.map(
-        lambda a, b: jnp.concatenate([a[None], b])[:count], (begin.position, begin.momentum), inner
-    )
+    starts = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b])[:count], (begin.position, begin.momentum), inner)
 
     def whole(carry, x):
         way, end, worst = carry
@@ -308,7 +308,9 @@ def _block_back(way: _Way, ends, begin, length: int, undo: Callable, pull: Calla
         way, after, sizes, number = carry
         before = undo(after, number)
         known = jax.tree.map(lambda a, b: jnp.where(number == begin, a, b), start, emptied(_bare(before)))
-        sizes = jax.tree.map(lambda s, x: jnp.maximum(s, jnp.max(jnp.abs(x))), sizes, (before.position, before.momentum))
+        sizes = jax.tree.map(
+            lambda s, x: jnp.maximum(s, jnp.max(jnp.abs(x))), sizes, (before.position, before.momentum)
+        )
         return (way.before(pull(known, number)), before, sizes, number - 1), None
 
     sizes = jax.tree.map(lambda x: jnp.zeros((), x.dtype), (end.position, end.momentum))

@@ -57,7 +57,11 @@ def simulate(
             out of a PIDController's error norm, and steps land on ts (StepTo and ConstantStepSize keep their own
             steps; between those a splitting is a cubic, see `Splitting`). max_steps defaults to 65,536. diffrax's
             default adjoint is for reverse mode; for forward mode through its solvers, and for events, pass
-            adjoint=diffrax.ForwardMode().
+            adjoint=diffrax.ForwardMode(). adjoint="reversible" is for reverse mode through a Splitting without noise,
+            event, controller and laws that stop: the run is not remembered but run backwards, so that memory does not
+            grow with the number of steps, at twice to three times the work. Each of ts is a state to start from, and
+            where friction is strong states between are stored: as many as gamma times the run over 5, or 128 where
+            gamma is not known yet (traced). A run that loses its way back raises an error when it runs.
         event: a `diffrax.Event` whose conditions take (t, y, args, **kwargs), with y.position and y.momentum. With a
             root_finder the run stops where a condition crosses zero (in its `direction`), the first one of several.
             A splitting gets there by a shorter step of its word, so that the time and the state are of the word's order
@@ -103,33 +107,35 @@ def simulate(
     if isinstance(inner, Splitting):
         position = inner.check(system, position)
     _check_noise(system, position, key, path, solver)
-    backwards = isinstance(adjoint, str)
     if isinstance(adjoint, str):
         others = {"stepsize_controller": stepsize_controller, "event": event, "max_steps": max_steps}
-        position = reversible.check(adjoint, system, solver, position, others)
-        adjoint = None
-    options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
+        others["store"] = store
+        letters, position = reversible.check(adjoint, system, solver, position, others)
+        trajectory = reversible.run(system, grid.plan(ts, dt, substeps), position, momentum, letters)
+    else:
+        options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
+        trajectory = _run(system, ts, position, momentum, dt, substeps, solver, key, path, options, store)
+    where = (lambda x: x.position) if trajectory.event_time is None else (lambda x: (x.position, x.event_position))
+    trajectory = eqx.tree_at(where, trajectory, replace_fn=lambda moved: eqx.combine(moved, rest))
+    return trajectory if store is not None else trajectory.note_origin(ts)
+
+
+def _run(system, ts, position, momentum, dt, substeps, solver, key, path, options, store) -> Trajectory:
+    """By the scan where it can be, else by diffrax."""
     adaptive.check(options, solver, system)
-    steady = solver if inner is solver and isinstance(solver, Splitting) and not options.any_given else None
-    if store is not None and (steady is None or backwards):
+    if foreign.innermost(solver) is solver and isinstance(solver, Splitting) and not options.any_given:
+        run = fixed.run if store is None else partial(stored.run, store=store)
+        return run(system, grid.plan(ts, dt, substeps), position, momentum, solver, key, path)
+    if store is not None:
         raise ValueError(
             f"store = {store!r} takes a run of a Splitting at fixed steps: leave out store=, or the controller, event, "
             "adjoint and max_steps, and diffrax's solvers"
         )
-    if steady is not None and backwards:
-        trajectory = reversible.run(system, grid.plan(ts, dt, substeps), position, momentum, steady)
-    elif steady is not None:
-        run = fixed.run if store is None else partial(stored.run, store=store)
-        trajectory = run(system, grid.plan(ts, dt, substeps), position, momentum, steady, key, path)
-    else:
-        settings = dict(dt=dt, substeps=substeps, solver=solver, key=key, path=path, options=options)
-        trajectory = adaptive.run(system, ts, position, momentum, **settings)
-        if not is_traced(ts):
-            times = clock.as_given(ts, np.asarray(ts, np.float64))
-            trajectory = eqx.tree_at(lambda x: x.ts, trajectory, times)
-    where = (lambda x: x.position) if trajectory.event_time is None else (lambda x: (x.position, x.event_position))
-    trajectory = eqx.tree_at(where, trajectory, replace_fn=lambda moved: eqx.combine(moved, rest))
-    return trajectory if store is not None else trajectory.note_origin(ts)
+    settings = dict(dt=dt, substeps=substeps, solver=solver, key=key, path=path, options=options)
+    trajectory = adaptive.run(system, ts, position, momentum, **settings)
+    if is_traced(ts):
+        return trajectory
+    return eqx.tree_at(lambda x: x.ts, trajectory, clock.as_given(ts, np.asarray(ts, np.float64)))
 
 
 def _check_arguments(system, solver):

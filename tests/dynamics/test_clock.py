@@ -124,5 +124,5 @@ def test_the_inertia_of_a_float32_state_at_a_time_far_from_0():
     system = breathing(FAR)
     expected = 0.5 * (1 + 0.3 * np.sin(1.0))
     assert abs(ji.inertia(system, Q0, t=FAR + 1) - expected) < 1e-6
-    shadow = ji.modified_inertia(system, Q0, None, 0.0625, solver=ji.solvers.Splitting("BAB"), order=0, t=FAR + 1)
+    shadow = ji.modified_inertia(system, Q0, None, 0.0625, solver=ji.solvers.Splitting("BAOAB"), order=0, t=FAR + 1)
     assert abs(shadow - expected) < 1e-6

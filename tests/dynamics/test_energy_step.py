@@ -88,9 +88,7 @@ def test_what_a_force_and_a_moving_potential_do_is_work():
         work = push @ p + 0.15 * np.cos(t) * (q @ q)
         return np.concatenate([p, push - stiffness * q - q**3, [work]])
 
-    potential = ji.potentials.TimeDependent(
-        lambda q, t: (1 + 0.3 * jnp.sin(t)) * jnp.sum(q**2) / 2 + jnp.sum(q**4) / 4
-    )
+    potential = ji.potentials.TimeDependent(lambda q, t: (1 + 0.3 * jnp.sin(t)) * jnp.sum(q**2) / 2 + jnp.sum(q**4) / 4)
     system = ji.System(potential, force=lambda t: jnp.stack([jnp.cos(2 * t), jnp.asarray(0.5)]))
     exact = dop853(rhs, np.array([0.0, 2.0]), np.concatenate([Q0, P0, [0.0]]))[-1]
     errors, rows = [], (2, 4)
@@ -188,7 +186,7 @@ def test_steps_that_it_cannot_solve_for_are_refused():
     """h^2 times the stiffness above 4: an error with the remedy, and NaN for that point of a sweep alone."""
     spring = lambda w: ji.System(ji.potentials.Quadratic(stiffness=w))  # noqa: E731
     run = lambda w: ji.simulate(spring(w), np.arange(6.0), 1.0, 0.3, dt=1.0, solver=OEO)  # noqa: E731
-    with pytest.raises(ValueError, match="dt is too large for the letter E.*take a smaller dt"):
+    with pytest.raises(ValueError, match=r"dt is too large for the letter E.*take a smaller dt"):
         run(5.0)
     swept = ji.sweep(lambda w: run(w).inertia, {"w": np.array([2.0, 5.0, 1.0])}).values
     np.testing.assert_array_equal(np.isnan(swept), [[False] * 6, [True] * 6, [False] * 6])

@@ -61,7 +61,8 @@ HEADER = """\
 
 arXiv 2505.19171, claim by claim. "Predicted" under *paper* is what the paper's words imply, under *corrected* what the
 checked science says; "measured" comes from the runs behind the figures in this folder. A check passes if the two differ
-by no more than the tolerance, and the verdict follows from the checks.
+by no more than the tolerance, and the verdict follows from the checks. Rows "beyond the paper" hold it up to its own
+future work: what stands there as said is a statement of ours.
 """
 
 
