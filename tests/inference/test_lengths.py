@@ -28,20 +28,13 @@ def driven(ts, u, q, v):
     return np.array(out)
 
 
-def fills_its_windows(result):
-    """Whether the record has as many rows as the windows that were fitted."""
-    outcome = result.refit[0]
-    return outcome.windows.ts.shape[-1] == outcome.record.longest
-
-
-@pytest.mark.parametrize(("n", "whole"), [(121, False), pytest.param(400, False, marks=pytest.mark.slow), (60, True)])
-def test_a_ring_down_of_any_length_has_its_own_start(n, whole):
+@pytest.mark.parametrize("n", [121, pytest.param(400, marks=pytest.mark.slow), 60])
+def test_a_ring_down_of_any_length_has_its_own_start(n):
     """Readings of error e, over two cycles or more, tell position and momentum to a few e: the oscillator's time is of
-    order one. Whether the record fills its windows or rows without readings do."""
+    order one. Whether windows fill the record or reach beyond it."""
     ts = 2.0 + 0.2 * np.arange(n)
     y, noise = damped(ts - 2.0, STIFFNESS, GAMMA, Q, V), 1e-6 * np.random.default_rng(0).normal(size=n)
     result = ji.fit(ji.System(P.Quadratic()), ji.Observations(ts, y + noise), both)
-    assert fills_its_windows(result) == whole
     np.testing.assert_allclose(np.ravel(result.initial), [Q, V], rtol=0, atol=5e-6)
     assert result.diagnostics.rms == pytest.approx(np.std(noise), rel=0.1)
     np.testing.assert_allclose(result.diagnostics.prediction, y, rtol=0, atol=5e-6)
