@@ -28,7 +28,7 @@ COARSE_PHASE = 0.02  # below it, and over few enough radians, order 2 does
 
 
 class Frame(eqx.Module):
-    """In which units, and about which level, a window is read."""
+    """In which units, and about which level, a window is read; as a likelihood of one record has it too."""
 
     units: Units
     offset: Float[Array | np.ndarray, " d"]
@@ -89,7 +89,7 @@ class Exact(Motion):
         return rest[:channels] + jnp.concatenate([(state - rest)[None, :channels], path])
 
 
-def linear_steps(system: System, window: Windows, frame: Frame, noise: Any) -> LinearFlow:
+def linear_steps(system: System, window: Windows, frame: Any, noise: Any) -> LinearFlow:
     """The exact step of a linear system: one for all intervals on even times, else one for each."""
     rate = linear.rate(system, frame.d, frame.units)
     h = jnp.ones(()) if window.even else jnp.diff(window.ts)
@@ -127,7 +127,7 @@ class Steps(Motion):
 SOLVERS = {"BAOAB": solvers.Splitting("BAOAB"), "kahan_li6": solvers.kahan_li6("BAOAB")}
 
 
-def local(system: System, window: Windows, frame: Frame) -> System:
+def local(system: System, window: Windows, frame: Any) -> System:
     """The system in the fit's units, its force in the window's own time."""
     units = frame.units
     if window.input is None:
@@ -139,7 +139,7 @@ def local(system: System, window: Windows, frame: Frame) -> System:
     return eqx.tree_at(lambda s: s.force, moved, Sampled(ts, u, gain), is_leaf=lambda x: x is None)
 
 
-def bound(system: System, frame: Frame) -> System:
+def bound(system: System, frame: Any) -> System:
     """The system with friction and kinetic energy that know it."""
     return systems.bind(system, jnp.zeros(()) if frame.scalar else jnp.zeros(frame.d))
 

@@ -95,7 +95,7 @@ def test_score_and_information_are_the_costs_derivatives():
     problem, u, _ = pose(ts, langevin(np.random.default_rng(1), 400, 0.2), system, 0.05, None)
     x = jnp.zeros((0, 1))
     exact = jax.jit(jax.jacfwd(lambda u: problem.normal(u, x).cost))(jnp.asarray(u))
-    found = jax.jit(problem.normal)(jnp.asarray(u), x)
+    found = jax.jit(lambda u: problem.normal(u, x))(jnp.asarray(u))
     np.testing.assert_allclose(found.g, exact, rtol=1e-8, atol=1e-8)
     assert np.all(np.linalg.eigvalsh(found.a) > 0)
 
