@@ -11,7 +11,7 @@ import numpy as np
 
 from . import evidence as errors
 from .doubts import doubts, failures
-from .likelihood import Posed, Reading, innovations_of_all
+from .likelihood import Likelihood, Posed, Reading, innovations_of_all
 from .observations import Observations
 from .parameters import Parameters
 from .record import Records, with_input
@@ -23,34 +23,16 @@ def one_fit(ended: Ended, i: int, data: Observations) -> Fit:
     """The fit of one of the records whose searches ended."""
     search, likelihood, records = ended.search.at(i), ended.likelihood.at(i), ended.records.at(np.array([i]))
     parameters, p = records.parameters, records.parameters.size
-    cost, unknown = float(search.cost), np.asarray(records.unknown[0])[: likelihood.taken.shape[-1]]
+    cost, unknown = float(search.cost), _unknown(records, likelihood)
     reading = likelihood.read(search.u, search.x, cost, unknown)
     found = reading.evidence
     flat, jacobian = (np.asarray(x)[0] for x in _natural(search.u[None, :p], parameters))
     plain, corrected = errors.curvature(found), errors.sandwich(found, errors.correlation_length(found))
-    whiteness = errors.whiteness(found)
-    in_u = plain if whiteness > errors.DOUBT else corrected
+    in_u = plain if errors.whiteness(found) > errors.DOUBT else corrected
     natural = [errors.propagated(jacobian, c[:p, :p], parameters.constant) for c in (in_u, plain, corrected)]
     system = with_input(parameters.write(records.system, jnp.asarray(search.u[:p])), data)
     posed = Posed(records, likelihood, reading, search.u, search.x, cost, bool(ended.fine[i]))
-    halves = {} if reading.prediction is None else errors.damping_halves(parameters, found, flat, jacobian)
-    told = reading.prediction is not None and not unknown.any()  # whether readings have an error to be judged by
-    chi = float(np.sum(found.residuals**2)) / found.freedom if told else None
-    lost = is_lost(likelihood.level, cost, found.variance, len(found.residuals), len(search.u))
-    why = failures(bool(search.ended), bool(lost), int(search.iterations))
-    rows = _residuals(reading, records, data)
-    diagnostics = Diagnostics(
-        converged=not why,
-        iterations=int(search.iterations),
-        residuals=rows,
-        prediction=None if rows is None else data.position - rows,
-        reduced_chi_square=chi,
-        rms=None if rows is None else float(np.sqrt(np.nanmean(rows**2))),
-        autocorrelation=errors.autocorrelation(found, min(errors.LAGS, len(found.residuals) // 2)),
-        whiteness=whiteness,
-        halves=halves,
-        warnings=doubts(posed, why, chi, whiteness, halves, flat, natural[0]),
-    )
+    diagnostics = _diagnostics(posed, search, data, flat, jacobian, natural[0])
     length = float(records.units.length[0])
     offset = likelihood.offset_at
     where, errors_of_u = np.asarray(search.u) * length, np.sqrt(np.diag(in_u)) * length
@@ -78,6 +60,37 @@ def one_fit(ended: Ended, i: int, data: Observations) -> Fit:
         parameters=parameters,
         posed=posed if reading.states is not None else None,
         record=_fingerprint(data),
+    )
+
+
+def _unknown(records: Records, likelihood: Likelihood) -> np.ndarray:
+    """Of which of the likelihood's channels the error of a reading is, of one record."""
+    return np.asarray(records.unknown[0])[: likelihood.taken.shape[-1]]
+
+
+def _diagnostics(
+    posed: Posed, search: Any, data: Observations, flat: np.ndarray, jacobian: np.ndarray, covariance: np.ndarray
+) -> Diagnostics:
+    """What the residuals say of the model, and how the search ended."""
+    records, reading, found = posed.records, posed.reading, posed.reading.evidence
+    in_time, iterations, whiteness = reading.prediction is not None, int(search.iterations), errors.whiteness(found)
+    halves = errors.damping_halves(records.parameters, found, flat, jacobian) if in_time else {}
+    told = in_time and not _unknown(records, posed.likelihood).any()  # whether readings have an error to be judged by
+    chi = float(np.sum(found.residuals**2)) / found.freedom if told else None
+    lost = is_lost(posed.likelihood.level, posed.cost, found.variance, len(found.residuals), len(posed.u))
+    why = failures(bool(search.ended), bool(lost), iterations)
+    rows = _residuals(reading, records, data)
+    return Diagnostics(
+        converged=not why,
+        iterations=iterations,
+        residuals=rows,
+        prediction=None if rows is None else data.position - rows,
+        reduced_chi_square=chi,
+        rms=None if rows is None else float(np.sqrt(np.nanmean(rows**2))),
+        autocorrelation=errors.autocorrelation(found, min(errors.LAGS, len(found.residuals) // 2)),
+        whiteness=whiteness,
+        halves=halves,
+        warnings=doubts(posed, why, chi, whiteness, halves, flat, covariance),
     )
 
 
