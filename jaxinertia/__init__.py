@@ -33,11 +33,12 @@ from .physics.system import System as System
 if TYPE_CHECKING:  # these load on first use
     from .inference.compare import compare as compare
     from .inference.fit import fit as fit
-    from .inference.many import fit_many as fit_many
+    from .inference.fit import fit_many as fit_many
     from .inference.modes.entry import modes as modes
     from .inference.modes.result import Modes as Modes
     from .inference.observations import Observations as Observations
     from .inference.result import Fit as Fit
+    from .inference.result import Fits as Fits
 
 __version__ = "0.1.0"
 
@@ -46,11 +47,12 @@ __version__ = "0.1.0"
 _LAZY = {"plots": ".report.plots", "training": ".training"}
 _LAZY_MEMBERS = {
     "Fit": ".inference.result",
+    "Fits": ".inference.result",
     "Modes": ".inference.modes.result",
     "Observations": ".inference.observations",
     "compare": ".inference.compare",
     "fit": ".inference.fit",
-    "fit_many": ".inference.many",
+    "fit_many": ".inference.fit",
     "modes": ".inference.modes.entry",
 }
 

@@ -56,6 +56,11 @@ def require(x: Any, holds: Any, message: str) -> Any:
     return jax.tree.map(lambda leaf: jnp.where(holds, leaf, jnp.nan), x)
 
 
+def unevenness(ts: np.ndarray) -> float:
+    """How far times are, at most, off those at equal steps between the first and the last."""
+    return float(np.max(np.abs(ts - np.linspace(ts[0], ts[-1], len(ts))), initial=0.0))
+
+
 def is_symmetric_psd(matrix: np.ndarray) -> bool:
     """Symmetric with no eigenvalue below zero, both within rounding."""
     scale = max(float(np.abs(matrix).max()), np.finfo(matrix.dtype).tiny)

@@ -19,7 +19,7 @@ import numpy as np
 
 REAL, FLOAT, NUMBER = "iuf", "f", "biufc"
 _WORDS = {REAL: "real numbers", FLOAT: "floating-point numbers", NUMBER: "numbers"}
-_CLASSES = {"trajectory": "Trajectory", "sweep": "Sweep", "fit": "Fit", "modes": "Modes"}
+_CLASSES = {"trajectory": "Trajectory", "sweep": "Sweep", "fit": "Fit", "fits": "Fits", "modes": "Modes"}
 _UNREADABLE = (
     OSError, EOFError, zipfile.BadZipFile, ValueError, TypeError, SyntaxError, RuntimeError, MemoryError,
     tokenize.TokenError,

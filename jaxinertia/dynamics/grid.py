@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import check_step, is_traced, require
+from .._checks import check_step, is_traced, require, unevenness
 from . import clock
 
 
@@ -45,7 +45,7 @@ def plan(ts: Any, dt: Any, substeps: int | None) -> Grid:
     block = _common_block(counts)
     rows = np.ceil(counts / block).astype(int)
     h = np.diff(host) / (rows * block)
-    even = _is_even(host, rows * block)
+    even = _one_step(host, rows * block)
     inside = np.concatenate([np.arange(r) for r in rows])
     starts = np.repeat(host[:-1] - host[0], rows) + inside * block * np.repeat(h, rows)
     ends = None if len(starts) == len(counts) else tuple((np.cumsum(rows) - 1).tolist())
@@ -109,10 +109,9 @@ def check_times(ts: Any) -> np.ndarray:
         raise ValueError(
             f"ts must increase, but ts[{i}] = {host[i]} >= ts[{i + 1}] = {host[i + 1]}; sort it, drop repeats"
         )
-    even = np.linspace(host[0], host[-1], len(host))
     rounding = _rounding(ts, host)
     exact = rounding <= _rounding(host, host)
-    return host if exact or np.any(np.abs(even - host) > rounding) else even
+    return host if exact or unevenness(host) > rounding else np.linspace(host[0], host[-1], len(host))
 
 
 def _rounding(ts: Any, host: np.ndarray) -> float:
@@ -132,7 +131,7 @@ def _with_substeps(ts, dt, substeps):
     )
     if not is_traced(ts):
         host = check_times(ts)
-        if _is_even(host, np.full(len(host) - 1, substeps)):
+        if _one_step(host, np.full(len(host) - 1, substeps)):
             h = (host[-1] - host[0]) / float((len(host) - 1) * substeps)
             return _known(ts, host, host[:-1] - host[0], h, int(substeps), None)
         return _known(ts, host, host[:-1] - host[0], np.diff(host) / substeps, int(substeps), None)
@@ -143,13 +142,9 @@ def _with_substeps(ts, dt, substeps):
     return Grid(ts, ts[0], ts[:-1] - ts[0], h, int(substeps), None, jnp.max(jnp.abs(ts)), jnp.min(h))
 
 
-def _is_even(host: np.ndarray, counts: np.ndarray) -> bool:
+def _one_step(host: np.ndarray, counts: np.ndarray) -> bool:
     """Whether one step size reaches every output time within the rounding of the times themselves."""
-    done = np.concatenate([[0], np.cumsum(counts)])
-    if np.any(counts != counts[0]):
-        return False
-    even = host[0] + (host[-1] - host[0]) * (done / done[-1])
-    return bool(np.all(np.abs(even - host) <= _rounding(host, host)))
+    return bool(np.all(counts == counts[0])) and unevenness(host) <= _rounding(host, host)
 
 
 _ROW_COST = 4.0  # saving a row costs about as much as a few steps

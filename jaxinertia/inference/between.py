@@ -7,10 +7,12 @@ it is taken to run where the line is so near that no record tells.
 
 from dataclasses import replace
 
+import equinox as eqx
 import numpy as np
+from scipy import fft
 
-from .shooting import Record
-from .windows import Run
+from .record import Records
+from .units import Units
 
 FINER = 4  # rows for each sample of the input
 CLOSE, ONE = 1e-3, 1e-5  # of the input's scatter: closer, and no record tells the ways apart; and they are one
@@ -18,60 +20,86 @@ CLEARLY = 4.0  # in twice the log-likelihood
 LINE, BAND, HELD = "line", "band", "held"
 INPUTS = {LINE: "on a straight line", BAND: "band-limited", HELD: "held"}
 
-
-def refine(record: Record) -> dict[str, Record]:
-    """The record for each way in which its input may run between samples; one where they cannot be told apart."""
-    if not all(_is_even(run) for run in record.runs):
-        return {LINE: record}
-    finer = {way: [_finer(run, way) for run in record.runs] for way in INPUTS}
-    apart = np.concatenate(
-        [np.asarray(a.input) - np.asarray(b.input) for a, b in zip(finer[LINE], finer[BAND], strict=True)]
-    )
-    scatter = np.std(np.concatenate([run.input for run in record.runs]))
-    distance = np.sqrt(np.mean(apart**2)) / max(scatter, 1e-300)
-    if distance <= ONE:
-        return {LINE: record}
-    step = record.units.time / FINER
-    units = type(record.units)(record.units.origin, step, record.units.length)
-    ways = INPUTS if distance > CLOSE else (BAND,)
-    return {way: record._replace(runs=finer[way], units=units) for way in ways}
+Ways = dict[str, Records]
 
 
-def most_likely(deviances: dict[str, float]) -> str:
-    """The way that fits best; another than band-limited only where it fits clearly better.
+def refine(records: Records) -> list[tuple[np.ndarray, Ways]]:
+    """Which of the records (on one grid) are read in which ways; one way where no record tells them apart."""
+    everything = np.arange(len(records))
+    if not records.even or np.any(records.count <= 3):
+        return [(everything, {LINE: records})]
+    inputs = {way: _finer_input(records, way) for way in INPUTS}
+    inside = _spread(records.within[..., None]) == 1
+    apart = np.sum((inside * (inputs[LINE] - inputs[BAND])) ** 2, (1, 2, 3)) / np.sum(inside, (1, 2, 3))
+    apart = apart / inputs[LINE].shape[-1]
+    scatter = np.array([np.std(u[one]) for u, one in zip(records.input, records.within, strict=True)])  # type: ignore[arg-type]
+    distance = np.sqrt(apart) / np.maximum(scatter, 1e-300)
+    kinds = ((distance <= ONE, ()), ((distance > ONE) & (distance <= CLOSE), (BAND,)), (distance > CLOSE, INPUTS))
+    out = []
+    for rows, ways in ((np.flatnonzero(which), ways) for which, ways in kinds):
+        if rows.size:
+            part = records.at(rows)
+            out.append((rows, {way: _finer(part, inputs[way][rows]) for way in ways} or {LINE: part}))
+    return out
+
+
+def most_likely(deviances: dict[str, np.ndarray]) -> np.ndarray:
+    """Of each record the way that fits best; another than band-limited only where it fits clearly better.
 
     A line takes a part of every sine's amplitude, which a gain makes up for, and leaves no trace in the residuals.
     """
-    return min(deviances, key=lambda way: deviances[way] + CLEARLY * (way != BAND))
+    ways = list(deviances)
+    table = np.stack([np.asarray(deviances[way]) + CLEARLY * (way != BAND) for way in ways])
+    return np.array(ways)[np.argmin(table, axis=0)]
 
 
-def _is_even(run: Run) -> bool:
-    return len(run.ts) > 3 and np.array_equal(run.ts, np.arange(len(run.ts)))
+def _spread(x: np.ndarray) -> np.ndarray:
+    """Rows, and FINER - 1 more between each two, on a line."""
+    x = np.asarray(x, float)
+    part = (np.arange(FINER) / FINER)[:, None]
+    between = x[..., :-1, None, :] + part * (x[..., 1:, None, :] - x[..., :-1, None, :])
+    between = between.reshape(*x.shape[:-2], -1, x.shape[-1])
+    return np.concatenate([between, x[..., -1:, :]], axis=-2)
 
 
-def _finer(run: Run, way: str) -> Run:
-    n = (len(run.ts) - 1) * FINER + 1
-    y, weight = (
-        np.stack([np.interp(np.arange(n) / FINER, run.ts, x) for x in run.y.T], -1),
-        np.zeros((n, run.y.shape[1])),
-    )
-    weight[::FINER] = run.weight
-    row = np.full(n, -1)
-    row[::FINER] = run.row
-    u = np.stack([_between(x, n, way) for x in np.asarray(run.input).T], -1)
-    return replace(run, start=run.start * FINER, ts=np.arange(n, dtype=float), y=y, weight=weight, input=u, row=row)
+def _finer(records: Records, force: np.ndarray) -> Records:
+    """The records with rows in between, in which nothing is read."""
+    y = _spread(records.y)
+    n = y.shape[2]
+    weight, row = np.zeros_like(y), np.full(y.shape[:3], -1)
+    weight[:, :, ::FINER] = records.weight
+    row[:, :, ::FINER] = records.row
+    units = Units(records.units.origin, records.units.time / FINER, records.units.length)
+    ts = np.broadcast_to(np.arange(n, dtype=float), y.shape[:3]).copy()
+    start, count = records.start * FINER, (records.count - 1) * FINER + 1
+    rows = lambda r: (r.units, r.start, r.ts, r.y, r.weight, r.input, r.row, r.count)  # noqa: E731
+    return replace(eqx.tree_at(rows, records, (units, start, ts, y, weight, force, row, count)), finer=FINER)
 
 
-def _between(u: np.ndarray, n: int, way: str) -> np.ndarray:
-    at = np.arange(n) / FINER
+def _finer_input(records: Records, way: str) -> np.ndarray:
+    u = np.asarray(records.input)
     if way == LINE:
-        return np.interp(at, np.arange(len(u)), u)
+        return _spread(u)
     if way == HELD:
-        return u[np.floor(at + 1e-9).astype(int)]
-    # What is left of the line between its ends, turned about each of them: value and slope run on where the period
-    # closes. A mirror image would bend there, and the kick of that bend would be taken for the start's momentum.
-    ends = [0, len(u) - 1]
-    rest = u - np.interp(np.arange(len(u)), ends, u[ends])
-    turned = np.concatenate([rest, -rest[-2:0:-1]])
-    spectrum = np.fft.rfft(turned)
-    return np.interp(at, ends, u[ends]) + FINER * np.fft.irfft(spectrum, len(turned) * FINER)[:n]
+        return np.repeat(u, FINER, axis=2)[:, :, : (u.shape[2] - 1) * FINER + 1]
+    out = _spread(u)
+    for k in range(u.shape[1]):
+        for n in np.unique(records.count[:, k]):
+            rows = records.count[:, k] == n
+            out[rows, k, : (n - 1) * FINER + 1] = _band_limited(u[rows, k, :n])
+    return out
+
+
+def _band_limited(u: np.ndarray) -> np.ndarray:
+    """The band-limited curve through samples (r, n, d), FINER times as fine.
+
+    What is left of the line between its ends is turned about each of them: value and slope run on where the period
+    closes. A mirror image would bend there, and the kick of that bend would be taken for the start's momentum.
+    """
+    n = u.shape[1]
+    at = np.arange((n - 1) * FINER + 1)[:, None] / (FINER * (n - 1))
+    line = u[:, :1] + at * (u[:, -1:] - u[:, :1])
+    rest = u - line[:, ::FINER]
+    turned = np.concatenate([rest, -rest[:, -2:0:-1]], axis=1)
+    finer = FINER * fft.irfft(fft.rfft(turned, axis=1), turned.shape[1] * FINER, axis=1)
+    return line + finer[:, : len(at)]

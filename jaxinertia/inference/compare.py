@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from . import errors
+from . import evidence as errors
 from .result import Fit
 
 

@@ -15,51 +15,55 @@ import numpy as np
 
 from ..physics.potentials import Duffing, Pendulum
 from ..physics.system import System
-from . import errors
+from . import evidence
 from .parameters import Parameters
 
 
 def of(system: System, parameters: Parameters, flat: np.ndarray, covariance: np.ndarray) -> dict[str, Any]:
     """(value, standard error) of all that can be said, by name; the errors by the delta method."""
+    found = of_all(system, parameters, np.asarray(flat)[None], np.asarray(covariance)[None])
+    return {name: (float(x[0]), float(e[0])) for name, (x, e) in found.items() if math.isfinite(x[0])}
+
+
+def of_all(system: System, parameters: Parameters, flat: np.ndarray, covariance: np.ndarray) -> dict[str, Any]:
+    """The same of rows of values; NaN where a number makes no sense."""
     out = {}
     with jax.enable_x64(True):
         for name, formula in _formulas(system).items():
-            value, slope = jax.value_and_grad(lambda x, formula=formula: formula(put(system, parameters, x)))(
-                jnp.asarray(flat, float)
-            )
-            if math.isfinite(value):
-                out[name] = float(value), _error(np.asarray(slope), covariance)
+            slopes = jax.vmap(jax.value_and_grad(lambda x, formula=formula: formula(parameters.put(system, x))))
+            values, gradients = (np.asarray(x) for x in slopes(jnp.asarray(flat, float)))
+            spread = np.array([_error(*each) for each in zip(gradients, covariance, strict=True)])
+            out[name] = values, np.where(np.isfinite(values), spread, np.nan)
     return out
 
 
-def put(system: System, parameters: Parameters, flat: Any) -> System:
-    """The system with these flat values in place of its free ones."""
-    leaves, structure = jax.tree.flatten(system)
-    ends = np.cumsum([int(np.prod(s)) for s in parameters.shapes])[:-1]
-    for i, part, shape in zip(parameters.where, jnp.split(flat, ends), parameters.shapes, strict=True):
-        leaves[i] = part.reshape(shape)
-    return jax.tree.unflatten(structure, leaves)
-
-
 def _formulas(system: System) -> dict[str, Callable[[Any], Any]]:
-    """Those that make sense for this system: functions of a system like it."""
+    """Those that systems like this may have: functions of one, NaN where it has not."""
     mass = system.kinetic.small_mass
     if mass is None or np.shape(mass) != ():
         return {}
     k, gamma = curvature(system), decay(system)
-    damped, bound = _positive(gamma), _positive(k)
     out: dict[str, Callable[[Any], Any]] = {}
-    if bound:
-        out["natural_frequency"] = lambda s: jnp.sqrt(curvature(s)) / (2 * math.pi)
-    if bound and gamma is not None and np.shape(gamma) == ():
-        out["damping_ratio"] = lambda s: decay(s) / (2 * jnp.sqrt(curvature(s)))
-    if bound and damped:
-        out["quality_factor"] = lambda s: jnp.sqrt(curvature(s)) / decay(s)
-    if bound and damped and np.asarray(gamma) ** 2 < 4 * np.asarray(k):
-        out["decay_time"] = lambda s: 2 / decay(s)
+    if k is not None:
+        out["natural_frequency"] = lambda s: _where(curvature(s) > 0, jnp.sqrt(curvature(s)) / (2 * math.pi))
+    damped = gamma is not None and np.shape(gamma) == ()
+    if k is not None and damped:
+        out["damping_ratio"] = lambda s: _where(curvature(s) > 0, decay(s) / (2 * jnp.sqrt(curvature(s))))
+        out["quality_factor"] = lambda s: _where(_swings(s, math.inf), jnp.sqrt(curvature(s)) / decay(s))
+        out["decay_time"] = lambda s: _where(_swings(s, 4.0), 2 / decay(s))
     if damped and system.damping.is_linear and np.shape(getattr(system.noise, "sigma", [])) == ():
-        out["temperature"] = lambda s: s.noise.sigma**2 / (2 * s.damping.linear_part)
+        out["temperature"] = lambda s: _where(decay(s) > 0, s.noise.sigma**2 / (2 * s.damping.linear_part))
     return out
+
+
+def _where(holds: Any, value: Any) -> Any:
+    return jnp.where(holds, value, jnp.nan)
+
+
+def _swings(system: System, most: float) -> Any:
+    """Whether gamma > 0 and k > 0, with gamma^2 below `most` k."""
+    gamma, k = decay(system), curvature(system)
+    return (gamma > 0) & (k > 0) & (gamma**2 < most * k)
 
 
 def curvature(system: System) -> Any:
@@ -81,12 +85,8 @@ def stiffness(system: System) -> Any:
     return potential.linear if isinstance(potential, Duffing) else getattr(potential, "stiffness", None)
 
 
-def _positive(x: Any) -> bool:
-    return x is not None and np.shape(x) == () and float(x) > 0
-
-
 def _error(slope: np.ndarray, covariance: np.ndarray) -> float:
     """sqrt(g^T C g); 0 where the value does not depend on what was fitted, inf where the data do not say."""
     if not np.any(slope):
         return 0.0
-    return float(np.sqrt(errors.propagated(slope[None], covariance)[0, 0]))
+    return float(np.sqrt(evidence.propagated(slope[None], covariance)[0, 0]))

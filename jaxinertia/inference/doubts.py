@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from scipy import signal
 
-from . import errors
-from .shooting import mass_of
-from .windows import about_mean
+from . import evidence as errors
+from .likelihood import Posed
+from .record import Records
+from .starts import mass_of
 
 AT = 1e-6  # this close, in standard errors, a value is at its bound
 AWAY = 100.0  # rates per reading beyond which nothing that was recorded could be told
@@ -17,15 +19,16 @@ SURE = 6.0  # standard deviations of chi-square that are not chance
 CLIPPED = 0.05  # of the readings at the extremes: more than a swing leaves there
 
 
-def doubts(outcome, record, chi, whiteness, halves, flat, covariance) -> tuple[str, ...]:
-    """All of them, in words."""
+def doubts(posed: Posed, why: tuple[str, ...], chi: Any, whiteness: float, halves: Any, flat: Any, covariance: Any):
+    """All of them, in words; `why`: it has not converged."""
+    records = posed.records
     return (
-        *(f"{why}; do not use the values" for why in failures(outcome.ended, is_lost(outcome), outcome.iterations)),
-        *_of_the_steps(outcome),
-        *_of_the_scatter(outcome, record, chi),
-        *_of_the_model(outcome, record, whiteness, halves),
-        *_of_the_readings(record),
-        *_of_the_values(record, flat, covariance),
+        *(f"{each}; do not use the values" for each in why),
+        *_of_the_steps(posed),
+        *_of_the_scatter(posed, chi),
+        *_of_the_model(posed, whiteness, halves),
+        *_of_the_readings(records),
+        *_of_the_values(records, flat, covariance),
     )
 
 
@@ -36,36 +39,25 @@ def failures(ended: Any, lost: Any, iterations: Any) -> tuple[str, ...]:
     return (stopped,) * (not ended) + (nothing,) * bool(lost)
 
 
-def is_lost(outcome) -> bool:
-    """Whether least squares found no motion."""
-    if outcome.fitted is None:
-        return False
-    windows, evidence = outcome.fitted.problem.windows, outcome.evidence
-    total = float(about_mean(windows.weight, windows.y))
-    n, p = len(evidence.residuals), len(outcome.u)
-    return not errors.found(total, outcome.cost, evidence.variance, n, p)
-
-
-def _of_the_steps(outcome) -> Iterator[str]:
-    if outcome.fitted is not None and not outcome.fitted.fine:
+def _of_the_steps(posed: Posed) -> Iterator[str]:
+    if not posed.fine:
         yield (
             "the steps between readings are not known to be short enough: half of them would still move the prediction "
             "by more than a tenth of a standard error"
         )
 
 
-def _of_the_scatter(outcome, record, chi) -> Iterator[str]:
+def _of_the_scatter(posed: Posed, chi: float | None) -> Iterator[str]:
     """Residuals are in units of what they should be, if that is known: by the reading's error, or by the filter."""
-    freedom = outcome.evidence.freedom
-    least_squares = outcome.fitted is not None
-    if outcome.windows is None or (least_squares and chi is None):
+    evidence, least_squares = posed.reading.evidence, posed.reading.states is not None
+    if posed.reading.prediction is None or (least_squares and chi is None):
         return
-    ratio = float(np.sum(outcome.evidence.residuals**2)) / freedom
-    if abs(ratio - 1) < SURE * math.sqrt(2 / freedom):
+    ratio = float(np.sum(evidence.residuals**2)) / evidence.freedom
+    if abs(ratio - 1) < SURE * math.sqrt(2 / evidence.freedom):
         return
     if not least_squares:
         yield (
-            f"readings scatter {math.sqrt(ratio):.3g} times as much as the filter expects{_hint(record)}: "
+            f"readings scatter {math.sqrt(ratio):.3g} times as much as the filter expects{_hint(posed.records)}: "
             "do not trust the values"
         )
     elif ratio > 1:
@@ -74,17 +66,14 @@ def _of_the_scatter(outcome, record, chi) -> Iterator[str]:
         yield f"reduced chi-square is {chi:.3g}: readings scatter less than position_error says, so stderr is too large"
 
 
-def _of_the_model(outcome, record, whiteness, halves) -> Iterator[str]:
-    correlated = whiteness < errors.DOUBT
-    whittle = "floor" in outcome.extra
+def _of_the_model(posed: Posed, whiteness: float, halves: dict) -> Iterator[str]:
+    correlated, records = whiteness < errors.DOUBT, posed.records
     drifting = [
-        (name, early, late)
-        for name, (early, late, error) in halves.items()
-        if abs(early - late) > DISAGREE * error and not whittle
+        (name, early, late) for name, (early, late, error) in halves.items() if abs(early - late) > DISAGREE * error
     ]
     for name, early, late in drifting:
         verb = "falls" if late < early else "rises"
-        law = record.system.damping
+        law = records.system.damping
         told, trial = f"damping = {type(law).__name__}", "another potential, or another law of friction"
         if law.is_linear:
             told = "viscous damping alone"
@@ -93,52 +82,50 @@ def _of_the_model(outcome, record, whiteness, halves) -> Iterator[str]:
         together = ": residuals are correlated," if correlated else ":"
         yield (
             f"{told} does not describe this record{together} "
-            f"{name} {verb} from {early:.4g} to {late:.4g}{_hint(record)}{advice}"
+            f"{name} {verb} from {early:.4g} to {late:.4g}{_hint(records)}{advice}"
         )
     if correlated and not drifting:
-        r = errors.autocorrelation(outcome.evidence, 1)[0]
-        offset = "" if record.offset is None else ": the reading at rest? offset=None fits it"
-        advice = _hint(record) + offset or "; stderr allows for the correlation, not for a wrong model"
+        r = errors.autocorrelation(posed.reading.evidence, 1)[0]
+        offset = "" if records.offset is None else ": the reading at rest? offset=None fits it"
+        advice = _hint(records) + offset or "; stderr allows for the correlation, not for a wrong model"
         yield (
-            f"residuals are correlated ({r:+.2f} from one to the next{_peak(outcome, record)}): the model misses "
+            f"residuals are correlated ({r:+.2f} from one to the next{_peak(posed)}): the model misses "
             f"something{advice}"
         )
 
 
-def _peak(outcome, record) -> str:
+def _peak(posed: Any) -> str:
     """Where the residuals of one run on even times have most of their power."""
-    windows, evidence = outcome.windows, outcome.evidence
+    records, evidence = posed.records, posed.reading.evidence
     first = evidence.channel == 0
-    if windows is None or len(record.runs) > 1 or not windows.even or first.sum() < 64:
+    if posed.reading.prediction is None or records.y.shape[1] > 1 or not records.even or first.sum() < 64:
         return ""
-    step = float(record.units.time)
-    at = np.round(evidence.time[first] * (float(outcome.record.units.time) / step)).astype(int)
+    at = np.round(evidence.time[first] / records.finer).astype(int)
     r = np.zeros(at.max() + 1)  # 0 where nothing was read: what is there keeps its time
     r[at] = evidence.residuals[first] - evidence.residuals[first].mean()
-    power = np.abs(np.fft.rfft(r, 4 * len(r))) ** 2
-    frequency = np.fft.rfftfreq(4 * len(r), step)[np.argmax(power)]
-    return f", most at frequency {frequency:.4g}"
+    frequency, power = signal.periodogram(r, 1 / float(records.step[0]), nfft=4 * len(r), detrend=False)
+    return f", most at frequency {frequency[np.argmax(power)]:.4g}"
 
 
-def _hint(record) -> str:
-    names = [f"{name}, held at {value}" for name, value in record.parameters.held(record.system)]
+def _hint(records: Records) -> str:
+    names = [f"{name}, held at {value}" for name, value in records.parameters.held(records.system)]
     return f": free {' and '.join(names)}" if names else ""
 
 
-def _of_the_readings(record) -> Iterator[str]:
-    for run in record.runs:
-        y = run.y[run.row >= 0, 0]
+def _of_the_readings(records: Records) -> Iterator[str]:
+    for recorded, readings in zip(records.row[0] >= 0, records.y[0], strict=True):
+        y = readings[recorded, 0]
         ends = np.mean(y == y.max()), np.mean(y == y.min())
         if max(ends) > CLIPPED and len(np.unique(y)) > 20:
             yield f"{100 * sum(ends):.0f} % of the readings lie at the greatest or least value: were they clipped?"
             return
 
 
-def _of_the_values(record, flat, covariance) -> Iterator[str]:
-    parameters = record.parameters
+def _of_the_values(records: Records, flat: np.ndarray, covariance: np.ndarray) -> Iterator[str]:
+    parameters = records.parameters
     spread = np.sqrt(np.diag(covariance))
     fields = [name for name, shape in zip(parameters.names, parameters.shapes, strict=True) for _ in np.ndindex(*shape)]
-    away = _far(record)
+    away = _far(records)
     rows = zip(fields, parameters.labels, flat, spread, parameters.limits, strict=True)
     for field, label, value, error, (low, high) in rows:
         if value > away.get(field, np.inf):
@@ -152,11 +139,11 @@ def _of_the_values(record, flat, covariance) -> Iterator[str]:
             yield f"{label} cannot be told from zero: {value:.3g} +- {error:.2g}"
 
 
-def _far(record) -> dict[str, float]:
+def _far(records: Records) -> dict[str, float]:
     """Of each field of the friction that has a size: the value beyond which nothing that was recorded could be told."""
-    units = record.units
-    speed = float(units.length / units.time)
-    likely = record.system.damping.likely(AWAY / float(units.time), speed, mass_of(record.system))
+    step = float(records.step[0])
+    speed = float(records.units.length[0]) / step
+    likely = records.system.damping.likely(AWAY / step, speed, mass_of(records.system))
     return {f"damping.{field}": float(value) for field, value in likely.items()}
 
 

@@ -1,25 +1,24 @@
-"""fit: from a system and a record to values with errors, by the method that the record asks for."""
+"""fit and fit_many: from a system and records to values with errors, by the method that the records ask for."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 
 from .. import _tree
 from ..physics import system as systems
-from ..physics.force import Sampled
 from ..physics.system import System, check_system
-from . import linear, parameters, shooting, stochastic, units, windows
-from .between import INPUTS, most_likely, refine
+from . import linear, parameters, shooting, stochastic, units
+from .between import LINE, Ways, refine
+from .conclude import many_fits, one_fit
+from .free_motion import free_part, on_whole
 from .observations import Observations
-from .outcome import Outcome, of_least_squares
-from .result import Fit, conclude
-from .shooting import Record
+from .record import Records, joined, on_one_grid, with_input
+from .result import Fit, Fits
+from .search import Options
+from .shooting import LEAST_SQUARES, Ended
 
-LEAST_SQUARES = "least squares"
-REWEIGHTINGS = 4  # of channels by their residuals
 METHODS = (LEAST_SQUARES, stochastic.KALMAN, stochastic.UNSCENTED, stochastic.EXTENDED, stochastic.WHITTLE)
 
 
@@ -56,7 +55,7 @@ def fit(
             the particle is: a few each cycle, and which well. The extended one takes half its time and is more biased.
         band: (low, high) in cycles per time: the frequencies that count, for "whittle".
         max_iterations: of the last search.
-        progress: show the search's cost as it goes.
+        progress: show the searches as they go.
 
     Returns:
         A `Fit`: system, values, stderr, covariance, interval, summary, diagnostics.
@@ -72,70 +71,149 @@ def fit(
 
     Source: O. Nelles, Nonlinear System Identification, 2001 (multiple shooting); see the modules of `inference`.
     """
-    with jax.enable_x64(True):
-        check_system(system)
-        method = check_method(system, method, band)
-        system = system.without_noise() if method == LEAST_SQUARES and system.noise is not None else system
-        whole, data = data, free_part(system, data) if method == LEAST_SQUARES else data
-        system, record = prepare(system, data, free, bounds)
-        watch = _watch(progress)
-        inputs = None
-        if method == LEAST_SQUARES:
-            outcome, inputs = least_squares(record, data, max_iterations, watch)
-            why = (
-                "the system has no noise"
-                if inputs is None
-                else f"the system has no noise; input {inputs} between samples"
-            )
-            why = why if data is whole else f"{why}; {data.reading[-1]}"
-        else:
-            wanted = None if band is None else tuple(2 * np.pi * f * record.units.time for f in band)
-            known = data.position_error is not None
-            outcome, (method, why) = stochastic.fit(record, method, wanted, known, max_iterations, watch)
-        result = conclude(record, data, outcome, method, why)
-        return result if data is whole else on_whole(result, data, whole)
-
-
-def prepare(system: System, data: Observations, free: Callable, bounds: Any) -> tuple[System, Record]:
-    """The system in double precision with the data's input as its force, and the record in the fit's units."""
     if not isinstance(data, Observations):
         raise ValueError(f"data = {data!r} must be ji.Observations; wrap your arrays: ji.Observations(ts, position)")
-    system, chosen = prepare_system(system, data, free, bounds)
-    return system, record_of(system, chosen, data)
+    with jax.enable_x64(True):
+        task = prepare(system, data, free, bounds, method, band, Options(max_iterations, progress))
+        part = free_part(task.system, data, task.method)
+        groups, refused = search([part], task)
+        if refused:
+            raise refused[0]
+        return on_whole(one_fit(groups[0], 0, part), part, data)
 
 
-def prepare_system(
-    system: System, data: Observations, free: Callable, bounds: Any
-) -> tuple[System, parameters.Parameters]:
-    """The system in double precision with the data's input as its force, and its free parameters."""
+def fit_many(
+    system: System,
+    data: Sequence[Observations],
+    free: Callable = lambda s: s.damping.gamma,
+    *,
+    bounds: Any = None,
+    method: str | None = None,
+    band: tuple[float, float] | None = None,
+    max_iterations: int = 100,
+    progress: bool = False,
+) -> Fits:
+    """Many records at once, each with its own parameters and initial states: as `ji.fit` of each, side by side in
+    blocks of records on a thread for each core.
+
+    Arguments:
+        data: records of positions of as many components; all else may differ: times, lengths, units, runs, momenta,
+            inputs, what is known of errors and offsets. Those that are alike go side by side.
+        system, free, bounds, method, band, max_iterations: as for `ji.fit`.
+        progress: show a bar with the records that have ended.
+
+    Returns:
+        `Fits`: the table of all, and `fits[i]`, the `Fit` of one. A record that cannot be fitted has NaN, and its
+        reason in `failures`; the others are not disturbed.
+
+    Raises:
+        ValueError: for what `ji.fit` refuses of the system, for records whose components differ in number, or if no
+            record can be fitted.
+
+    Example:
+        >>> fits = ji.fit_many(system, [ji.Observations(ts, y) for y in ringdowns], lambda s: s.damping.gamma)
+        >>> fits.values, fits.stderr, fits.failures
+        >>> print(fits[3].summary())
+    """
+    check_system(system)
+    check_alike(data)
+    with jax.enable_x64(True):
+        task = prepare(system, data[0], free, bounds, method, band, Options(max_iterations, progress))
+        parts = [free_part(task.system, one, task.method) for one in data]
+        groups, refused = search(parts, task)
+        why = {i: str(error) for i, error in refused.items()}
+        if not groups:
+            raise ValueError(f"data has no record that can be fitted: {why}")
+        return many_fits(parts, task.parameters, groups, why, lambda fit, i: on_whole(fit, parts[i], data[i]))
+
+
+class Task(NamedTuple):
+    """What is to be done with every record."""
+
+    system: System  # in double precision, with the input of the first record as its force
+    parameters: parameters.Parameters
+    method: str | None  # None: the records choose
+    band: tuple[float, float] | None
+    options: Options
+
+
+def prepare(
+    system: System, data: Observations, free: Callable, bounds: Any, method: Any, band: Any, options: Options
+) -> Task:
+    """The task, checked by the first record."""
+    check_system(system)
+    method = check_method(system, method, band)
+    system = system.without_noise() if method == LEAST_SQUARES and system.noise is not None else system
     units.check(system)
-    system = _with_input(_tree.cast(system, np.dtype(np.float64)), data)
+    system = with_input(_tree.cast(system, np.dtype(np.float64)), data)
     chosen = parameters.choose(system, free, bounds)
     if any(name.startswith("noise") for name in chosen.names) and system.noise is None:
         raise ValueError("free returns noise, but the system has none; pass noise=1.0")
     check_position(system, data)
-    return system, chosen
+    return Task(system, chosen, method, band, options)
 
 
-def free_part(system: System, data: Any) -> Any:
-    """The data's free motion, unless someone chose a part, or more than friction acts on it."""
-    if not isinstance(data, Observations) or data.chosen or data.input is not None or system.takes_work:
-        return data
-    return data.decays()
+def search(data: list[Observations], task: Task) -> tuple[list[Ended], dict[int, ValueError]]:
+    """The ended searches of records that are alike, group by group, and why others were not begun."""
+    kinds: dict[Any, list[int]] = {}
+    refused: dict[int, ValueError] = {}
+    for i, one in enumerate(data):  # records on the same times are read side by side
+        present = tuple(x is None for x in (one.momentum, one.input, one.offset))
+        kinds.setdefault((one.ts.tobytes(), one.segment.tobytes(), *present), []).append(i)
+    groups: list[tuple[np.ndarray, Records]] = []
+    for rows in kinds.values():
+        first = data[rows[0]]
+        system = task.system if first.input is None else with_input(task.system, first)
+        records = on_one_grid(system, task.parameters, [data[i] for i in rows])
+        unknowns, enough = records.unknowns, records.readings > records.unknowns
+        for i in np.flatnonzero(~enough).tolist():
+            states = f"{2 * records.d} of them for each run's start"
+            refused[rows[i]] = ValueError(f"data have too few readings for {unknowns} unknowns, {states}")
+        if enough.any():
+            groups.append((np.array(rows)[enough], records if enough.all() else records.at(np.flatnonzero(enough))))
+    fits = _deterministic if task.method == LEAST_SQUARES else _noise_driven
+    return fits(groups, task, refused), refused
 
 
-def on_whole(result: Fit, part: Observations, whole: Observations) -> Fit:
-    """A fit of a part, with residuals and prediction like the whole record: NaN where it was left out."""
+def _deterministic(groups: list[tuple[np.ndarray, Records]], task: Task, refused: dict) -> list[Ended]:
+    """Least squares of records of one kind, each way of reading an input by itself."""
+    kinds: dict[Any, list[tuple[np.ndarray, Ways]]] = {}
+    for rows, records in groups:
+        parts = [(np.arange(len(rows)), {LINE: records})] if records.input is None else refine(records)
+        for which, ways in parts:
+            kinds.setdefault((*next(iter(ways.values())).kind(), *ways), []).append((rows[which], ways))
+    ended = []
+    for members in kinds.values():
+        together = {way: joined([ways[way] for _, ways in members]) for way in members[0][1]}
+        ended.append(shooting.fit(np.concatenate([rows for rows, _ in members]), together, task.options))
+    return ended
 
-    def spread(x: np.ndarray) -> np.ndarray:
-        out = np.full(whole.position.shape, np.nan)
-        out[part.rows] = x
-        return out
 
-    def both(fit: Fit) -> tuple:
-        return fit.diagnostics.residuals, fit.diagnostics.prediction
+def _noise_driven(groups: list[tuple[np.ndarray, Records]], task: Task, refused: dict) -> list[Ended]:
+    """The likelihoods of records whose arrays have the same shapes, side by side."""
+    kinds: dict[Any, list] = {}
+    for rows, records in groups:
+        for k, row in enumerate(rows.tolist()):
+            try:
+                posed = stochastic.pose(row, records.at(np.array([k])), task.method, task.band)
+            except ValueError as error:
+                refused[row] = error
+                continue
+            kinds.setdefault(posed.kind(), []).append(posed)
+    return [stochastic.fit(posed, task.options) for posed in kinds.values()]
 
-    return eqx.tree_at(both, result, tuple(spread(x) for x in both(result)))
+
+def check_alike(data: Any) -> None:
+    """ValueError unless records may be fitted side by side."""
+    if isinstance(data, Observations) or not isinstance(data, Sequence):
+        raise ValueError(f"data = {data!r} must be a list of ji.Observations; for one record use ji.fit")
+    if not data:
+        raise ValueError("data is empty; pass a list of ji.Observations")
+    for i, one in enumerate(data):
+        if not isinstance(one, Observations) or one.position.shape[1:] != data[0].position.shape[1:]:
+            raise ValueError(f"data[{i}] = {one!r} must be ji.Observations with the components of the first")
+        if (one.input is None) != (data[0].input is None):
+            raise ValueError(f"data[{i}] and data[0]: one has an input, one has none; fit each kind by itself")
 
 
 def check_position(system: System, data: Observations) -> None:
@@ -145,25 +223,6 @@ def check_position(system: System, data: Observations) -> None:
         jax.eval_shape(lambda q: systems.prepare(system, q), position)
     except (TypeError, ValueError) as error:
         raise ValueError(f"position of {data.components} components does not fit the system: {error}") from error
-
-
-def check_enough(chosen: parameters.Parameters, data: Observations) -> None:
-    """ValueError for fewer readings than unknowns."""
-    d = data.components
-    unknowns = chosen.size + (data.offset is None) * d + 2 * d * len(data.runs)
-    readings = sum(int(np.sum(np.isfinite(x))) for x in (data.position, data.momentum) if x is not None)
-    if readings <= unknowns:
-        raise ValueError(f"data have too few readings for {unknowns} unknowns, {2 * d} of them for each run's start")
-
-
-def record_of(system: System, chosen: parameters.Parameters, data: Observations) -> Record:
-    """The record in its own units; ValueError if it has fewer readings than unknowns."""
-    own = windows.units_of(data)
-    runs = windows.runs_of(data, own)
-    d = data.components
-    offset = None if data.offset is None else np.broadcast_to(data.offset / own.length, (d,))
-    check_enough(chosen, data)
-    return Record(system, chosen, own, runs, offset, d, data.position.ndim == 1)
 
 
 def check_method(system: System, method: str | None, band: Any) -> str | None:
@@ -184,50 +243,3 @@ def check_method(system: System, method: str | None, band: Any) -> str | None:
     if band is not None and not 0 <= band[0] < band[1]:
         raise ValueError(f"band = {band!r} must be (low, high) in cycles per time, with 0 <= low < high")
     return method
-
-
-def least_squares(record: Record, data: Observations, most: int, watch: Any) -> tuple[Outcome, str | None]:
-    """Least squares; with an input, under each way of reading it between its samples, of which the best is kept."""
-    ways = refine(record) if data.input is not None else {}
-    fitted, best = shooting.fit(next(iter(ways.values()), record), most, watch), next(iter(ways), None)
-    fits = {best: fitted} | {way: shooting.again(fitted, ways[way], most, watch) for way in list(ways)[1:]}
-    if len(fits) > 1:
-        n = int(np.sum(np.isfinite(data.position)))
-        best = most_likely({way: n * np.log(max(float(each.search.normal.cost), 1e-300)) for way, each in fits.items()})
-        fitted = fits[best]
-    record = record if best is None else ways[best]
-    unknown = data.unknown_errors
-    if len(unknown) > 1 and unknown.any():
-        for _ in range(REWEIGHTINGS):  # each channel's residuals say what its readings weigh
-            record = shooting.reweighted(fitted, record, unknown)
-            fitted = shooting.again(fitted, record, most, watch)
-    return of_least_squares(fitted, record, unknown), None if best is None else INPUTS[best]
-
-
-def _with_input(system: System, data: Observations) -> System:
-    if data.input is None:
-        if isinstance(system.force, Sampled):
-            raise ValueError(f"force = {system.force!r}, but data have no input; pass the samples to ji.Observations")
-        return system
-    if system.force is not None and not isinstance(system.force, Sampled):
-        raise ValueError(
-            f"force = {system.force!r}: with data.input pass force=None, or a ji.force.Sampled with a gain"
-        )
-    gain = 1.0 if system.force is None else system.force.gain
-    first = data.runs[0]
-    force = Sampled(data.ts[first], data.input[first], gain)
-    return System(system.potential, system.damping, system.noise, system.kinetic, force)
-
-
-def _watch(progress: bool) -> Callable | None:
-    if not progress:
-        return None
-    from tqdm import tqdm  # noqa: PLC0415  only where progress is shown
-
-    bar = tqdm(desc="fit", unit="step")
-
-    def show(search):
-        bar.set_postfix_str(f"cost {float(search.normal.cost):.6g}")
-        bar.update()
-
-    return show

@@ -11,12 +11,12 @@ import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 
-from . import solve
-from .errors import DOUBT
-from .parameters import MATRICES
-from .predict import Problem, normal
-from .result import correlation_length
-from .solve import Normal
+from . import search
+from .evidence import DOUBT, correlation_length
+from .likelihood import Likelihood, Posed
+from .normal import Problem
+from .parameters import MATRICES, Parameters
+from .search import Options
 
 FAR = 1e6  # standard errors squared: all that is farther counts as this
 DOUBLINGS = 40  # of the first guess of an end, till the cost has risen enough
@@ -25,7 +25,7 @@ DOUBLINGS = 40  # of the first guess of an end, till the cost has risen enough
 def profile(fit: Any, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Where 2 (cost - least cost) = t^2 variance, each value in turn held while all else is refitted; at a bound where
     the cost does not rise so far before it."""
-    outcome, parameters, _ = fit.refit
+    posed, parameters = fit.posed, fit.parameters
     if any(kind in MATRICES for kind in parameters.kinds):
         raise ValueError("method = 'profile' is for numbers and components, not for matrices; use 'bootstrap'")
     reach = float(stats.t.ppf((1 + level) / 2, fit.freedom))
@@ -34,7 +34,7 @@ def profile(fit: Any, level: float) -> tuple[np.ndarray, np.ndarray]:
     for i, (value, error, limits) in enumerate(zip(fit.flat, spread, parameters.limits, strict=True)):
         guess = error if np.isfinite(error) and error > 0 else 1e-3 * abs(value) + 1e-300
         for side, limit in enumerate(limits):
-            rise = _Rise(outcome, parameters, i)
+            rise = _Rise(posed, parameters, i)
             first = float(value + np.sign(limit - value) * reach * guess)
             ends[side, i] = _end(lambda x, rise=rise: rise(x) - reach, float(value), first, limit)
     return ends[0], ends[1]
@@ -55,31 +55,41 @@ def _end(excess: Callable, inner: float, outer: float, limit: float) -> float:
 class _Rise:
     """sqrt(2 (cost - least) / variance) with value i held: of a parabola, how many standard errors it is away."""
 
-    def __init__(self, outcome: Any, parameters: Any, i: int):
-        self.fitted, self.parameters, self.i = outcome.fitted, parameters, i
-        self.variance = outcome.evidence.variance
-        self.u, self.x = self.fitted.u.copy(), self.fitted.x
+    def __init__(self, posed: Posed, parameters: Parameters, i: int):
+        self.posed, self.parameters, self.i = posed, parameters, i
+        self.pinned = _Pinned(_repeated(posed.likelihood, 1), np.asarray([i]))
+        self.u, self.x = posed.u.copy(), posed.x
         self.known = {float(parameters.natural(self.u)[i]): 0.0}
 
     def __call__(self, value: float) -> float:
         if value not in self.known:
             self.u[self.i] = self.parameters.coordinate(self.i, value)
-            args = (self.fitted.problem, np.asarray(self.i))
-            search = solve.run(_pinned, solve.start(self.u, self.x), args, 50)
-            rise = 2 * (float(search.normal.cost) - float(self.fitted.search.normal.cost)) / self.variance
+            found = search.run(self.pinned, self.u[None], self.x[None], Options(50)).at(0)
+            rise = 2 * (float(found.cost) - self.posed.cost) / self.posed.reading.evidence.variance
             if math.isfinite(rise):  # the next one starts where this one ended
-                self.u, self.x = np.array(search.u), np.asarray(search.x)
+                self.u, self.x = np.array(found.u), np.asarray(found.x)
             self.known[value] = math.sqrt(min(max(rise, 0.0), FAR)) if math.isfinite(rise) else math.sqrt(FAR)
         return self.known[value]
 
 
-def _pinned(u: Any, x: Any, args: tuple[Problem, Any]) -> Normal:
-    """The normal equations with one coordinate held."""
-    problem, i = args
-    full = normal(u, x, problem)
-    free = jnp.arange(len(u)) != i
-    a = jnp.where(free[:, None] & free, full.a, jnp.eye(len(u)))
-    return full._replace(g=full.g * free, a=a, b=full.b * free[None, :, None])
+class _Pinned(Problem):
+    """A likelihood with one coordinate held."""
+
+    inner: Problem
+    i: Any
+
+    def own(self):
+        return *self.inner.own(), self.i
+
+    @property
+    def readings_of_one(self):
+        return self.inner.readings_of_one
+
+    def normal(self, u, x):
+        full = self.inner.normal(u, x)
+        free = jnp.arange(len(u)) != self.i
+        a = jnp.where(free[:, None] & free, full.a, jnp.eye(len(u)))
+        return full._replace(g=full.g * free, a=a, b=full.b * free[None, :, None])
 
 
 def bootstrap(fit: Any, level: float, *, key: Any, samples: int) -> tuple[np.ndarray, np.ndarray]:
@@ -89,41 +99,34 @@ def bootstrap(fit: Any, level: float, *, key: Any, samples: int) -> tuple[np.nda
         raise ValueError("key is None: the bootstrap draws residuals; pass key=jax.random.key(0)")
     if not isinstance(samples, int) or samples < 20:
         raise ValueError(f"samples = {samples!r} must be a whole number of at least 20")
-    outcome, parameters, _ = fit.refit
-    fitted = outcome.fitted
-    windows = fitted.problem.windows
-    weight = np.asarray(windows.weight)
+    posed, windows = fit.posed, fit.posed.likelihood.windows
+    y, weight, prediction = np.asarray(windows.y), np.asarray(windows.weight), posed.reading.prediction
     read = weight > 0
     scale = np.where(read, weight, 1.0)
-    residual = np.where(read, (np.asarray(windows.y) - outcome.prediction) * scale, 0.0)
+    residual = np.where(read, (y - prediction) * scale, 0.0)
     n = int(read.sum())
-    block = 1 if fit.diagnostics.whiteness > DOUBT else correlation_length(outcome.evidence)
+    evidence = posed.reading.evidence
+    block = 1 if fit.diagnostics.whiteness > DOUBT else correlation_length(evidence)
     rng = np.random.default_rng(np.asarray(jax.random.bits(key, (2,))))
-    ys = np.repeat(np.asarray(windows.y)[None], samples, 0)
-    for y in ys:
+    ys = np.repeat(y[None], samples, 0)
+    for one in ys:
         for c in range(y.shape[-1]):
             here = read[..., c]
             pool = residual[..., c][here] * np.sqrt(n / fit.freedom)
             starts = rng.integers(0, len(pool), -(-len(pool) // block))
             drawn = pool[(starts[:, None] + np.arange(block)) % len(pool)].ravel()[: len(pool)]
-            y[..., c][here] = outcome.prediction[..., c][here] + drawn / scale[..., c][here]
-    u, x = jnp.asarray(outcome.u), jnp.asarray(fitted.x)
-    search = jax.vmap(lambda _: solve.start(u, x))(jnp.arange(samples))
-    for _ in range(30):
-        if bool(np.all(search.done)):
-            break
-        search = _iterate_all(search, jnp.asarray(ys), fitted.problem)
-    kept = np.asarray(search.u)[np.asarray(search.done & ~search.failed)]
+            one[..., c][here] = prediction[..., c][here] + drawn / scale[..., c][here]
+    problem = eqx.tree_at(lambda p: p.windows.y, _repeated(posed.likelihood, samples), ys)
+    u, x = (np.repeat(part[None], samples, 0) for part in (posed.u, posed.x))
+    found = search.run(problem, u, x, Options(30))
+    kept = np.asarray(found.u)[found.ended]
     if len(kept) < samples / 2:
         raise ValueError(f"samples = {samples}: only {len(kept)} could be fitted; use method='profile'")
-    values = np.asarray(jax.vmap(parameters.natural)(jnp.asarray(kept)))
+    with jax.enable_x64(True):
+        values = np.asarray(jax.vmap(fit.parameters.natural)(jnp.asarray(kept)))
     return tuple(np.quantile(values, q, axis=0) for q in ((1 - level) / 2, (1 + level) / 2))
 
 
-@eqx.filter_jit
-def _iterate_all(search: Any, ys: Any, problem: Problem) -> Any:
-    def one(search, y):
-        changed = eqx.tree_at(lambda p: p.windows.y, problem, y)
-        return solve.iterate(normal, search, changed)
-
-    return jax.vmap(one)(search, ys)
+def _repeated(likelihood: Likelihood, times: int) -> Likelihood:
+    """One record's, as often, with the axis of records."""
+    return likelihood.with_own(jax.tree.map(lambda a: np.repeat(np.asarray(a)[None], times, 0), likelihood.own()))

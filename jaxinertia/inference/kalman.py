@@ -19,6 +19,7 @@ information).
 """
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -28,12 +29,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..physics.linear_flow import LinearFlow, linear_flow
 from ..physics.system import System
 from . import linear, moves
+from .evidence import Evidence
+from .likelihood import Likelihood, Reading
+from .normal import without_states
 from .parameters import Parameters
-from .solve import Normal
+from .record import Windows
 from .units import Units
-from .windows import Windows
 
 VAGUE = 1e6  # variance of a linear system's initial state, in the record's own scatter: the initial state is free
 WIDE = 10.0  # of another system's, about the first reading: further away it would see another potential
@@ -41,7 +45,7 @@ ABSENT = 1e12  # variance of a reading that was not taken
 PHASE = 0.3  # radians that one linearised step may take
 
 
-class Filter(eqx.Module):
+class Filter(Likelihood):
     """u are the parameters, then the offset if free, then the logs of each component's reading variance if unknown."""
 
     system: System
@@ -50,6 +54,7 @@ class Filter(eqx.Module):
     windows: Windows
     offset: Float[Array | np.ndarray, "*many d"]
     speed: Float[Array | np.ndarray, "*many"]  # scatter of the momentum, roughly: for the vague initial state
+    freedom: Any  # readings less what is fitted and the runs' initial states
     free_offset: bool = eqx.field(static=True)
     free_error: bool = eqx.field(static=True)
     scalar: bool = eqx.field(static=True)
@@ -57,38 +62,88 @@ class Filter(eqx.Module):
     substeps: int = eqx.field(static=True)
     unscented: bool = eqx.field(static=True, default=False)
 
+    def own(self):
+        return self.windows, self.units, self.offset, self.speed, self.freedom
+
     @property
     def d(self) -> int:
         return self.offset.shape[-1]
 
-    def own(self) -> tuple:
-        """What belongs to the record; the rest is shared by all records of a kind."""
-        return self.windows, self.units, self.offset, self.speed
+    @property
+    def readings_of_one(self):
+        return max(1, self.windows.ts[0].size)
+
+    @property
+    def offset_at(self):
+        p = self.parameters.size
+        return slice(p, p + self.d if self.free_offset else p)
+
+    @property
+    def error_at(self):
+        first = self.offset_at.stop
+        return slice(first, first + self.d if self.free_error else first)
+
+    def normal(self, u, x):
+        """The negative log-likelihood, its score and expected information."""
+        (e, log_s), scores, roots = self.score(u)
+        known = jnp.isfinite(log_s) & (self.windows.weight[..., : self.d] > 0)
+        cost = jnp.sum(jnp.where(known, log_s + e * e * jnp.exp(-log_s), 0.0)) / 2
+        bad = ~jnp.all(jnp.isfinite(log_s))
+        information = jnp.einsum("wmdqi,wmdqj->ij", roots, roots)
+        return without_states(jnp.where(bad, jnp.nan, cost), jnp.ones(()), jnp.sum(scores, (0, 1, 2)), information)
+
+    def score(self, u: Float[Array, " p"]):
+        """((e, log S), scores, roots), of shapes (w, m, d), (w, m, d, p), (w, m, d, 2, p); 0 where nothing was read."""
+        push = partial(jax.jvp, lambda u: innovations(u, self), (u,))
+        (e, log_s), (de, dlog) = jax.vmap(lambda v: push((v,)), out_axes=(None, -1))(jnp.eye(len(u)))
+        read = (self.windows.weight[..., : self.d] > 0)[..., None]
+        z = (e * jnp.exp(-log_s / 2))[..., None]
+        a, b = de * jnp.exp(-log_s / 2)[..., None], dlog / math.sqrt(2)
+        scores = jnp.where(read, z * a + (1 - z * z) * dlog / 2, 0.0)
+        return (e, log_s), scores, jnp.where(read[..., None, :], jnp.stack([a, b], axis=-2), 0.0)
+
+    def innovations(self, u, x):
+        e, log_s = innovations(u, self)
+        return e * jnp.exp(-log_s / 2)
+
+    @property
+    def taken(self):
+        return np.asarray(self.windows.weight)[..., : self.d] > 0
+
+    def read(self, u, x, cost, unknown):
+        """Innovations are independent."""
+        (e, log_s), scores, roots = jax.tree.map(np.asarray, _score(self, jnp.asarray(u)))
+        windows, d = self.windows, self.d
+        read = self.taken
+        run = np.broadcast_to(np.arange(len(e))[:, None, None], e.shape)[read]
+        time = np.broadcast_to(np.asarray(windows.ts)[..., None], e.shape)[read]
+        channel = np.broadcast_to(np.arange(d), e.shape)[read]
+        evidence = Evidence(
+            residuals=(e * np.exp(-log_s / 2))[read],
+            scores=scores[read],
+            roots=roots[read],
+            run=run,
+            channel=channel,
+            time=time,
+            variance=1.0,
+            freedom=int(self.freedom),
+            states=None,
+        )
+        prediction = np.where(read, np.asarray(windows.y)[..., :d] - e, np.nan)
+        error = np.exp(u[self.error_at] / 2) if self.free_error else None
+        return Reading(evidence, prediction, None, 2 * cost, error)
+
+    def never_settled(self) -> tuple["Filter", bool]:
+        """The same but for the readings till the gain settles, and whether it does."""
+        return replace(self, transient=None), self.transient is not None
+
+    def settled_like(self, others: list) -> "Filter":
+        """The same, with readings enough for all that settle."""
+        each = [other.transient for other in others]
+        return replace(self, transient=None if None in each else max(each))
 
 
-def normal(u: Float[Array, " p"], x: Any, problem: Filter) -> Normal:
-    """The negative log-likelihood, its score and expected information."""
-    rows, scores, roots = score(u, problem)
-    e, log_s = rows
-    known = jnp.isfinite(log_s) & (problem.windows.weight[..., : problem.d] > 0)
-    cost = jnp.sum(jnp.where(known, log_s + e * e * jnp.exp(-log_s), 0.0)) / 2
-    g = jnp.sum(scores, (0, 1, 2))
-    information = jnp.einsum("wmdqi,wmdqj->ij", roots, roots)
-    bad = ~jnp.all(jnp.isfinite(log_s))
-    p = len(u)
-    nothing = jnp.zeros((0, p, x.shape[1])), jnp.zeros((0, x.shape[1], x.shape[1]))
-    return Normal(jnp.where(bad, jnp.nan, cost), jnp.ones(()), g, information, jnp.zeros_like(x), *nothing)
-
-
-def score(u: Float[Array, " p"], problem: Filter):
-    """((e, log S), scores, roots), of shapes (w, m, d), (w, m, d, p), (w, m, d, 2, p); 0 where nothing was read."""
-    push = partial(jax.jvp, lambda u: innovations(u, problem), (u,))
-    (e, log_s), (de, dlog) = jax.vmap(lambda v: push((v,)), out_axes=(None, -1))(jnp.eye(len(u)))
-    read = (problem.windows.weight[..., : problem.d] > 0)[..., None]
-    z = (e * jnp.exp(-log_s / 2))[..., None]
-    a, b = de * jnp.exp(-log_s / 2)[..., None], dlog / math.sqrt(2)
-    scores = jnp.where(read, z * a + (1 - z * z) * dlog / 2, 0.0)
-    return (e, log_s), scores, jnp.where(read[..., None, :], jnp.stack([a, b], axis=-2), 0.0)
+_score = eqx.filter_jit(Filter.score)
 
 
 def innovations(u: Float[Array, " p"], problem: Filter):
@@ -123,17 +178,18 @@ def _settled(system, offset, error, window, problem):
     y = window.y[:, : problem.d] - offset
     variance = _variances(error, window, problem)[0]
     step = _step(system, problem.d, problem.units, problem.scalar)
+    move = step.flow
 
     def turn(state, value):
         e, log_s, z, covariance = _update(*state, value, variance)
-        return (step.move @ z, step.move @ covariance @ step.move.T + step.noise), (e, log_s)
+        return (move @ z, move @ covariance @ move.T + step.covariance), (e, log_s)
 
     first, rest = y[: problem.transient], y[problem.transient :]
     (z, covariance), (e, log_s) = jax.lax.scan(turn, _before(y[0], problem), first)
     s = covariance[: problem.d, : problem.d] + jnp.diag(variance)
     factor = jnp.linalg.cholesky(s)
-    gain = step.move @ jax.scipy.linalg.cho_solve((factor, True), covariance[: problem.d]).T
-    keep = step.move - jnp.concatenate([gain, jnp.zeros((len(z), len(z) - problem.d))], axis=1)
+    gain = move @ jax.scipy.linalg.cho_solve((factor, True), covariance[: problem.d]).T
+    keep = move - jnp.concatenate([gain, jnp.zeros((len(z), len(z) - problem.d))], axis=1)
     predicted = _recursion(keep, rest @ gain.T, z)[:, : problem.d]
     errors, logs = _sequential(factor, rest - predicted)
     return jnp.concatenate([e, errors]), jnp.concatenate([log_s, jnp.broadcast_to(logs, errors.shape)])
@@ -197,15 +253,16 @@ def _before(first, problem):
 
 
 @eqx.filter_jit
-def _step(system, d, units, scalar):
+def _step(system, d, units, scalar) -> LinearFlow:
     """Between readings on even times."""
-    return linear.step(linear.rate(system, d, units), linear.noise_rate(system, d, units, scalar), 1.0)
+    rates = linear.rate(system, d, units), linear.noise_rate(system, d, units, scalar)
+    return linear_flow(*rates, 1.0, forward=True)
 
 
 def settles_after(system: System, d: int, units: Units, scalar: bool, variance: np.ndarray, speed: float) -> int:
     """Readings until the predicted covariance changes by less than 1e-13 of itself; at most 4096. `variance`: (d,)."""
     step = _step(system, d, units, scalar)
-    move, noise = np.asarray(step.move), np.asarray(step.noise)
+    move, noise = np.asarray(step.flow), np.asarray(step.covariance)
     covariance = VAGUE * np.diag(np.repeat([1.0, speed**2], d))
     for k in range(4096):
         s = covariance[:d, :d] + np.diag(variance)

@@ -1,35 +1,22 @@
-r"""The exact step of a linear system: x'' + Gamma x' + S (x - c) = f, f on a straight line over the step, plus noise.
+r"""Linear systems in the fit's units: x'' + Gamma x' + S (x - c) = f, f on a straight line over a step, plus noise.
 
-With z = (x, x') and z' = F z + b f:
-    z(h) = E z + I1 b f(0) + I2 b (f(h) - f(0)) / h + noise of covariance Q,
-    E = e^{F h},  I1 = int_0^h e^{F s} ds,  I2 = int_0^h I1(s) ds,  Q = int_0^h e^{F s} R e^{F^T s} ds.
-All by their series over h / 2^n, then n doublings: exact to rounding, and smooth through critical damping.
+With z = (x, x') and z' = F z + b f a step of `linear_flow` takes z(0) to
 
-Source: C. F. Van Loan, IEEE Trans. Autom. Control 23, 395 (1978), for the integrals.
+    z(h) = flow z + passage b f(0) + ramp b (f(h) - f(0)) / h + noise of its covariance.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..physics.force import Sampled
+from ..physics.linear_flow import LinearFlow
 from ..physics.potentials import Quadratic
 from ..physics.shapes import Coefficient, match
 from ..physics.system import System
 from .units import Units
-
-_SERIES = 18  # with |F| s <= 1/2, the terms fall below 1e-17
-
-
-class Step(NamedTuple):
-    """E, I1, I2 and Q."""
-
-    move: Float[Array, "n n"]
-    constant: Float[Array, "n n"]
-    ramp: Float[Array, "n n"]
-    noise: Float[Array, "n n"]
 
 
 def is_linear(system: System) -> bool:
@@ -68,49 +55,11 @@ def _columns(noise: Any, like: Any, d: int) -> Float[Array, "d d"]:
     return jax.vmap(lambda unit: jnp.reshape(noise.push(jnp.reshape(unit, like.shape)), (d,)))(jnp.eye(d)).T
 
 
-def step(
-    rate: Float[Array, "n n"],
-    noise: Float[Array, "n n"] | None,
-    h: Float[Array, ""] | float,
-    terms: int | None = None,
-) -> Step:
-    """The exact step of length h. With `terms` the series is cut after so many: the step is off by a part of at most
-    2^-terms / (terms + 1)!."""
-    doublings = _doublings(rate, h)
-    s = h / 2**doublings
-    one = jnp.eye(len(rate))
-    nothing = jnp.zeros_like(one)
-    noise = nothing if noise is None else noise
-
-    def add(k, sums):
-        term, piece, total = sums
-        term = (rate @ term) * (s / k)
-        piece = (rate @ piece + piece @ rate.T) * (s / (k + 1))
-        more = Step(term, term * (s / (k + 1)), term * (s * s / ((k + 1) * (k + 2))), piece)
-        return term, piece, jax.tree.map(jnp.add, total, more)
-
-    def double(_, both):
-        s, (move, constant, ramp, covariance) = both
-        ramp = ramp + s * constant + move @ ramp
-        covariance = move @ covariance @ move.T + covariance
-        return 2 * s, Step(move @ move, constant + move @ constant, ramp, covariance)
-
-    first = Step(one, s * one, s * s / 2 * one, noise * s)
-    _, _, total = jax.lax.fori_loop(1, terms or _SERIES, add, (one, noise * s, first))
-    return jax.lax.fori_loop(0, doublings, double, (jnp.asarray(s, rate.dtype), total))[1]
-
-
-def kicks(step: Step, force: Float[Array, "m d"], h: Float[Array, " steps"], d: int) -> Float[Array, "steps n"]:
+def kicks(step: LinearFlow, force: Float[Array, "m d"], h: Float[Array, " steps"], d: int) -> Float[Array, "steps n"]:
     """What the force adds in each step: f is constant, and ramps to its next value."""
-    constant, ramp = step.constant[..., :, d:], step.ramp[..., :, d:]
+    constant, ramp = step.passage[..., :, d:], step.ramp[..., :, d:]
     slope = jnp.diff(force, axis=0) / h[:, None]
     return jnp.sum(constant * force[:-1, None, :], -1) + jnp.sum(ramp * slope[:, None, :], -1)
-
-
-def _doublings(rate, h):
-    """So many that |rate| h / 2^n <= 1/2: a number of the run, so that no record compiles a program of its own."""
-    size = jax.lax.stop_gradient(jnp.max(jnp.sum(jnp.abs(rate), axis=1)) * h)
-    return jnp.clip(jnp.ceil(jnp.log2(jnp.maximum(2 * size, 1.0))), 0, 60).astype(int)
 
 
 def apply(matrix: Float[Array, "n m"], vector: Float[Array, " m"]) -> Float[Array, " n"]:

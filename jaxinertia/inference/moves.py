@@ -19,8 +19,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..physics.linear_flow import linear_flow
 from . import linear
-from .predict import bound, drive, local
+from .motion import bound, drive, linear_steps, local
 
 SERIES = 8  # terms of the series of a linearised step: it is exact to 1e-8 of itself
 JITTER = 1e-10  # of a variance: keeps P's root real where a reading was all but exact
@@ -32,14 +33,11 @@ def rows(system: Any, window: Any, problem: Any) -> tuple:
     h = jnp.diff(window.ts)
     if not linear.is_linear(system):
         return window.ts[:-1], h
-    rate, noise = linear.rate(system, d, units), linear.noise_rate(system, d, units, problem.scalar)
+    step = linear_steps(system, window, problem, linear.noise_rate(system, d, units, problem.scalar))
     if window.even:
-        step = linear.step(rate, noise, 1.0)
         step = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(h), *x.shape)), step)
-    else:
-        step = jax.vmap(lambda h: linear.step(rate, noise, h))(h)
     kicks = None if system.force is None else linear.kicks(step, drive(system, window, units), h, d)
-    return step.move, step.noise, kicks
+    return step.flow, step.covariance, kicks
 
 
 def mover(system: Any, window: Any, problem: Any) -> Callable:
@@ -66,7 +64,7 @@ def _exactly(z, covariance, row):
 def _by_mean(flow):
     def move(z, covariance, t, h):
         z, step = flow(z, t, h)
-        return z, step.move @ covariance @ step.move.T + step.noise
+        return z, step.flow @ covariance @ step.flow.T + step.covariance
 
     return move
 
@@ -79,7 +77,7 @@ def _by_points(flow):
         away = math.sqrt(n) * jnp.concatenate([root.T, -root.T])
         moved, steps = jax.vmap(lambda z: flow(z, t, h))(z + away)
         mean = jnp.mean(moved, 0)
-        return mean, (moved - mean).T @ (moved - mean) / (2 * n) + jnp.mean(steps.noise, 0)
+        return mean, (moved - mean).T @ (moved - mean) / (2 * n) + jnp.mean(steps.covariance, 0)
 
     return move
 
@@ -106,9 +104,9 @@ def _flow(system, window, problem):
         return jnp.concatenate([flat(v), flat(push)])
 
     def flow(z, t, h):
-        step = linear.step(jax.jacfwd(motion)(z, t), noise, h, SERIES)
+        step = linear_flow(jax.jacfwd(motion)(z, t), noise, h, terms=SERIES, forward=True)
         now = motion(z, t)
-        moved = z + step.constant @ now
+        moved = z + step.passage @ now
         if here.asks_for_time:  # between t and t + h what the time does goes on a straight line
             moved = moved + step.ramp[:, d:] @ ((motion(z, t + h) - now)[d:] / h)
         return moved, step

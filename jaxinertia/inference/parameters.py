@@ -105,6 +105,20 @@ class Parameters(eqx.Module):
         leaves = [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
         return jax.tree.unflatten(self.structure, [x[()] for x in leaves])
 
+    def unflatten_all(self, flat: np.ndarray) -> Any:
+        """Rows of flat values in the structure that `free` returned, with their leading axis."""
+        ends = np.cumsum([int(np.prod(s)) for s in self.shapes])[:-1]
+        parts = zip(np.split(flat, ends, axis=1), self.shapes, strict=True)
+        return jax.tree.unflatten(self.structure, [part.reshape(len(flat), *shape) for part, shape in parts])
+
+    def put(self, system: System, flat: Any) -> System:
+        """The system with these flat values in place of its free ones."""
+        leaves, structure = jax.tree.flatten(system)
+        ends = np.cumsum([int(np.prod(s)) for s in self.shapes])[:-1]
+        for i, part, shape in zip(self.where, jnp.split(flat, ends), self.shapes, strict=True):
+            leaves[i] = part.reshape(shape)
+        return jax.tree.unflatten(structure, leaves)
+
     def held(self, system: System) -> list[tuple[str, str]]:
         """Names and values of the system's numbers that are not free, and not 0."""
         paths, _ = jax.tree_util.tree_flatten_with_path(system)

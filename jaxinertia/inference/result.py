@@ -1,27 +1,18 @@
-"""What a fit returns: values with errors, how good the fit is, and what is wrong with it, in words."""
+"""What fits return: values with errors, how good they are, and what is wrong with them, in words."""
 
-import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from .. import _files
 from ..physics.system import System
-from . import derived, errors, saved, words
-from .doubts import doubts, failures, is_lost
-from .observations import Observations
-from .outcome import Outcome
+from . import derived, intervals, saved, summary
+from .doubts import at_bound
+from .likelihood import Posed
 from .parameters import Parameters
-from .shooting import Record
-
-QUIET = 12  # lags without correlation, after which none is expected
 
 
 class Diagnostics(eqx.Module):
@@ -82,7 +73,8 @@ class Fit(eqx.Module):
     missing: int
     freedom: int
     diagnostics: Diagnostics
-    refit: Any
+    parameters: Parameters
+    posed: Posed | None
     record: str
 
     def interval(self, level: float = 0.95, *, method: str = "normal", key: Any = None, samples: int = 200) -> Any:
@@ -108,34 +100,21 @@ class Fit(eqx.Module):
         Example:
             >>> low, high = result.interval(0.95)
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level = {level!r} must be between 0 and 1, such as 0.95")
+        check_level(level)
+        if method not in ("normal", "profile", "bootstrap"):
+            raise ValueError(f"method = {method!r} must be 'normal', 'profile' or 'bootstrap'")
         if method == "normal":
             reach = stats.t.ppf((1 + level) / 2, self.freedom) * np.sqrt(np.diag(self.covariance))
-            low, high = self.refit_parameters.within(self.flat - reach), self.refit_parameters.within(self.flat + reach)
-        elif method in ("profile", "bootstrap") and isinstance(self.refit, Parameters):
-            why = (
-                "after least squares"
-                if self.method != "least squares"
-                else "of a fit that still has its data: fit again"
-            )
+            low, high = self.parameters.within(self.flat - reach), self.parameters.within(self.flat + reach)
+        elif self.posed is None:
+            least_squares = self.method == "least squares"
+            why = "of a fit that still has its data: fit again" if least_squares else "after least squares"
             raise ValueError(f"method = {method!r} refits, which it can only {why}; use 'normal'")
-        elif method in ("profile", "bootstrap"):
-            from . import intervals  # noqa: PLC0415  refits: only where asked for
-
-            with jax.enable_x64(True):
-                low, high = getattr(intervals, method)(
-                    self, level, **({} if method == "profile" else dict(key=key, samples=samples))
-                )
+        elif method == "profile":
+            low, high = intervals.profile(self, level)
         else:
-            raise ValueError(f"method = {method!r} must be 'normal', 'profile' or 'bootstrap'")
-        unflatten = self.refit_parameters.unflatten
-        return unflatten(low), unflatten(high)
-
-    @property
-    def refit_parameters(self) -> Parameters:
-        """The parameters' structure."""
-        return self.refit[1] if isinstance(self.refit, tuple) else self.refit
+            low, high = intervals.bootstrap(self, level, key=key, samples=samples)
+        return self.parameters.unflatten(low), self.parameters.unflatten(high)
 
     @property
     def derived(self) -> dict[str, tuple[float, float]]:
@@ -154,15 +133,15 @@ class Fit(eqx.Module):
 
         Source: L. Meirovitch, Fundamentals of Vibrations, 2001, chapter 2.
         """
-        return derived.of(self.system, self.refit_parameters, self.flat, self.covariance)
+        return derived.of(self.system, self.parameters, self.flat, self.covariance)
 
     def summary(self) -> str:
         """A table of the values with errors and intervals, how good the fit is, and its warnings."""
-        return words.summary(self)
+        return summary.summary(self)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but arrays of readings, as numbers, lists and text; None where a number is not finite."""
-        return words.finite(words.as_json(self))
+        return summary.finite(summary.as_json(self))
 
     def save(self, path: str | Path) -> Path:
         """Write to a NumPy .npz file (no pickle); the suffix is added if missing. Returns the path written.
@@ -170,18 +149,7 @@ class Fit(eqx.Module):
         Raises:
             ValueError: if the path cannot be written.
         """
-        arrays: dict[str, Any] = {"flat": self.flat, "covariance_curvature": self.covariance_curvature}
-        arrays |= {
-            "covariance_corrected": self.covariance_corrected,
-            "autocorrelation": self.diagnostics.autocorrelation,
-        }
-        for name in ("residuals", "prediction"):
-            value = getattr(self.diagnostics, name)
-            arrays |= {} if value is None else {name: value}
-        arrays |= {} if self.initial is None else {"position": self.initial[0], "momentum": self.initial[1]}
-        arrays |= words.input_arrays(self.system)
-        text = words.as_json(self) | {"bounds": words.bounds(self.refit_parameters), "record": self.record}
-        return _files.write(path, "fit", saved.VERSION, {"text": json.dumps(text)} | arrays)
+        return saved.write(self, path)
 
     @classmethod
     def load(cls, path: str | Path, system: System, free: Callable) -> "Fit":
@@ -205,142 +173,121 @@ class Fit(eqx.Module):
             >>> path = ji.fit(system, data, free).save("ringdown.npz")
             >>> again = ji.Fit.load(path, system, free)
         """
-        return words.load(cls, path, system, free)
+        fields, diagnostics = saved.load(path, system, free)
+        return cls(**fields, diagnostics=Diagnostics(**diagnostics), posed=None)
 
 
-def conclude(record: Record, data: Observations, outcome: Outcome, method: str, why: str) -> Fit:
-    """Values and errors in the user's units, diagnostics and warnings."""
-    parameters = record.parameters
-    p = parameters.size
-    u = jnp.asarray(outcome.u[:p])
-    evidence = outcome.evidence
-    jacobian = np.asarray(jax.jacfwd(parameters.natural)(u))
-    lags = correlation_length(evidence)
-    plain = errors.curvature(evidence)
-    corrected = errors.sandwich(evidence, lags)
-    whiteness = errors.whiteness(evidence)
-    white = whiteness > errors.DOUBT
-    in_u = plain if white else corrected
-    natural = [errors.propagated(jacobian, c[:p, :p], parameters.constant) for c in (in_u, plain, corrected)]
-    flat = np.asarray(parameters.natural(u))
-    system = parameters.write(record.system, u)
-    in_time = outcome.windows is not None
-    halves = words.damping_halves(parameters, evidence, flat, jacobian) if in_time else {}
-    rows = _residuals(outcome, data)
-    error = _position_error(outcome, data, record)
-    chi = None
-    if outcome.known:
-        chi = float(np.sum(evidence.residuals**2)) / evidence.freedom
-    diagnostics = Diagnostics(
-        not failures(outcome.ended, is_lost(outcome), outcome.iterations),
-        outcome.iterations,
-        rows,
-        None if rows is None else data.position - rows,
-        chi,
-        None if rows is None else float(np.sqrt(np.nanmean(rows**2))),
-        errors.autocorrelation(evidence, min(errors.LAGS, len(evidence.residuals) // 2)),
-        whiteness,
-        halves,
-        doubts(outcome, record, chi, whiteness, halves, flat, natural[0]),
-    )
-    initial = None if outcome.initial is None else _initial(outcome)
-    return Fit(
-        system=system,
-        values=parameters.unflatten(flat),
-        stderr=parameters.unflatten(np.sqrt(np.diag(natural[0]))),
-        covariance=natural[0],
-        covariance_curvature=natural[1],
-        covariance_corrected=natural[2],
-        labels=tuple(parameters.labels),
-        flat=flat,
-        offset=_offset(outcome, in_u, record),
-        position_error=error,
-        initial=initial,
-        method=method,
-        why=why,
-        cost=outcome.cost,
-        deviance=_deviance(outcome),
-        numbers=len(evidence.residuals) - evidence.freedom + int(np.sum(outcome.unknown)),
-        readings=len(evidence.residuals),
-        missing=sum(int(np.isnan(x).sum()) for x in (data.position, data.momentum) if x is not None),
-        freedom=evidence.freedom,
-        diagnostics=diagnostics,
-        refit=(outcome, parameters, record) if outcome.initial is not None else parameters,
-        record=_fingerprint(data),
-    )
+class Fits(eqx.Module):
+    """Fits of many records; every array has a leading axis of records. `fits[i]` is all that `ji.fit` says of one.
 
-
-def correlation_length(evidence: errors.Evidence) -> int:
-    """Readings over which residuals are taken to be correlated: twice as far as the first stretch of quiet lags."""
-    n = len(evidence.residuals)
-    loud = np.abs(errors.autocorrelation(evidence, min(400, n // 4))) > 3 / np.sqrt(n)
-    quiet = next((k for k in range(len(loud)) if not loud[k : k + QUIET].any()), len(loud))
-    return int(np.clip(2 * quiet, n ** (1 / 3), n // 5))
-
-
-def _fingerprint(data: Observations) -> str:
-    """SHA-1 of times, positions and momenta; equal for equal readings, whatever is known of their error."""
-    digest = hashlib.sha1(usedforsecurity=False)
-    for x in (data.ts, data.position, data.momentum):
-        digest.update(b"" if x is None else repr(x.shape).encode() + np.where(np.isnan(x), np.nan, x + 0.0).tobytes())
-    return digest.hexdigest()
-
-
-def _residuals(outcome, data):
-    """Reading - prediction in the data's own rows and units."""
-    if outcome.prediction is None:
-        return None
-    d = outcome.record.d
-    out = np.full((len(data.ts), d), np.nan)
-    for run, predicted in zip(outcome.record.runs, outcome.prediction, strict=True):
-        kept = run.row >= 0
-        rows = predicted[: len(run.row), :d][kept] * outcome.record.units.length
-        out[run.row[kept]] = data.position.reshape(-1, d)[run.row[kept]] - rows
-    return out.reshape(data.position.shape)
-
-
-def _deviance(outcome) -> float:
-    """-2 log L but for a constant of the record: sum r^2 - 2 sum log w, of weighted residuals r = w (reading - fit).
-
-    With one unknown error for all, n log(sum r^2 / n) takes the place of the sum.
+    values, stderr: in the structure that `free` returned, NaN where a fit failed. covariance: (records, p, p), as
+    `Fit` has it: corrected for their autocorrelation where residuals are not white. converged: which did, as `ji.fit`
+    says it. failures: for each other record, why. reduced_chi_square: (records,), of readings of known error, else the
+    residuals' variance; NaN with noise in the system, and of several components of unknown error. whiteness: the
+    probability of so much autocorrelation by chance.
     """
-    if outcome.fitted is None:
-        return 2 * outcome.cost
-    weight = np.asarray(outcome.windows.weight)
-    n, scales = len(outcome.evidence.residuals), 2 * float(np.sum(np.log(weight[weight > 0])))
-    squares = n * float(np.log(2 * outcome.cost / n)) if outcome.unknown.all() else 2 * outcome.cost
-    return squares - scales
+
+    values: Any
+    stderr: Any
+    covariance: np.ndarray
+    flat: np.ndarray
+    labels: tuple[str, ...]
+    converged: np.ndarray
+    iterations: np.ndarray
+    reduced_chi_square: np.ndarray
+    freedom: np.ndarray
+    whiteness: np.ndarray
+    failures: dict[int, str]
+    parameters: Parameters
+    system: System
+    each: Callable[[int], Fit] | None
+
+    def __len__(self) -> int:
+        return len(self.flat)
+
+    def __getitem__(self, i: int) -> Fit:
+        """The fit of one record: its system, diagnostics, derived numbers, profile; also of one that did not converge.
+
+        Raises:
+            ValueError: of a record that could not be fitted, with the reason; and of fits read from a file.
+        """
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"i = {i} is none of {len(self)} records")
+        if self.each is None:
+            raise ValueError("fits from a file hold the table alone; fit again, or save fits[i] by itself")
+        return self.each(range(len(self))[i])
+
+    def __iter__(self) -> Iterator[Fit]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def derived(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """(values, standard errors) by name, as `Fit.derived`, with an axis of records; NaN where it makes no sense."""
+        return derived.of_all(self.system, self.parameters, self.flat, self.covariance)
+
+    def interval(self, level: float = 0.95) -> Any:
+        """(low, high) in the structure of `values`, from the standard errors (Student's t)."""
+        check_level(level)
+        spread = np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
+        reach = stats.t.ppf((1 + level) / 2, self.freedom)[:, None] * spread
+        ends = (self.parameters.within(self.flat + sign * reach) for sign in (-1, 1))
+        return tuple(self.parameters.unflatten_all(end) for end in ends)
+
+    @property
+    def at_bound(self) -> np.ndarray:
+        """(records, p): which values went to a bound, so that their standard error says little."""
+        spread = np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
+        each = zip(self.flat.T, spread.T, self.parameters.limits, strict=True)
+        return np.stack([at_bound(value, error, *limits) for value, error, limits in each], axis=1)
+
+    def summary(self) -> str:
+        """How many converged, the values' middle and spread, and what failed."""
+        good = self.converged
+        lines = [
+            f"{good.sum()} of {len(good)} records converged, in {np.median(self.iterations):.0f} iterations (median)"
+        ]
+        for i, label in enumerate(self.labels):
+            if good.any():
+                low, middle, high = np.quantile(self.flat[good, i], [0.16, 0.5, 0.84])
+                error = np.median(np.sqrt(self.covariance[good, i, i]))
+                lines.append(
+                    f"{label}: median {middle:.6g}, 16 to 84 % {low:.6g} to {high:.6g}, median stderr {error:.2g}"
+                )
+                if self.at_bound[:, i].any():
+                    lines.append(
+                        f"{label} went to a bound in {self.at_bound[:, i].sum()} records: its error means little"
+                    )
+        lines += [f"record {i}: {why}" for i, why in list(self.failures.items())[:10]]
+        if len(self.failures) > 10:
+            lines.append(f"... and {len(self.failures) - 10} more")
+        return "\n".join(lines)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the table, all fields but the single fits, to a NumPy .npz file (no pickle). Returns the path written.
+
+        Raises:
+            ValueError: if the path cannot be written.
+        """
+        return saved.write_many(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path, system: System, free: Callable) -> "Fits":
+        """Read what `save` wrote, with the system and `free` that were fitted.
+
+        Raises:
+            ValueError: if the file is missing, damaged or of something else, or `free` returns other leaves.
+
+        Example:
+            >>> again = ji.Fits.load(fits.save("ringdowns.npz"), system, free)
+        """
+        fields = saved.load_many(path, system, free)
+        parameters, flat = fields["parameters"], fields["flat"]
+        error = np.sqrt(np.diagonal(fields["covariance"], axis1=1, axis2=2))
+        values, stderr = parameters.unflatten_all(flat), parameters.unflatten_all(error)
+        return cls(values=values, stderr=stderr, labels=tuple(parameters.labels), each=None, **fields)
 
 
-def _position_error(outcome, data, record):
-    if "floor" in outcome.extra:
-        return None
-    if data.position_error is not None:
-        return float(np.sqrt(np.mean(data.position_error**2)))
-    at = _places(outcome, record, "position_error")
-    if at.size:
-        found = np.exp(outcome.u[at] / 2) * float(record.units.length)
-    else:
-        weight = np.max(np.asarray(outcome.windows.weight)[..., : record.d], (0, 1))  # one for each component
-        found = np.sqrt(outcome.evidence.variance) / weight * float(record.units.length)
-    return found if record.d > 1 else float(found[0])
-
-
-def _places(outcome, record, name):
-    """Where in u the method's own numbers of this name are."""
-    return record.parameters.size + np.flatnonzero([x.startswith(name) for x in outcome.extra])
-
-
-def _offset(outcome, covariance, record):
-    index = _places(outcome, record, "offset")
-    if not index.size:
-        return None
-    return outcome.u[index] * record.units.length, np.sqrt(np.diag(covariance)[index]) * record.units.length
-
-
-def _initial(outcome):
-    """Position and momentum at the start of each run, in the data's units."""
-    record = outcome.record
-    length, time = record.units.length, record.units.time
-    q, p = outcome.initial[:, : record.d] * length, outcome.initial[:, record.d :] * (length / time)
-    return (q[:, 0], p[:, 0]) if record.scalar else (q, p)
+def check_level(level: float) -> None:
+    """ValueError unless it is a probability."""
+    if not 0 < level < 1:
+        raise ValueError(f"level = {level!r} must be between 0 and 1, such as 0.95")

@@ -1,15 +1,22 @@
 """The file of a fit: what it holds, and that it holds together."""
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from .. import _files
-from . import parameters
+from .. import _files, _tree
+from ..physics.force import Sampled
+from ..physics.system import System
+from . import summary
+from .parameters import ABOVE, BELOW, BETWEEN, MATRICES, REAL, Parameters, choose
 
-VERSION = 2
-_KINDS = [parameters.REAL, parameters.ABOVE, parameters.BELOW, parameters.BETWEEN, *parameters.MATRICES]
+VERSION, MANY = 2, 1
+_KINDS = [REAL, ABOVE, BELOW, BETWEEN, *MATRICES]
 _NUMBER, _MAYBE = (int, float), (int, float, type(None))
 _ENTRIES: dict[str, Any] = {
     "parameters": dict,
@@ -57,11 +64,7 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             _check_numbers(file, f"halves of {name}", three, (3,))
         if not all(isinstance(warning, str) for warning in text["diagnostics"]["warnings"]):
             raise file.refuse("text", "has warnings that are no text")
-        for each in text["bounds"]:
-            if not isinstance(each, list) or len(each) != 3 or each[0] not in _KINDS:
-                raise file.refuse("text", "has bounds that are no kind, low and high")
-            for side in each[1:]:
-                _check_numbers(file, "bounds", side)
+        _check_bounds(file, text["bounds"])
         arrays = {name: file.array(name) for name in _expected(file, p)}
     return arrays, text
 
@@ -84,6 +87,15 @@ def _expected(file: _files.Archive, p: int) -> list[str]:
     return present
 
 
+def _check_bounds(file: _files.Archive, bounds: list[Any]) -> None:
+    """ValueError unless these are kinds with numbers."""
+    for each in bounds:
+        if not isinstance(each, list) or len(each) != 3 or each[0] not in _KINDS:
+            raise file.refuse("text", "has bounds that are no kind, low and high")
+        for side in each[1:]:
+            _check_numbers(file, "bounds", side)
+
+
 def _check_numbers(file: _files.Archive, name: str, x: Any, shape: tuple[int, ...] | None = None) -> None:
     """ValueError unless these are (lists of) numbers, of this shape."""
     try:
@@ -94,3 +106,101 @@ def _check_numbers(file: _files.Archive, name: str, x: Any, shape: tuple[int, ..
         raise file.refuse("text", f"has {name} that holds other things than numbers")
     if shape is not None and array.shape != shape and (array.size or 0 not in shape):
         raise file.refuse("text", f"has {name} of the shape {array.shape}, not {shape} as its parameters need")
+
+
+def write(fit: Any, path: str | Path) -> Path:
+    """A fit, without what it would need to fit again."""
+    d = fit.diagnostics
+    arrays = {name: getattr(fit, name) for name in ("flat", "covariance_curvature", "covariance_corrected")}
+    arrays["autocorrelation"] = d.autocorrelation
+    arrays |= {name: x for name in ("residuals", "prediction") if (x := getattr(d, name)) is not None}
+    arrays |= {} if fit.initial is None else {"position": fit.initial[0], "momentum": fit.initial[1]}
+    if isinstance(fit.system.force, Sampled):
+        arrays |= {f"force_{name}": np.asarray(getattr(fit.system.force, name)) for name in ("ts", "u", "gain")}
+    text = summary.as_json(fit) | {"bounds": _bounds(fit.parameters), "record": fit.record}
+    return _files.write(path, "fit", VERSION, {"text": json.dumps(text)} | arrays)
+
+
+def load(path: str | Path, system: System, free: Callable) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of a saved fit, and of its diagnostics."""
+    arrays, text = read(path)
+    system, parameters = _chosen(path, system, free, arrays, list(text["parameters"]), text["bounds"])
+    flat, covariance, d = arrays["flat"], np.array(text["covariance"]), text["diagnostics"]
+    with jax.enable_x64(True):
+        system = parameters.put(system, jax.numpy.asarray(flat))
+    d["halves"] = {name: tuple(x) for name, x in d["halves"].items()}
+    d["warnings"] = tuple(d["warnings"])
+    d |= {name: arrays.get(name) for name in ("residuals", "prediction", "autocorrelation")}
+    same = ("method", "why", "cost", "deviance", "numbers", "readings", "missing", "freedom", "record")
+    error = text["position_error"]
+    fields = {
+        "system": system,
+        "values": parameters.unflatten(flat),
+        "stderr": parameters.unflatten(np.sqrt(np.diag(covariance))),
+        "covariance": covariance,
+        "covariance_curvature": arrays["covariance_curvature"],
+        "covariance_corrected": arrays["covariance_corrected"],
+        "labels": tuple(parameters.labels),
+        "flat": flat,
+        "offset": None if text["offset"] is None else tuple(np.array(x) for x in text["offset"]),
+        "position_error": np.array(error) if isinstance(error, list) else error,
+        "initial": (arrays["position"], arrays["momentum"]) if "position" in arrays else None,
+        "parameters": parameters,
+    }
+    return fields | {name: text[name] for name in same}, d
+
+
+def _chosen(
+    path: Any, system: System, free: Callable, arrays: dict[str, np.ndarray], labels: list[str], bounds: list[Any]
+) -> tuple[System, Parameters]:
+    """The system with the input that it was fitted with, and its free leaves within the bounds that were saved."""
+    with jax.enable_x64(True):
+        system = _tree.cast(system, np.dtype(np.float64))
+        if "force_ts" in arrays:
+            force = Sampled(*(arrays[f"force_{name}"] for name in ("ts", "u", "gain")))
+            system = System(system.potential, system.damping, system.noise, system.kinetic, force)
+        parameters = choose(system, free)
+    if parameters.labels != labels:
+        raise ValueError(f"free returns {parameters.labels}, the file has {labels}; pass what was fitted")
+    sizes = [[np.shape(side) for side in each[1:]] for each in bounds]
+    if len(sizes) != len(parameters.shapes) or any(
+        shape not in ((), leaf) for leaf, each in zip(parameters.shapes, sizes, strict=True) for shape in each
+    ):
+        raise ValueError(
+            f"path = {str(path)!r}: the field 'text' has bounds of the shapes {sizes}, "
+            f"free returns leaves of {list(parameters.shapes)}; pass what was fitted"
+        )
+    kinds, low, high = zip(*bounds, strict=True) if bounds else ((), (), ())
+    low, high = (tuple(np.asarray(x, float) for x in side) for side in (low, high))
+    return system, replace(parameters, low=low, high=high, kinds=kinds)
+
+
+def _bounds(parameters: Parameters) -> list[Any]:
+    """How each free leaf is kept in its bounds: (kind, low, high), as lists."""
+    sides = zip(parameters.kinds, parameters.low, parameters.high, strict=True)
+    return [[kind, np.asarray(low).tolist(), np.asarray(high).tolist()] for kind, low, high in sides]
+
+
+_TABLE = ("flat", "covariance", "converged", "iterations", "reduced_chi_square", "freedom", "whiteness")
+
+
+def write_many(fits: Any, path: str | Path) -> Path:
+    """The table of many fits."""
+    failures = {str(i): why for i, why in fits.failures.items()}
+    text = {"labels": list(fits.labels), "failures": failures, "bounds": _bounds(fits.parameters)}
+    return _files.write(path, "fits", MANY, {"text": json.dumps(text)} | {name: getattr(fits, name) for name in _TABLE})
+
+
+def load_many(path: str | Path, system: System, free: Callable) -> dict[str, Any]:
+    """The fields of saved fits."""
+    with _files.opened(path, "fits", (MANY,)) as file:
+        text = file.table("text", {"labels": list, "failures": dict, "bounds": list})
+        _check_bounds(file, text["bounds"])
+        n, p = file.expect("iterations", "i").shape[0], len(text["labels"])
+        shapes = {"flat": (n, p), "covariance": (n, p, p)}
+        for name, kind in zip(_TABLE, "ffbifif", strict=True):
+            file.expect(name, _files.FLOAT if kind == "f" else kind, shapes.get(name, (n,)))
+        arrays = {name: file.array(name) for name in _TABLE}
+    system, parameters = _chosen(path, system, free, {}, text["labels"], text["bounds"])
+    failures = {int(i): why for i, why in text["failures"].items()}
+    return arrays | {"failures": failures, "parameters": parameters, "system": system}

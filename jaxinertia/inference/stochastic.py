@@ -1,17 +1,16 @@
 """Noise-driven records: start values from the spectrum, then the likelihood of every reading, or of a band."""
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from ..physics.system import System
-from . import kalman, linear, solve, spectrum
-from .outcome import Outcome, of_band, of_filter
-from .parameters import encode
-from .shooting import Record, mass_of
-from .windows import cut
+from . import kalman, linear, whittle
+from .record import Records, joined
+from .search import Options, run
+from .shooting import Ended
+from .starts import from_spectrum, mass_of
 
 KALMAN, EXTENDED, UNSCENTED, WHITTLE = "kalman", "extended kalman", "unscented kalman", "whittle"
 LONG = 4096  # readings from which on a spectrum's floor can be judged
@@ -24,18 +23,29 @@ class Choice(NamedTuple):
     why: str
 
 
-def filter_for(system: System) -> str:
-    """The filter that takes every reading: exact if the system is linear, else the one that is biased least."""
-    return KALMAN if linear.is_linear(system) else UNSCENTED
+class Posed(NamedTuple):
+    """One record's likelihood, with the axis of one record, and where its search begins."""
+
+    row: int
+    records: Records
+    likelihood: kalman.Filter | whittle.Band
+    u: np.ndarray
+    choice: Choice
+
+    def kind(self) -> tuple:
+        """What searches that go side by side have in common."""
+        alike, settles = self.likelihood.never_settled()
+        return self.choice.method, jax.tree.structure(alike), *map(np.shape, jax.tree.leaves(alike)), settles
 
 
-def choose(record: Record, found: list[spectrum.Resonance]) -> Choice:
+def choose(records: Records, found: list[whittle.Resonance]) -> Choice:
     """The likelihood of every reading, unless the spectrum holds more than this motion over a white floor."""
-    if not linear.is_linear(record.system):
+    system = records.system
+    if not linear.is_linear(system):
         return Choice(UNSCENTED, "the system is not linear: the filter moves points around its estimate")
-    whole = all(np.all(run.weight > 0) and spectrum.unevenness(run) <= spectrum.JITTER for run in record.runs)
-    if record.d == 1 and whole and record.system.force is None and sum(len(r.ts) for r in record.runs) >= LONG:
-        flat, worst = spectrum.is_flat(record.runs, 0, found[0])
+    runs = whittle.runs_of(records, 0)
+    if records.d == 1 and whittle.is_whole(runs) and system.force is None and records.count.sum() >= LONG:
+        flat, worst = whittle.is_flat(runs, found[0])
         if not flat:
             why = (
                 f"the spectrum has more in it than this motion over a white floor (up to {worst:.3g} times the model): "
@@ -46,117 +56,90 @@ def choose(record: Record, found: list[spectrum.Resonance]) -> Choice:
     return Choice(KALMAN, "the potential is quadratic: the likelihood of every reading is exact")
 
 
-def fit(
-    record: Record, method: str | None, band: Any, error: bool, most: int, report: Callable | None
-) -> tuple[Outcome, Choice]:
-    """Fisher scoring from the spectrum's start. `error`: whether the error of a reading is known."""
-    limits = None if band is None else (band[0], band[1])
-    found = [spectrum.resonance(record.runs, i, limits) for i in range(record.d)]
-    choice = choose(record, found)
-    if band is not None:
-        choice = Choice(WHITTLE, f"a band was given: {band[0]:.6g} to {band[1]:.6g} radians per step")
+def pose(row: int, records: Records, method: str | None, band: Any) -> Posed:
+    """One record. `band`: in cycles per time."""
+    limits = None if band is None else tuple(2 * math.pi * f * float(records.units.time[0]) for f in band)
+    found = [whittle.resonance(whittle.runs_of(records, i), limits) for i in range(records.d)]
+    choice = choose(records, found)
+    if limits is not None:
+        choice = Choice(WHITTLE, f"a band was given: {limits[0]:.6g} to {limits[1]:.6g} radians per step")
     if method is not None:
         choice = Choice(method, "it was asked for")
-    u = start(record, found)
+    omega, gamma, power = (np.array([getattr(x, name) for x in found]) for name in ("omega", "gamma", "power"))
+    units = jax.tree.map(lambda x: x[0], records.units)
+    u = from_spectrum(records.system, records.parameters, units, omega, gamma, power)
     if choice.method == WHITTLE:
-        return _whittle(record, found[0], band, u, most, report), choice
-    return _filter(record, found, u, error, choice.method, most, report), choice
+        return Posed(row, records, *_band(records, found[0], limits, u), choice)
+    return Posed(row, records, *pose_filter(records, found, u, choice.method), choice)
 
 
-def _whittle(record, found, band, u, most, report):
-    if record.d != 1 or not linear.is_linear(record.system) or record.system.force is not None:
+def fit(posed: list[Posed], options: Options) -> Ended:
+    """Fisher scoring of records of one kind, side by side."""
+    first = posed[0].likelihood
+    own = jax.tree.map(lambda *each: np.concatenate(each), *(one.likelihood.own() for one in posed))
+    likelihood = first.settled_like([one.likelihood for one in posed]).with_own(own)
+    u = np.stack([one.u for one in posed])
+    found = run(likelihood, u, np.zeros((len(u), 0, 1)), options, "likelihoods")
+    rows, why = np.array([one.row for one in posed]), [one.choice.why for one in posed]
+    records = joined([one.records for one in posed])
+    return Ended(rows, records, likelihood, found, np.ones(len(u), bool), posed[0].choice.method, why)
+
+
+def _band(records: Records, found: whittle.Resonance, band: Any, u: np.ndarray) -> tuple[whittle.Band, np.ndarray]:
+    if records.d != 1 or not linear.is_linear(records.system) or records.system.force is not None:
         raise ValueError(
             "method = 'whittle' needs one component, a quadratic potential, linear damping, kinetic.Euclidean() and no "
             "input; use a Kalman filter"
         )
-    spectrum.check_whole(record.runs)
-    band = spectrum.around(found, math.pi) if band is None else band
-    problem = spectrum.pose(record.system, record.parameters, record.units, record.runs, band, record.scalar)
-    search = solve.start(np.concatenate([u, [math.log(found.floor), 0.0]]), np.zeros((0, 1)))
-    return of_band(solve.run(spectrum.normal, search, problem, most, report), record, problem)
+    whittle.check_whole(whittle.runs_of(records, 0))
+    band = whittle.around(found, math.pi) if band is None else band
+    return whittle.pose(records, band), np.concatenate([u, [math.log(found.floor), 0.0]])
 
 
-def _filter(record, found, u, error, method, most, report):
-    problem, u = pose(record, found, u, error, method)
-    search = solve.start(u, np.zeros((0, 1)))
-    return of_filter(solve.run(kalman.normal, search, problem, most, report), record, problem)
-
-
-def pose(
-    record: Record, found: list[spectrum.Resonance], u: np.ndarray, error: bool, method: str
+def pose_filter(
+    records: Records, found: list[whittle.Resonance], u: np.ndarray, method: str
 ) -> tuple[kalman.Filter, np.ndarray]:
-    """The filter's problem, and where its search begins."""
-    windows, _ = cut(record.runs, record.longest)
-    d = record.d
-    omega = max(x.omega for x in found)
-    floor = np.array([x.floor for x in found])
+    """The filter's problem of one record, and where its search begins."""
+    windows, d = records.windows(records.longest), records.d
+    free_offset, free_error = records.offset is None, bool(records.unknown[0, :d].any())
+    omega, floor = max(x.omega for x in found), np.array([x.floor for x in found])
     scatter = np.mean([np.sqrt(x.power / max(2 * x.gamma, 1e-300)) for x in found])
-    speed = np.asarray(max(float(scatter), omega * 1e-3) * mass_of(record.system))
-    free_offset = record.offset is None
-    exact = linear.is_linear(record.system)
-    transient = None
-    weight = np.asarray(windows.weight)[..., :d]
-    if (
-        exact
-        and windows.even
-        and record.system.force is None
-        and np.all(weight == weight[0, 0])
-        and np.all(weight[0, 0] > 0)
-    ):
-        here = record.parameters.write(record.system, u)
-        variance = floor if not error else 1 / weight[0, 0] ** 2
-        # A search tries other values, where the gain may settle later.
-        transient = 2 * kalman.settles_after(here, d, record.units, record.scalar, variance / 4, float(speed)) + 64
-        # A power of two: records of one length share a program.
-        transient = 2 ** math.ceil(math.log2(transient))
-        transient = transient if transient < record.longest // 2 else None
-    steps = max(float(np.max(np.diff(run.ts), initial=1.0)) for run in record.runs)
-    middle = np.mean(np.concatenate([run.y[:, :d] for run in record.runs]), axis=0)
+    speed = max(float(scatter), omega * 1e-3) * mass_of(records.system)
+    exact = linear.is_linear(records.system)
     problem = kalman.Filter(
-        record.system,
-        record.parameters,
-        record.units,
-        windows,
-        np.zeros(d) if free_offset else np.asarray(record.offset),
-        speed,
-        free_offset,
-        not error,
-        record.scalar,
-        transient,
-        1 if exact else max(1, math.ceil(omega * steps / kalman.PHASE)),
-        method == UNSCENTED and not exact,
+        system=records.system,
+        parameters=records.parameters,
+        units=records.units,
+        windows=windows,
+        offset=np.zeros((1, d)) if records.offset is None else records.offset,
+        speed=np.array([speed]),
+        freedom=np.maximum(np.sum(windows.weight[..., :d] > 0, (1, 2, 3)) - records.unknowns - free_error * d, 1),
+        free_offset=free_offset,
+        free_error=free_error,
+        scalar=records.scalar,
+        transient=_transient(records, u, speed, floor if free_error else None) if exact else None,
+        substeps=1 if exact else max(1, math.ceil(omega * _longest_interval(records) / kalman.PHASE)),
+        unscented=method == UNSCENTED and not exact,
     )
-    return problem, np.concatenate([u, middle if free_offset else [], [] if error else np.log(floor)])
+    rows = records.within[0][..., None]
+    middle = np.sum(records.y[0, ..., :d] * rows, (0, 1)) / np.sum(rows)
+    return problem, np.concatenate([u, middle if free_offset else [], np.log(floor) if free_error else []])
 
 
-def start(record: Record, found: list[spectrum.Resonance]) -> np.ndarray:
-    """The coordinates of the system as given, but for what the spectrum knows."""
-    units, parameters = record.units, record.parameters
-    omega, gamma, power = (np.array([getattr(x, name) for x in found]) for name in ("omega", "gamma", "power"))
-    system = record.system
-    mass = mass_of(system)
-    friction = system.damping.likely(gamma / units.time, None, mass)
-    amplitude = (
-        {} if system.noise is None else system.noise.likely(mass * np.sqrt(power) * units.length / units.time**1.5)
-    )
-    known = {f"damping.{field}": value for field, value in friction.items()} | {
-        "potential.stiffness": mass * (omega / units.time) ** 2,
-        "potential.linear": mass * (omega / units.time) ** 2,
-        "potential.frequency": math.sqrt(mass) * omega / units.time,
-    }
-    known |= {f"noise.{field}": value for field, value in amplitude.items()}
-    u = parameters.read(system)
-    for name, kind, part, shape, low, high in zip(
-        parameters.names,
-        parameters.kinds,
-        parameters.slices,
-        parameters.shapes,
-        parameters.low,
-        parameters.high,
-        strict=True,
-    ):
-        if name in known:
-            value = known[name]
-            laid = np.mean(value) if not shape else value if len(shape) == 1 else np.diag(value)
-            u[part] = encode(kind, np.broadcast_to(laid, shape), low, high)
-    return u
+def _longest_interval(records: Records) -> float:
+    return float(np.max(np.diff(records.ts, axis=2)[records.within[:, :, 1:]], initial=1.0))
+
+
+def _transient(records: Records, u: np.ndarray, speed: float, floor: np.ndarray | None) -> int | None:
+    """Readings until a linear system's gain has settled, if it does in half of the record."""
+    weight = records.weight[0, ..., : records.d]
+    alike = np.all(weight == weight[0, 0]) and np.all(weight[0, 0] > 0)
+    if not (records.even and alike and records.system.force is None):
+        return None
+    system = records.parameters.write(records.system, u)
+    variance = 1 / weight[0, 0] ** 2 if floor is None else floor
+    units = jax.tree.map(lambda x: x[0], records.units)
+    # A search tries other values, where the gain may settle later; a power of two: records share a program.
+    readings = 2 * kalman.settles_after(system, records.d, units, records.scalar, variance / 4, speed) + 64
+    readings = 2 ** math.ceil(math.log2(readings))
+    return readings if readings < records.longest // 2 else None

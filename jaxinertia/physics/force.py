@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import as_float, is_traced
+from .._checks import as_float, is_traced, unevenness
 from .._types import ArrayLike, Scalar
 
 
@@ -41,7 +41,7 @@ class Sampled(eqx.Module):
             x = getattr(self, name)
             if not is_traced(x) and not np.all(np.isfinite(np.asarray(x))):
                 raise ValueError(f"force {name} has a NaN or inf; replace it, e.g. by np.interp over the gap")
-        self.even = not is_traced(self.ts) and _is_even(np.asarray(ts, float))
+        self.even = not is_traced(self.ts) and _evenly_spaced(np.asarray(ts, float))
         if not is_traced(self.ts):
             _check_rounding(np.asarray(ts, float), np.asarray(self.ts))
 
@@ -59,14 +59,13 @@ class Sampled(eqx.Module):
         return jnp.asarray(self.gain) * u
 
 
-def _is_even(ts: np.ndarray) -> bool:
+def _evenly_spaced(ts: np.ndarray) -> bool:
     steps = np.diff(ts)
     if np.any(steps <= 0):
         i = int(np.argmax(steps <= 0))
         raise ValueError(f"force ts must increase, but ts[{i}] = {ts[i]} >= ts[{i + 1}] = {ts[i + 1]}; sort it")
-    even = np.linspace(ts[0], ts[-1], len(ts))
     # A time this little off its place changes the piece of line, not the value on it.
-    return bool(np.max(np.abs(ts - even)) <= 1e-6 * (ts[-1] - ts[0]) / (len(ts) - 1))
+    return bool(unevenness(ts) <= 1e-6 * (ts[-1] - ts[0]) / (len(ts) - 1))
 
 
 def _check_rounding(given: np.ndarray, kept: np.ndarray) -> None:

@@ -1,10 +1,10 @@
 r"""Linear stochastic equations dz = A z dt + B dW over a time h: the flow, the covariance, and its time integral.
 
-    flow = e^{A h},   passage = int_0^h e^{A s} ds,
+    flow = e^{A h},   passage = int_0^h e^{A s} ds,   ramp = int_0^h passage(s) ds,
     covariance = int_0^h e^{A s} Q e^{A^T s} ds,   integral = int_0^h covariance(s) ds,   Q = B B^T.
 
-All by their series over a short time s with |A| s <= 1/2, then doubled:
-flow(2s) = E E,  P(2s) = P + E P,  C(2s) = E C E^T + C,  D(2s) = D + s C + E D E^T. That is stable for stiff A, where
+All by their series over a short time s with |A| s <= 1/2, then doubled: flow(2s) = E E,  P(2s) = P + E P,
+R(2s) = R + s P + E R,  C(2s) = E C E^T + C,  D(2s) = D + s C + E D E^T. That is stable for stiff A, where
 Van Loan's block exponential holds e^{-A h}, exact to rounding for small h, and has derivatives where eigenvalues
 repeat, which eigenvectors have not.
 
@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from .._tree import vary_alike
 
-_DOUBLINGS = 30  # |A| h up to 2^29
+_DOUBLINGS, _FARTHEST = 30, 60  # |A| h up to 2^29; and where no reverse mode has to follow
 _SERIES = 18  # with |A| s <= 1/2, the terms fall below 1e-17
 
 
@@ -28,32 +28,50 @@ class LinearFlow(NamedTuple):
 
     flow: Float[Array, "*batch d d"]
     passage: Float[Array, "*batch d d"]
+    ramp: Float[Array, "*batch d d"]
     covariance: Float[Array, "*batch d d"]
     integral: Float[Array, "*batch d d"]
 
 
-def linear_flow(drift: Float[Array, "*batch d d"], rate: Float[Array, "*batch d d"], h: Float[Array, ""]) -> LinearFlow:
-    """Flow, passage, covariance and its integral for A = drift and Q = rate; leading axes are a batch."""
+def linear_flow(
+    drift: Float[Array, "... d d"],
+    rate: Float[Array, "... d d"],
+    h: Float[Array, "..."] | float,
+    *,
+    terms: int = _SERIES,
+    forward: bool = False,
+) -> LinearFlow:
+    """Flow, passage and its integral, covariance and its integral for A = drift and Q = rate; leading axes are a batch.
+
+    `terms` cuts the series: all is off by a part of at most 2^-terms / (terms + 1)!. `forward`: as many doublings as
+    needed, a number of the run, through which only forward mode goes; else as many as are ever needed.
+    """
+    h, most = jnp.asarray(h, drift.dtype), _FARTHEST if forward else _DOUBLINGS
     size = jax.lax.stop_gradient(jnp.max(jnp.sum(jnp.abs(drift), axis=-2), axis=-1) * jnp.abs(h))
-    doublings = jnp.clip(jnp.ceil(jnp.log2(jnp.maximum(2 * size, 1.0))), 0, _DOUBLINGS)[..., None, None]
-    s = h / 2**doublings
-    flow = term = jnp.broadcast_to(jnp.eye(drift.shape[-1], dtype=drift.dtype), drift.shape)
-    passage = flow * s
-    covariance = piece = rate * s
-    integral = piece * s / 2
-    for k in range(1, _SERIES):
+    doublings = jnp.clip(jnp.ceil(jnp.log2(jnp.maximum(2 * size, 1.0))), 0, most)[..., None, None]
+    s = h[..., None, None] / 2**doublings
+    one = jnp.broadcast_to(jnp.eye(drift.shape[-1], dtype=drift.dtype), (*s.shape[:-2], *drift.shape[-2:]))
+    one, s = vary_alike((one, s), lambda: (drift, rate, h))
+    first = LinearFlow(one, one * s, one * s * s / 2, rate * s, rate * s * s / 2)
+
+    def add(k, sums):
+        term, piece, (flow, passage, ramp, covariance, integral) = sums
         term = (drift @ term) * s / k
         piece = (drift @ piece + piece @ _transpose(drift)) * s / (k + 1)
         flow, passage = flow + term, passage + term * s / (k + 1)
-        covariance, integral = covariance + piece, integral + piece * s / (k + 2)
+        ramp = ramp + term * s * s / ((k + 1) * (k + 2))
+        return term, piece, LinearFlow(flow, passage, ramp, covariance + piece, integral + piece * s / (k + 2))
 
     def double(i, carry):
-        e, p, c, d, time = carry
-        longer = (e @ e, p + e @ p, c + e @ c @ _transpose(e), d + time * c + e @ d @ _transpose(e), 2 * time)
-        return jax.tree.map(lambda new, old: jnp.where(i < doublings, new, old), longer, carry)
+        (e, p, r, c, d), time = carry
+        longer = LinearFlow(
+            e @ e, p + e @ p, r + time * p + e @ r, c + e @ c @ _transpose(e), d + time * c + e @ d @ _transpose(e)
+        )
+        return jax.tree.map(lambda new, old: jnp.where(i < doublings, new, old), (longer, 2 * time), carry)
 
-    carry = (flow, passage, covariance, integral, s)
-    return LinearFlow(*jax.lax.fori_loop(0, _DOUBLINGS, double, carry)[:-1])
+    total = jax.lax.fori_loop(1, terms, add, (one, first.covariance, first))[-1]
+    count = jnp.max(doublings).astype(int) if forward else _DOUBLINGS
+    return jax.lax.fori_loop(0, count, double, (total, s))[0]
 
 
 def _transpose(matrix):

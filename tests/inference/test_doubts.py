@@ -7,7 +7,9 @@ import pytest
 from scipy import stats
 
 import jaxinertia as ji
-from jaxinertia.inference import doubts, errors, windows
+from jaxinertia.inference import doubts, parameters
+from jaxinertia.inference import evidence as errors
+from jaxinertia.inference.record import on_one_grid
 
 from .records import damped
 
@@ -22,8 +24,9 @@ def both(s):
 
 def said_of(y):
     """Of the readings alone."""
-    data = ji.Observations(TS, y)
-    return list(doubts._of_the_readings(SimpleNamespace(runs=windows.runs_of(data, windows.units_of(data)))))
+    system = ji.System(P.Quadratic())
+    records = on_one_grid(system, parameters.choose(system, both), [ji.Observations(TS, y)])
+    return list(doubts._of_the_readings(records))
 
 
 def test_clipped_readings_are_counted():
@@ -57,10 +60,9 @@ def test_the_residuals_peak_has_their_frequency(channels, finer):
     channel = np.tile(np.arange(channels), len(row) // channels)
     residuals = np.where(channel == 0, np.sin(2 * np.pi * frequency * step * row), rng.normal(size=len(row)))
     evidence = SimpleNamespace(residuals=residuals, channel=channel, time=row * float(finer))
-    record = SimpleNamespace(units=SimpleNamespace(time=step), runs=[None], d=1)
-    fitted = SimpleNamespace(units=SimpleNamespace(time=step / finer))
-    outcome = SimpleNamespace(windows=SimpleNamespace(even=True), evidence=evidence, record=fitted)
-    said = doubts._peak(outcome, record)
+    records = SimpleNamespace(step=np.array([step]), finer=finer, y=np.zeros((1, 1, n, channels)), even=True)
+    reading = SimpleNamespace(prediction=residuals, evidence=evidence)
+    said = doubts._peak(SimpleNamespace(records=records, reading=reading))
     assert said.startswith(", most at frequency ")
     assert float(said.split()[-1]) == pytest.approx(frequency, abs=1 / (4 * n * step))
 

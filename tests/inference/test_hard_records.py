@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import least_squares
 
 import jaxinertia as ji
-from jaxinertia.inference import windows
+from jaxinertia.inference.record import grid_of
 
 from ..oracles import dop853
 from .records import damped
@@ -178,6 +178,7 @@ def test_times_are_even_only_where_they_were_rounded():
     even = {}
     for name, ts in times.items():
         data = ji.Observations(ts, np.sin(0.1 * k))
-        (run,) = windows.runs_of(data, windows.units_of(data))
-        even[name] = bool(np.array_equal(run.ts, k))
+        grid = grid_of(data)
+        assert grid.even == np.array_equal(grid.ts[0], k)
+        even[name] = grid.even
     assert even == {name: name != "jitter" for name in times}

@@ -8,7 +8,8 @@ import pytest
 from scipy.optimize import least_squares
 
 import jaxinertia as ji
-from jaxinertia.inference import derived, errors, parameters
+from jaxinertia.inference import derived, parameters
+from jaxinertia.inference import evidence as errors
 
 from ..oracles import dop853
 from .records import langevin

@@ -1,5 +1,6 @@
 """Noise-driven records: the filter against the joint normal density, and the truth from simulated records."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -10,9 +11,11 @@ from scipy.linalg import expm
 
 import jaxinertia as ji
 from jaxinertia.inference import fit as fitting
-from jaxinertia.inference import kalman, linear, moves, stochastic
+from jaxinertia.inference import kalman, linear, moves, stochastic, whittle
+from jaxinertia.inference.record import Windows, on_one_grid
+from jaxinertia.inference.search import Options
 from jaxinertia.inference.units import Units
-from jaxinertia.inference.windows import Windows, cut
+from jaxinertia.physics.linear_flow import linear_flow
 
 from ..oracles import EPS
 from .records import langevin
@@ -25,15 +28,23 @@ def three(s):
     return s.damping.gamma, s.potential.stiffness, s.noise.sigma
 
 
+def record_of(system, data, free):
+    """As a fit takes it."""
+    task = fitting.prepare(system, data, free, None, None, None, Options(100))
+    return on_one_grid(task.system, task.parameters, [data])
+
+
+def resonances(record):
+    return [whittle.resonance(whittle.runs_of(record, 0))]
+
+
 def pose(ts, y, system, error, transient):
     """The filter's problem in the units of the record, the error of a reading free."""
-    data = ji.Observations(ts, y)
-    system, record = fitting.prepare(system, data, three, None)
-    windows, _ = cut(record.runs, record.longest)
-    rest = (np.asarray(1.0), False, True, True, transient, 1)
-    problem = kalman.Filter(record.system, record.parameters, record.units, windows, np.zeros(1), *rest)
-    u = np.append(record.parameters.read(system), 2 * np.log(error / record.units.length))
-    return problem, u, record.units
+    record = record_of(system, ji.Observations(ts, y), three)
+    u = record.parameters.read(record.system)
+    problem = stochastic.pose_filter(record, resonances(record), u, "kalman")[0].at(0)
+    problem = replace(problem, transient=transient, speed=np.asarray(1.0))
+    return problem, np.append(u, 2 * np.log(error / problem.units.length)), problem.units
 
 
 def density(ts, y, gamma, stiffness, sigma, error, units):
@@ -71,7 +82,7 @@ def test_the_filter_is_the_joint_normal_density(kind):
     gamma, stiffness, sigma, error = 0.7, 1.6, 0.9, 0.2
     system = ji.System(P.Quadratic(stiffness), gamma, sigma)
     problem, u, units = pose(ts, y, system, error, 80 if kind == "even, settled" else None)
-    cost = float(kalman.normal(jnp.asarray(u), jnp.zeros((0, 1)), problem).cost)
+    cost = float(problem.normal(jnp.asarray(u), jnp.zeros((0, 1))).cost)
     expected, rounding = density(ts, y, gamma, stiffness, sigma, error, units)
     assert rounding < 1e-3
     assert cost == pytest.approx(expected, abs=rounding)
@@ -83,9 +94,8 @@ def test_score_and_information_are_the_costs_derivatives():
     ts = np.arange(400) * 0.2
     problem, u, _ = pose(ts, langevin(np.random.default_rng(1), 400, 0.2), system, 0.05, None)
     x = jnp.zeros((0, 1))
-    normal = jax.jit(kalman.normal)
-    exact = jax.jit(jax.jacfwd(lambda u: kalman.normal(u, x, problem).cost))(jnp.asarray(u))
-    found = normal(jnp.asarray(u), x, problem)
+    exact = jax.jit(jax.jacfwd(lambda u: problem.normal(u, x).cost))(jnp.asarray(u))
+    found = jax.jit(lambda u: problem.normal(u, x))(jnp.asarray(u))
     np.testing.assert_allclose(found.g, exact, rtol=1e-8, atol=1e-8)
     assert np.all(np.linalg.eigvalsh(found.a) > 0)
 
@@ -192,11 +202,8 @@ def test_an_uneven_record_is_not_judged_by_its_spectrum():
     """On lines drawn between readings a spectrum would not be flat where the motion's is."""
     rng = np.random.default_rng(10)
     ts = np.arange(stochastic.LONG) * 0.2 + 0.2 * rng.uniform(-0.4, 0.4, stochastic.LONG)
-    _, record = fitting.prepare(
-        ji.System(P.Quadratic(), 1.0, 1.0), ji.Observations(ts, rng.normal(size=len(ts))), three, None
-    )
-    found = [stochastic.spectrum.resonance(record.runs, 0)]
-    assert stochastic.choose(record, found).method == stochastic.KALMAN
+    record = record_of(ji.System(P.Quadratic(), 1.0, 1.0), ji.Observations(ts, rng.normal(size=len(ts))), three)
+    assert stochastic.choose(record, resonances(record)).method == stochastic.KALMAN
 
 
 def test_a_band_of_the_spectrum_leaves_another_mode_out():
@@ -283,13 +290,10 @@ def test_an_overdamped_straight_force_is_filtered_as_by_the_exact_filter(gamma, 
     rows = {}
     for potential, name in ((P.Quadratic(1.0), "kalman"), (P.Duffing(1.0, 0.0), method)):
         system = ji.System(potential, gamma, 3.0)
-        system, record = fitting.prepare(
-            system, overdamped(gamma, dt), lambda s: (s.damping.gamma, s.noise.sigma), None
-        )
-        u = record.parameters.read(system)
-        found = [stochastic.spectrum.resonance(record.runs, 0)]
-        problem, _ = stochastic.pose(record._replace(offset=np.zeros(1)), found, u, True, name)
-        rows[name] = [np.asarray(x)[0, 100:] for x in kalman.innovations(jnp.asarray(u), problem)]
+        record = record_of(system, overdamped(gamma, dt), lambda s: (s.damping.gamma, s.noise.sigma))
+        u = record.parameters.read(record.system)
+        problem, _ = stochastic.pose_filter(record, resonances(record), u, name)
+        rows[name] = [np.asarray(x)[0, 100:] for x in kalman.innovations(jnp.asarray(u), problem.at(0))]
     (e, log_s), (exact, exact_log) = rows[method], rows["kalman"]
     np.testing.assert_allclose(e, exact, atol=1e-6 * np.exp(exact_log / 2).max())
     np.testing.assert_allclose(log_s, exact_log, atol=1e-6)
@@ -329,10 +333,10 @@ def test_a_straight_force_is_moved_as_by_the_exact_step(unscented):
     z, covariance = jnp.array([0.4, -0.3]), jnp.array([[0.5, 0.1], [0.1, 0.2]])
     rows = [x[0] for x in moves.rows(unknown, window, problem)]
     moved, spread = moves.mover(unknown, window, problem)(z, covariance, rows)
-    step = linear.step(linear.rate(known, 1, units), linear.noise_rate(known, 1, units, scalar=True), 0.9)
+    step = linear_flow(linear.rate(known, 1, units), linear.noise_rate(known, 1, units, scalar=True), 0.9)
     rest = jnp.array([0.2, 0.0])
-    np.testing.assert_allclose(moved, rest + step.move @ (z - rest), atol=20 * EPS)
-    exact = step.move @ covariance @ step.move.T + step.noise
+    np.testing.assert_allclose(moved, rest + step.flow @ (z - rest), atol=20 * EPS)
+    exact = step.flow @ covariance @ step.flow.T + step.covariance
     np.testing.assert_allclose(spread, exact, atol=(1e-9 if unscented else 0.0) + 20 * EPS)
 
 

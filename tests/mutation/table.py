@@ -30,7 +30,7 @@ FIELD_WITH_MASS = (LAW + "[masses]",)
 CRITERIA = ("inference/test_doubts.py::test_information_criteria_are_those_of_the_normal_density",)
 DERIVED = ("inference/test_saved.py::test_derived_numbers_of_other_systems",)
 ERRORS = ("inference/test_errors.py",)
-LENGTHS = "inference/test_lengths.py::test_a_ring_down_of_any_length_has_its_own_start[60-True]"
+LENGTHS = "inference/test_lengths.py::test_a_ring_down_of_any_length_has_its_own_start[60]"
 DRIVEN_FIT = "inference/test_lengths.py::test_a_driven_record_of_any_length_has_its_own_start_and_residuals[90]"
 SMOOTH = "inference/test_lengths.py::test_a_smooth_input_leaves_the_start_alone"
 
@@ -224,10 +224,10 @@ MUTANTS = {
     "BIC's log n": Mutant("inference/compare.py", "k * np.log(fit.readings)", "k", CRITERIA),
     "AIC's 2 k": Mutant("inference/compare.py", "deviance + 2 * k", "deviance + k", CRITERIA),
     "the deviance's sign": Mutant(
-        "inference/result.py", "return squares - scales", "return squares + scales", CRITERIA
+        "inference/least_squares.py", "squares - scales, error", "squares + scales, error", CRITERIA
     ),
     "the deviance of unknown errors": Mutant(
-        "inference/result.py", "squares = n * float(", "squares = float(", CRITERIA
+        "inference/least_squares.py", "squares = n * float(", "squares = float(", CRITERIA
     ),
     "clipped readings": Mutant(
         "inference/doubts.py",
@@ -243,20 +243,24 @@ MUTANTS = {
     ),
     "the residuals' peak": Mutant(
         "inference/doubts.py",
-        "np.fft.rfftfreq(4 * len(r), step)",
-        "np.fft.rfftfreq(2 * len(r), step)",
+        "signal.periodogram(r, 1 / float(records.step[0])",
+        "signal.periodogram(r, 2 / float(records.step[0])",
         ("inference/test_doubts.py::test_the_residuals_peak_has_their_frequency",),
     ),
-    "Newey and West's weights": Mutant("inference/errors.py", "(1 - lag / (lags + 1))", "(1 - lag / lags)", ERRORS),
-    "Newey and West's other half": Mutant("inference/errors.py", "(cross + cross.T)", "(cross)", ERRORS),
-    "Ljung and Box's n": Mutant("inference/errors.py", "n * (n + 2) *", "n * n *", ERRORS),
-    "Bonferroni's channels": Mutant("inference/errors.py", "len(channels) * min(", "min(", ERRORS),
-    "the halves' information": Mutant("inference/errors.py", "(-bread @ score)", "(bread @ score)", ERRORS),
+    "Newey and West's weights": Mutant(
+        "inference/evidence.py", "stretches.T @ stretches / (lags + 1)", "stretches.T @ stretches / lags", ERRORS
+    ),
+    "Newey and West's stretches": Mutant("inference/evidence.py", "first + lags + 1,", "first + lags,", ERRORS),
+    "Ljung and Box's n": Mutant(
+        "inference/evidence.py", "n[..., 0] * (n[..., 0] + 2)", "n[..., 0] * n[..., 0]", ERRORS
+    ),
+    "Bonferroni's channels": Mutant("inference/evidence.py", "len(sums) * min(", "min(", ERRORS),
+    "the halves' information": Mutant("inference/evidence.py", "(-bread @ score)", "(bread @ score)", ERRORS),
     "the states eliminated": Mutant(
-        "inference/arrow.py",
-        "return information.a - jnp.sum(information.b @ inner, axis=0)",
-        "return information.a + jnp.sum(information.b @ inner, axis=0)",
-        ("inference/test_arrow.py",),
+        "inference/normal.py",
+        "return self.a - jnp.sum(self.b @ inner, axis=0)",
+        "return self.a + jnp.sum(self.b @ inner, axis=0)",
+        ("inference/test_normal.py",),
     ),
     "the filter's log S": Mutant("inference/kalman.py", "known, log_s + e * e", "known, e * e", ORACLE),
     "the filter's update": Mutant("inference/kalman.py", "covariance - across.T @ across", "covariance", ORACLE),
@@ -268,14 +272,19 @@ MUTANTS = {
     "a frequency": Mutant(
         "inference/derived.py", "jnp.sqrt(curvature(s)) / (2 * math.pi)", "curvature(s) / (2 * math.pi)", DERIVED
     ),
-    "the start's momentum": Mutant("inference/result.py", "* (length / time)", "* length", (LENGTHS,)),
+    "the start's momentum": Mutant("inference/conclude.py", "* (length / time)", "* length", (LENGTHS,)),
     "the rows of a finer grid": Mutant(
-        "inference/between.py", "row[::FINER] = run.row", "row[:: FINER][:-1] = run.row[1:]", (DRIVEN_FIT,)
+        "inference/between.py",
+        "row[:, :, ::FINER] = records.row",
+        "row[:, :, ::FINER][:, :, :-1] = records.row[:, :, 1:]",
+        (DRIVEN_FIT,),
     ),
     "the ramp of an input": Mutant(
         "inference/linear.py", "jnp.sum(ramp * slope", "0.5 * jnp.sum(ramp * slope", (DRIVEN_FIT,)
     ),
-    "an input's ends": Mutant("inference/between.py", "[rest, -rest[-2:0:-1]]", "[rest, rest[-2:0:-1]]", (SMOOTH,)),
+    "an input's ends": Mutant(
+        "inference/between.py", "[rest, -rest[:, -2:0:-1]]", "[rest, rest[:, -2:0:-1]]", (SMOOTH,)
+    ),
     "a zone's own clock": Mutant(
         "inference/times.py",
         "value.astimezone(UTC)",

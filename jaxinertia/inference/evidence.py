@@ -8,13 +8,17 @@ that was estimated). Where residuals are correlated the scores are too, and the 
 Source: W. K. Newey and K. D. West, Econometrica 55, 703 (1987).
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import signal, stats
+
+from .parameters import MATRICES, Parameters
 
 LAGS = 24  # of the residuals' autocorrelation that are tested
 ROUNDING = 1e-14  # of an eigenvalue of an information of unit diagonal: sums over thousands of readings are off by it
+QUIET = 12  # lags without correlation, after which none is expected
 DOUBT = 1e-3  # below this probability residuals are called correlated
 
 
@@ -63,18 +67,21 @@ def curvature(evidence: Evidence) -> np.ndarray:
 
 
 def sandwich(evidence: Evidence, lags: int) -> np.ndarray:
-    """The covariance whatever the residuals' correlation over this many readings."""
+    """The covariance whatever the residuals' correlation over this many readings.
+
+    The weighted sum over lags is that of the squares of all stretches of `lags` + 1 scores, over their length.
+    """
     total = np.zeros_like(evidence.information)
     for run in np.unique(evidence.run):
         here = evidence.run == run
         # What is read at one time counts as one: components may share an error.
         times, at = np.unique(evidence.time[here], return_inverse=True)
-        scores = np.zeros((len(times), len(total)))
-        np.add.at(scores, at, evidence.scores[here])
-        total += scores.T @ scores
-        for lag in range(1, min(lags, len(scores) - 1) + 1):
-            cross = scores[lag:].T @ scores[:-lag]
-            total += (1 - lag / (lags + 1)) * (cross + cross.T)
+        sums = np.zeros((len(times) + 1, len(total)))
+        np.add.at(sums, at + 1, evidence.scores[here])
+        sums = np.cumsum(sums, axis=0)
+        first = np.arange(-lags, len(times))
+        stretches = sums[np.minimum(first + lags + 1, len(times))] - sums[np.maximum(first, 0)]
+        total += stretches.T @ stretches / (lags + 1)
     bread = inverse(evidence.information)
     n = len(evidence.residuals)
     known = np.isfinite(np.diag(bread))
@@ -98,32 +105,69 @@ def propagated(jacobian: np.ndarray, covariance: np.ndarray, constant: np.ndarra
 
 def autocorrelation(evidence: Evidence, lags: int = LAGS) -> np.ndarray:
     """Of the residuals within each channel of each run, lags 1 to `lags`."""
-    products, counts = np.zeros(lags + 1), np.zeros(lags + 1)
-    series = evidence.run * (evidence.channel.max() + 1) + evidence.channel
-    for one in np.unique(series):
-        r = evidence.residuals[series == one]
-        for lag in range(min(lags + 1, len(r))):
-            products[lag] += np.sum(r[lag:] * r[: len(r) - lag])
-            counts[lag] += len(r) - lag
-    mean = products / np.maximum(counts, 1)
-    return mean[1:] / max(mean[0], 1e-300)
+    return _ratios(*(np.sum(x, 0) for x in zip(*(_products(r, lags) for _, r in _series(evidence)), strict=True)))
 
 
 def whiteness(evidence: Evidence) -> float:
     """The probability of so much autocorrelation by chance: Ljung and Box's test of each channel, of which the least
     counts, times their number (Bonferroni): channels may share an error."""
-    channels = np.unique(evidence.channel).tolist()
-    return min(1.0, len(channels) * min(_ljung_box(evidence, channel) for channel in channels))
+    channels: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for channel, r in _series(evidence):
+        channels.setdefault(channel, []).append(_products(r, LAGS))
+    sums = [[np.sum(x, 0) for x in zip(*parts, strict=True)] for parts in channels.values()]
+    return min(1.0, len(sums) * min(float(ljung_box(*each)) for each in sums))
 
 
-def _ljung_box(evidence: Evidence, channel: int) -> float:
-    here = evidence.channel == channel
-    one = evidence._replace(**{name: getattr(evidence, name)[here] for name in ("residuals", "run", "channel")})
-    n = len(one.residuals)
-    lags = min(LAGS, n // 5)
-    r = autocorrelation(one, lags)
-    statistic = n * (n + 2) * np.sum(r**2 / (n - np.arange(1, lags + 1)))
-    return float(stats.chi2.sf(statistic, lags))
+def whiteness_of_all(residuals: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """The same of many records, whose residuals (r, w, m, c) were taken where `taken` says."""
+    if np.any(taken[:, :, 1:] & ~taken[:, :, :-1]):  # what was not taken goes to the end
+        order = np.argsort(~taken, axis=2, kind="stable")
+        residuals, taken = (np.take_along_axis(x, order, axis=2) for x in (residuals, taken))
+    r, m = np.where(taken, residuals, 0.0), residuals.shape[2]
+    lagged = [(r[:, :, k:] * r[:, :, : m - k], taken[:, :, k:]) for k in range(min(LAGS, m - 1) + 1)]
+    products, counts = (np.stack([np.sum(x, (1, 2)) for x in parts], -1) for parts in zip(*lagged, strict=True))
+    chances = ljung_box(products, counts)
+    return np.minimum(1.0, chances.shape[1] * chances.min(1))
+
+
+def ljung_box(products: np.ndarray, counts: np.ndarray) -> Any:
+    """The chance, from sums of products at lags 0, 1, 2, ... (along the last axis) and the numbers of pairs."""
+    n, lag = counts[..., :1], np.arange(1, products.shape[-1])
+    lags = np.minimum(len(lag), n // 5)
+    terms = (products[..., 1:] / np.maximum(products[..., :1], 1e-300)) ** 2 / np.maximum(n - lag, 1)
+    statistic = n[..., 0] * (n[..., 0] + 2) * np.sum(np.where(lag <= lags, terms, 0.0), -1)
+    return stats.chi2.sf(statistic, lags[..., 0])
+
+
+def correlation_length(evidence: Evidence) -> int:
+    """Readings over which residuals are taken to be correlated: twice as far as the first stretch of quiet lags."""
+    n = len(evidence.residuals)
+    loud = np.abs(autocorrelation(evidence, min(400, n // 4))) > 3 / np.sqrt(n)
+    quiet = next((k for k in range(len(loud)) if not loud[k : k + QUIET].any()), len(loud))
+    return int(np.clip(2 * quiet, n ** (1 / 3), n // 5))
+
+
+def _series(evidence: Evidence) -> Iterator[tuple[int, np.ndarray]]:
+    """Of each run and channel, the channel and its residuals."""
+    for run in np.unique(evidence.run):
+        here = evidence.run == run
+        for channel in np.unique(evidence.channel[here]).tolist():
+            yield channel, evidence.residuals[here & (evidence.channel == channel)]
+
+
+def _products(r: np.ndarray, lags: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of r_k r_{k + lag} for lags 0 to `lags`, and the numbers of their terms."""
+    n = len(r)
+    products, counts = np.zeros(lags + 1), np.maximum(n - np.arange(lags + 1), 0)
+    inner = min(n, lags + 1)
+    products[:inner] = signal.correlate(r, r)[n - 1 : n - 1 + inner]
+    return products, counts
+
+
+def _ratios(products: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean products at lags 1, 2, ... over that at lag 0."""
+    mean = products / np.maximum(counts, 1)
+    return mean[..., 1:] / np.maximum(mean[..., :1], 1e-300)
 
 
 def found(total: Any, cost: Any, variance: Any, n: Any, p: int) -> Any:
@@ -166,3 +210,22 @@ def _part(evidence: Evidence, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         j, r = j - jx @ both[:, :p], r - jx @ both[:, p]
         information, score = information + j.T @ j, score + j.T @ r
     return information, score
+
+
+def damping_halves(
+    parameters: Parameters, evidence: Evidence, flat: np.ndarray, jacobian: np.ndarray
+) -> dict[str, tuple[float, float, float]]:
+    """(early, late, standard error of their difference) of each damping coefficient that is one number for itself."""
+    out = {}
+    each = (parameters.names, parameters.kinds, parameters.slices, parameters.shapes)
+    for name, kind, part, shape in zip(*each, strict=True):
+        if not name.startswith("damping") or shape != () or kind in MATRICES:
+            continue
+        i = part.start
+        early, late, error = halves(evidence, i)
+        if not np.isfinite(error):  # at a bound a half says nothing
+            continue
+        row = int(np.argmax(np.abs(jacobian[:, i])))
+        scale, value = float(jacobian[row, i]), float(flat[row])
+        out[name] = (value + scale * early, value + scale * late, abs(scale) * error)
+    return out

@@ -16,13 +16,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy import signal
 
 from ..physics.system import System
 from . import linear
+from .evidence import Evidence
+from .likelihood import Likelihood, Reading
+from .normal import without_states
 from .parameters import Parameters
-from .solve import Normal
+from .record import jitter
 from .units import Units
-from .windows import Run
 
 JITTER = 0.01  # of a step: by how much times may be off an even grid for a periodogram to be that of the readings
 ALIASES = np.arange(-2, 3) * 2 * np.pi  # what a sampled motion folds into a frequency; beyond, S falls as w^-4
@@ -40,34 +43,102 @@ class Resonance(NamedTuple):
     floor: float
 
 
-class Band(eqx.Module):
+class Run(NamedTuple):
+    """One run of one component, and how many of its rows were read."""
+
+    ts: np.ndarray
+    y: np.ndarray
+    readings: int
+
+
+class Band(Likelihood):
     """A band of the periodogram; u are the parameters, then the log of the floor at the centre, and its slope."""
 
     system: System
     parameters: Parameters
     units: Units
-    omega: Float[Array | np.ndarray, " n"]
-    power: Float[Array | np.ndarray, " n"]
+    omega: Float[Array | np.ndarray, "*many n"]
+    power: Float[Array | np.ndarray, "*many n"]
+    freedom: Any  # frequencies less what is fitted
     scalar: bool = eqx.field(static=True)  # whether a position is a number
 
+    def own(self):
+        return self.omega, self.power, self.freedom, self.units
 
-def periodogram(run: Run, component: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frequencies in radians per step, without 0 and the last, and |sum y e^{-iwk}|^2 / n."""
+    @property
+    def readings_of_one(self):
+        return self.omega.shape[-1]
+
+    def normal(self, u, x):
+        """Whittle's cost, its score and expected information."""
+        log_s, scores, roots = self.score(u)
+        cost = jnp.sum(log_s + self.power * jnp.exp(-log_s))
+        return without_states(cost, jnp.ones(()), jnp.sum(scores, 0), roots.T @ roots)
+
+    def score(self, u: Float[Array, " p"]):
+        """log S (n,), scores (n, p), and roots d log S (n, p)."""
+        push = partial(jax.jvp, lambda u: log_spectrum(u, self), (u,))
+        log_s, roots = jax.vmap(lambda v: push((v,)), out_axes=(None, -1))(jnp.eye(len(u)))
+        return log_s, (1 - self.power * jnp.exp(-log_s))[:, None] * roots, roots
+
+    def innovations(self, u, x):
+        return (self.power * jnp.exp(-log_spectrum(u, self)) - 1)[None, :, None]
+
+    @property
+    def taken(self):
+        return np.ones((*self.omega.shape[:-1], 1, self.omega.shape[-1], 1), bool)
+
+    def read(self, u, x, cost, unknown):
+        """One row for each frequency, the excess of power over its mean."""
+        log_s, scores, roots = jax.tree.map(np.asarray, _score(self, jnp.asarray(u)))
+        excess = np.asarray(self.power) * np.exp(-log_s) - 1
+        one = np.zeros(len(excess), int)
+        evidence = Evidence(
+            residuals=excess,
+            scores=scores,
+            roots=roots[:, None],
+            run=one,
+            channel=one,
+            time=np.asarray(self.omega),
+            variance=1.0,
+            freedom=int(self.freedom),
+            states=None,
+        )
+        return Reading(evidence, None, None, 2 * cost, None)
+
+    def never_settled(self) -> tuple["Band", bool]:
+        """As a filter has it: there is nothing to settle."""
+        return self, False
+
+    def settled_like(self, others: list) -> "Band":
+        """As a filter has it."""
+        return self
+
+
+_score = eqx.filter_jit(Band.score)
+
+
+def runs_of(records: Any, component: int) -> list[Run]:
+    """Of the only record."""
+    rows = zip(records.count[0], records.ts[0], records.y[0], records.weight[0], strict=True)
+    return [Run(t[:n], y[:n, component], int(np.sum(w[:n, component] > 0))) for n, t, y, w in rows]
+
+
+def periodogram(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies in radians per step, without 0 and the last, and |sum y e^{-iwk}|^2 / n, times the step."""
     even = np.linspace(0, run.ts[-1], len(run.ts))
-    y = np.interp(even, run.ts, run.y[:, component])
-    power = np.abs(np.fft.rfft(y - y.mean())) ** 2 / len(y)
-    step = even[1] - even[0]
-    omega = 2 * np.pi * np.arange(len(power)) / (len(y) * step)
-    return omega[1:-1], power[1:-1] * step
+    y, step = np.interp(even, run.ts, run.y), even[1] - even[0]
+    frequency, power = signal.periodogram(y, 1 / step, detrend="constant")
+    return 2 * np.pi * frequency[1:-1], power[1:-1] / 2  # of either sign
 
 
-def spectra(runs: list[Run], component: int) -> tuple[np.ndarray, np.ndarray]:
+def spectra(runs: list[Run]) -> tuple[np.ndarray, np.ndarray]:
     """The periodograms, one after another, of the runs that are long enough for one."""
-    taken = [int(np.sum(run.weight[:, component] > 0)) for run in runs]
-    parts = [periodogram(run, component) for run, n in zip(runs, taken, strict=True) if n >= SHORTEST]
+    parts = [periodogram(run) for run in runs if run.readings >= SHORTEST]
     if not parts:
         raise ValueError(
-            f"data have no run of {SHORTEST} readings of a component (the longest has {max(taken)}), too few for the "
+            f"data have no run of {SHORTEST} readings of a component (the longest has "
+            f"{max(run.readings for run in runs)}), too few for the "
             "spectrum from which a noise-driven fit starts: record longer runs"
         )
     omega, power = (np.concatenate(x) for x in zip(*parts, strict=True))
@@ -83,9 +154,9 @@ def model(omega: Any, stiffness: Any, gamma: Any, power: Any) -> Any:
     return total
 
 
-def resonance(runs: list[Run], component: int, band: tuple[float, float] | None = None) -> Resonance:
+def resonance(runs: list[Run], band: tuple[float, float] | None = None) -> Resonance:
     """The best (omega_0, gamma) of a grid, with the best power and floor for each, by Whittle's likelihood."""
-    omega, power, count = _binned(*spectra(runs, component), band)
+    omega, power, count = _binned(*spectra(runs), band)
     peak = omega[np.argmax(power * np.minimum(count, 4))]
     grid = np.concatenate([np.geomspace(omega[0], omega[-1], 41), peak * np.array([0.97, 0.99, 1.0, 1.01, 1.03])])
     ratios = np.geomspace(1e-3, 30, 16)
@@ -100,12 +171,13 @@ def resonance(runs: list[Run], component: int, band: tuple[float, float] | None 
 def check_whole(runs: list[Run]) -> None:
     """ValueError for missing readings and uneven times: their periodogram is that of the lines drawn between readings,
     which has less power than the motion."""
-    off = max(unevenness(run) for run in runs)
+    off = max(jitter(run.ts) for run in runs)
     if off > JITTER:
         raise ValueError(
             f"method = 'whittle' needs even times, and ts are off by up to {off:.2g} steps: use method='kalman'"
         )
-    missing, rows = sum(int(np.sum(run.weight[:, 0] == 0)) for run in runs), sum(len(run.ts) for run in runs)
+    rows = sum(len(run.ts) for run in runs)
+    missing = rows - sum(run.readings for run in runs)
     if missing:
         raise ValueError(
             f"method = 'whittle' needs every reading, and {missing} of {rows} are missing: use method='kalman', "
@@ -113,10 +185,9 @@ def check_whole(runs: list[Run]) -> None:
         )
 
 
-def unevenness(run: Run) -> float:
-    """How far times are off an even grid, at most, in steps."""
-    even = np.linspace(0, run.ts[-1], len(run.ts))
-    return float(np.max(np.abs(run.ts - even))) / max(float(run.ts[-1]) / max(len(run.ts) - 1, 1), 1e-300)
+def is_whole(runs: list[Run]) -> bool:
+    """Whether the periodogram is that of the readings."""
+    return all(run.readings == len(run.ts) and jitter(run.ts) <= JITTER for run in runs)
 
 
 def _best(omega, power, count, grid_omega, ratios) -> Resonance:
@@ -169,12 +240,12 @@ def _check_band(inside: np.ndarray) -> None:
         raise ValueError(f"band holds {inside.sum()} frequencies of the record; it needs 16: widen it")
 
 
-def is_flat(runs: list[Run], component: int, found: Resonance) -> tuple[bool, float]:
+def is_flat(runs: list[Run], found: Resonance) -> tuple[bool, float]:
     """Whether the resonance and a white floor hold all that the spectrum has, and the greatest ratio of data to model.
 
     Tested in 24 bands of equal ratio: a band's mean over the model is 1 +- n^-1/2.
     """
-    omega, power = spectra(runs, component)
+    omega, power = spectra(runs)
     expected = model(omega, found.omega**2, found.gamma, found.power) + found.floor
     which = np.digitize(omega, np.geomspace(omega.min(), omega.max() * (1 + 1e-9), 25))
     worst, flat = 1.0, True
@@ -195,30 +266,14 @@ def around(found: Resonance, limit: float) -> tuple[float, float]:
     return max(found.omega - reach, 0.0), min(found.omega + reach, limit)
 
 
-def pose(
-    system: System, parameters: Parameters, units: Units, runs: list[Run], band: tuple[float, float], scalar: bool
-) -> Band:
-    """The periodogram inside the band (radians per step), of all runs."""
-    omega, power = spectra(runs, 0)
+def pose(records: Any, band: tuple[float, float]) -> Band:
+    """The periodogram inside the band (radians per step), of all runs of the only record."""
+    omega, power = spectra(runs_of(records, 0))
     inside = (omega >= band[0]) & (omega <= band[1])
     _check_band(inside)
-    return Band(system, parameters, units, omega[inside], power[inside], scalar)
-
-
-def normal(u: Float[Array, " p"], x: Any, problem: Band) -> Normal:
-    """Whittle's cost, its score and expected information."""
-    log_s, scores, roots = score(u, problem)
-    cost = jnp.sum(log_s + problem.power * jnp.exp(-log_s))
-    p, k = len(u), x.shape[1]
-    nothing = jnp.zeros((0, p, k)), jnp.zeros((0, k, k))
-    return Normal(cost, jnp.ones(()), jnp.sum(scores, 0), roots.T @ roots, jnp.zeros_like(x), *nothing)
-
-
-def score(u: Float[Array, " p"], problem: Band):
-    """log S (n,), scores (n, p), and roots d log S (n, p)."""
-    push = partial(jax.jvp, lambda u: log_spectrum(u, problem), (u,))
-    log_s, roots = jax.vmap(lambda v: push((v,)), out_axes=(None, -1))(jnp.eye(len(u)))
-    return log_s, (1 - problem.power * jnp.exp(-log_s))[:, None] * roots, roots
+    omega, power = omega[inside][None], power[inside][None]
+    freedom = np.array([omega.size - records.parameters.size - 2])
+    return Band(records.system, records.parameters, records.units, omega, power, freedom, records.scalar)
 
 
 def log_spectrum(u: Float[Array, " p"], problem: Band) -> Float[Array, " n"]:

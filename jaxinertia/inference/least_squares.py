@@ -1,0 +1,166 @@
+"""The likelihood of a deterministic record: least squares over windows, each with an initial state of its own."""
+
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..physics.system import System
+from .evidence import Evidence
+from .likelihood import Likelihood, Reading
+from .motion import Frame, Motion
+from .normal import Normal
+from .parameters import Parameters
+from .record import Records, Windows, about_mean
+from .units import Units
+
+
+class LeastSquares(Likelihood):
+    """u are the parameters and then the offset if it is free, x_w = (x, x') of window w."""
+
+    system: System
+    parameters: Parameters
+    units: Units
+    windows: Windows
+    offset: Float[Array | np.ndarray, "*many d"]
+    freedom: Float[Array | np.ndarray, "*many"]  # readings less numbers, of windows with readings
+    motion: Motion
+    free_offset: bool = eqx.field(static=True)
+    scalar: bool = eqx.field(static=True)
+
+    def own(self):
+        return self.windows, self.units, self.offset, self.freedom
+
+    @property
+    def d(self) -> int:
+        return self.offset.shape[-1]
+
+    @property
+    def readings_of_one(self):
+        return max(1, self.windows.ts[0].size)
+
+    @property
+    def offset_at(self):
+        p = self.parameters.size
+        return slice(p, p + self.d if self.free_offset else p)
+
+    def normal(self, u, x):
+        r, j = self.linearise(u, x)
+        p = len(u)
+        cost = jnp.sum(r * r) / 2
+        weighted = jnp.swapaxes(j, -1, -2)
+        gram = weighted @ j
+        g = jnp.sum(weighted * r[:, None, :], axis=-1)
+        rounding = 1e-30 * jnp.sum((self.windows.y * self.windows.weight) ** 2)
+        unit = 2 * cost / self.freedom + rounding
+        a = jnp.sum(gram[:, :p, :p], 0)
+        return Normal(cost, unit, jnp.sum(g[:, :p], 0), a, g[:, p:], gram[:, :p, p:], gram[:, p:, p:])
+
+    def linearise(self, u: Float[Array, " p"], x: Float[Array, "w k"]):
+        """Weighted residuals (w, readings) and their derivatives (w, readings, p + k) by (u, x_w)."""
+
+        def one(state, window):
+            def residual(both):
+                return self.residuals(both[: len(u)], both[len(u) :], window)
+
+            both = jnp.concatenate([u, state])
+            push = partial(jax.jvp, residual, (both,))
+            return jax.vmap(lambda v: push((v,)), out_axes=(None, -1))(jnp.eye(len(both)))
+
+        return jax.vmap(one)(x, self.windows)
+
+    def innovations(self, u, x):
+        each = jax.vmap(lambda state, window: self.residuals(u, state, window))(x, self.windows)
+        return each.reshape(self.windows.y.shape)
+
+    def residuals(self, u, state, window: Windows) -> Float[Array, " readings"]:
+        """(prediction - reading) / error, flat; 0 where nothing was read."""
+        system, d = self.parameters.write(self.system, u), self.d
+        offset = u[self.offset_at] if self.free_offset else self.offset
+        path = self.motion.path(system, state, window, Frame(self.units, offset, self.scalar))
+        path = path.at[:, :d].add(offset)
+        return jnp.ravel(window.weight * (path[:, : window.y.shape[-1]] - window.y))
+
+    def fine_enough(self, unit: np.ndarray) -> Any:
+        """The sum of squares by which residuals may change; at 1e-10 of the motion rounding is near.
+
+        A change s of the residuals, in units of their error, moves the values by (J^T J)^-1 J^T s: in units of their
+        own errors by |s| at most.
+        """
+        motion = np.sum((self.windows.weight * self.windows.y) ** 2, (-3, -2, -1))
+        return np.maximum(0.01 * unit, 1e-20 * motion)
+
+    @property
+    def taken(self):
+        return np.asarray(self.windows.weight) > 0
+
+    @property
+    def level(self):
+        return about_mean(self.windows.weight, self.windows.y)
+
+    def variance(self, cost, unknown):
+        return np.where(np.all(unknown, axis=-1), 2 * cost / self.freedom, 1.0)
+
+    def read(self, u, x, cost, unknown):
+        r, j = (np.asarray(a) for a in _linearise(self, jnp.asarray(u), jnp.asarray(x)))
+        y, weight = np.asarray(self.windows.y), np.asarray(self.windows.weight)
+        evidence = self._evidence(r, j, weight.reshape(r.shape) > 0, float(self.variance(cost, unknown)))
+        r = r.reshape(y.shape)
+        prediction = np.where(weight > 0, y + r / np.where(weight > 0, weight, 1.0), np.nan)
+        n, scales = len(evidence.residuals), 2 * float(np.sum(np.log(weight[weight > 0])))
+        squares = n * float(np.log(max(2 * cost, 1e-300) / n)) if unknown.all() else 2 * cost
+        error = None
+        if unknown[: self.d].any():
+            error = np.sqrt(evidence.variance) / np.max(weight[..., : self.d], (0, 1))
+        return Reading(evidence, prediction, np.asarray(x), squares - scales, error)
+
+    def _evidence(self, r: np.ndarray, j: np.ndarray, read: np.ndarray, variance: float) -> Evidence:
+        """The states of each run eliminated."""
+        p, channels = j.shape[-1] - 2 * self.d, self.windows.y.shape[-1]
+        time = np.repeat(np.asarray(self.windows.ts), channels, axis=-1)
+        channel = np.tile(np.arange(channels), r.shape[1] // channels)
+        rows: dict[str, list[Any]] = {}
+        for w, keep in enumerate(read):
+            ju, jx, rw = j[w, keep, :p], j[w, keep, p:], r[w, keep]
+            ju = ju - jx @ np.linalg.lstsq(jx, ju, rcond=None)[0]
+            here = {
+                "residuals": rw / np.sqrt(variance) if variance > 0 else rw,
+                "scores": ju * rw[:, None],
+                "roots": ju[:, None],
+                "run": np.full(len(rw), w),
+                "channel": channel[keep],
+                "time": time[w, keep],
+                "states": jx,
+            }
+            for name, part in here.items():
+                rows.setdefault(name, []).append(part)
+        joined: dict[str, Any] = {name: np.concatenate(parts) for name, parts in rows.items()}
+        return Evidence(**joined, variance=variance, freedom=int(self.freedom))
+
+
+_linearise = eqx.filter_jit(LeastSquares.linearise)
+
+
+def pose(records: Records, length: int, motion: Motion, level: np.ndarray | None = None) -> LeastSquares:
+    """The problem of windows of this many rows; `level`: an offset to hold, in place of the records' own."""
+    windows, d = records.windows(length), records.d
+    free = records.offset is None and level is None
+    offset = records.offset if level is None else level
+    live = 2 * d * np.sum(np.any(windows.weight > 0, axis=(2, 3)), axis=1)
+    freedom = np.maximum(records.readings - records.parameters.size - free * d - live, 1).astype(float)
+    offset = np.zeros((len(records), d)) if offset is None else offset
+    return LeastSquares(
+        system=records.system,
+        parameters=records.parameters,
+        units=records.units,
+        windows=windows,
+        offset=offset,
+        freedom=freedom,
+        motion=motion,
+        free_offset=free,
+        scalar=records.scalar,
+    )

@@ -1,0 +1,91 @@
+"""What every likelihood has in common: what the search asks of it, and what the report asks of it."""
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..physics.system import System
+from .evidence import Evidence
+from .normal import Problem
+from .parameters import Parameters
+from .record import Records
+from .units import Units
+
+
+class Reading(NamedTuple):
+    """What a likelihood says of one record at its optimum, in the fit's units."""
+
+    evidence: Evidence
+    prediction: np.ndarray | None  # (w, m, channels) of the windows, NaN where nothing was read; None: not in time
+    states: np.ndarray | None  # (runs, 2 d): the initial states that were fitted
+    deviance: float  # -2 log L but for a constant of the record
+    error: np.ndarray | None  # (d,): the standard deviation of a reading that was estimated
+
+
+class Posed(NamedTuple):
+    """What was fitted of one record: enough to fit it again."""
+
+    records: Records  # a batch of one
+    likelihood: "Likelihood"  # without the axis
+    reading: Reading
+    u: Any
+    x: Any
+    cost: float
+    fine: bool
+
+
+class Likelihood(Problem):
+    """The coordinates u are the parameters', then what the likelihood fits of its own: `offset_at` and `error_at` say
+    where. x are the states of windows, which only least squares have.
+    """
+
+    system: eqx.AbstractVar[System]
+    parameters: eqx.AbstractVar[Parameters]
+    units: eqx.AbstractVar[Units]
+    freedom: eqx.AbstractVar[Any]  # of each record: readings less what is fitted
+
+    @abstractmethod
+    def innovations(self, u: Float[Array, " p"], x: Float[Array, "w k"]) -> Float[Array, "w m c"]:
+        """What is left of each reading of one record, in standard deviations where these are known."""
+
+    @abstractmethod
+    def read(self, u: np.ndarray, x: np.ndarray, cost: float, unknown: np.ndarray) -> Reading:
+        """What one record says at its optimum; `unknown`: of which channels the error of a reading is."""
+
+    @property
+    @abstractmethod
+    def taken(self) -> np.ndarray:
+        """(..., w, m, c): which readings there are."""
+
+    @property
+    def level(self) -> Any:
+        """The cost of no motion at all; NaN where that is not asked."""
+        return np.asarray(np.nan)
+
+    def variance(self, cost: Any, unknown: np.ndarray) -> Any:
+        """Of a residual of weight one, whose channels' errors are unknown (..., c) or not."""
+        return np.ones(np.shape(cost))
+
+    @property
+    def offset_at(self) -> slice:
+        """Where in u the offset is."""
+        return slice(0, 0)
+
+    @property
+    def error_at(self) -> slice:
+        """Where in u the logs of the variances of readings are."""
+        return slice(0, 0)
+
+
+@eqx.filter_jit
+def _all_innovations(likelihood: Likelihood, u: Any, x: Any) -> Any:
+    return eqx.filter_vmap(lambda u, x, one: one.innovations(u, x), in_axes=(0, 0, likelihood.axes()))(u, x, likelihood)
+
+
+def innovations_of_all(likelihood: Likelihood, u: Any, x: Any) -> np.ndarray:
+    """Of many records, (r, w, m, c)."""
+    return np.asarray(_all_innovations(likelihood, jnp.asarray(u), jnp.asarray(x)))

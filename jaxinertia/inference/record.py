@@ -1,0 +1,278 @@
+"""Records in the fit's own units, on a grid: arrays with a leading axis of records. One record is a batch of one.
+
+The grid of a run has its recorded times, and times put into long gaps. Records on the same times share one; those of
+other lengths end in rows of weight 0. Windows cut every run into rows of equal length, each the start of a motion.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._checks import unevenness
+from ..physics.force import Sampled
+from ..physics.system import System
+from .observations import Observations
+from .parameters import Parameters
+from .units import Units
+
+_ROUNDED = 1e-3  # of a step: times as close to even, and to the decimals they are written in, were rounded
+
+
+class Windows(eqx.Module):
+    """Rows in the fit's units; channels are the position's components, then the momentum's if recorded.
+
+    A row without a reading has weight 0. `even`: times are 0, 1, 2, ... in every window.
+    """
+
+    start: Float[Array | np.ndarray, " *many w"]
+    ts: Float[Array | np.ndarray, " *many w m"]  # since the window's start
+    y: Float[Array | np.ndarray, " *many w m c"]
+    weight: Float[Array | np.ndarray, " *many w m c"]
+    input: Float[Array | np.ndarray, " *many w m d"] | None
+    even: bool = eqx.field(static=True)
+
+
+class Records(eqx.Module):
+    """Records of one kind, in arrays of r records, w runs and m rows."""
+
+    system: System
+    parameters: Parameters
+    units: Units  # (r,) each
+    start: np.ndarray  # (r, w), of each run
+    ts: np.ndarray  # (r, w, m), since the run's start
+    y: np.ndarray  # (r, w, m, c)
+    weight: np.ndarray
+    input: np.ndarray | None  # (r, w, m, d)
+    row: np.ndarray  # (r, w, m): of the record; -1 where a time was put in
+    count: np.ndarray  # (r, w): rows of each run
+    offset: np.ndarray | None  # (r, d); None if it is fitted
+    unknown: np.ndarray  # (r, c): of which channels the readings' error is
+    d: int = eqx.field(static=True)
+    scalar: bool = eqx.field(static=True)  # whether a position is a number
+    even: bool = eqx.field(static=True)
+    finer: int = eqx.field(static=True, default=1)  # rows for each sampling step
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+    @property
+    def longest(self) -> int:
+        """Rows of the longest run."""
+        return self.ts.shape[2]
+
+    @property
+    def readings(self) -> np.ndarray:
+        """Of each record."""
+        return np.sum(self.weight > 0, axis=(1, 2, 3))
+
+    @property
+    def unknowns(self) -> int:
+        """Of each record: parameters, offset, and each run's start."""
+        return self.parameters.size + (self.offset is None) * self.d + 2 * self.d * self.y.shape[1]
+
+    @property
+    def step(self) -> np.ndarray:
+        """The sampling step of each record, in its own time."""
+        return np.asarray(self.units.time) * self.finer
+
+    @property
+    def within(self) -> np.ndarray:
+        """(r, w, m): which rows lie within their run."""
+        return np.arange(self.longest) < self.count[..., None]
+
+    def _own(self) -> tuple:
+        return (*self._rows(), self.units, self.start, self.count, self.offset, self.unknown)
+
+    def _rows(self) -> tuple:
+        return self.ts, self.y, self.weight, self.input, self.row
+
+    def at(self, rows: np.ndarray) -> "Records":
+        """Some of them."""
+        parts = jax.tree.map(lambda x: np.asarray(x)[rows], self._own())
+        return eqx.tree_at(lambda r: r._own(), self, parts, is_leaf=lambda x: x is None)
+
+    def kind(self) -> tuple:
+        """What records that are fitted side by side have in common."""
+        return self.even, self.finer, self.y.shape[1], self.y.shape[3], self.input is None, self.offset is None
+
+    def windows(self, length: int) -> Windows:
+        """Windows of this many rows, (r, windows of one run after another, length)."""
+        r, w, m = self.ts.shape
+        count = -(-m // length)
+        longer = self.padded(count * length)
+
+        def cut(x):
+            return None if x is None else x.reshape(r, w * count, length, *x.shape[3:])
+
+        ts = longer.ts.reshape(r, w, count, length)
+        start = (self.start[..., None] + ts[..., 0]).reshape(r, -1)
+        since = (ts - ts[..., :1]).reshape(r, w * count, length)
+        return Windows(start, since, cut(longer.y), cut(longer.weight), cut(longer.input), self.even)
+
+    def padded(self, m: int) -> "Records":
+        """With this many rows: times go on by steps of one, and nothing is read there."""
+        spare = m - self.longest
+        if not spare:
+            return self
+        ts = np.concatenate([self.ts, self.ts[..., -1:] + 1.0 + np.arange(spare)], axis=2)
+        rest = [None if x is None else _pad(x, spare, mode) for x, mode in zip(self._rows()[1:], _PADDING, strict=True)]
+        return eqx.tree_at(lambda r: r._rows(), self, (ts, *rest), is_leaf=lambda x: x is None)
+
+
+_PADDING: tuple[Any, ...] = ("edge", 0, "edge", -1)  # of y, weight, input and row
+
+
+def _pad(x: np.ndarray, spare: int, mode: Any) -> np.ndarray:
+    width = ((0, 0), (0, 0), (0, spare), *((0, 0) for _ in x.shape[3:]))
+    return np.pad(x, width, mode="edge") if mode == "edge" else np.pad(x, width, constant_values=mode)
+
+
+def with_input(system: System, data: Observations) -> System:
+    """The system with the data's input as its force."""
+    if data.input is None:
+        if isinstance(system.force, Sampled):
+            raise ValueError(f"force = {system.force!r}, but data have no input; pass the samples to ji.Observations")
+        return system
+    if system.force is not None and not isinstance(system.force, Sampled):
+        raise ValueError(
+            f"force = {system.force!r}: with data.input pass force=None, or a ji.force.Sampled with a gain"
+        )
+    gain = 1.0 if system.force is None else system.force.gain
+    first = data.runs[0]
+    force = Sampled(data.ts[first], data.input[first], gain)
+    return System(system.potential, system.damping, system.noise, system.kinetic, force)
+
+
+class Grid(NamedTuple):
+    """The rows of a record's runs, as `Records` has them, for all records on the same times."""
+
+    start: np.ndarray
+    ts: np.ndarray
+    row: np.ndarray
+    counts: np.ndarray
+    even: bool
+    origin: float
+    step: float
+
+
+def grid_of(data: Observations) -> Grid:
+    """Rows in units of the sampling step, the median one where it varies; no interval is much longer than it."""
+    runs = data.runs
+    steps = np.concatenate([np.diff(data.ts[rows]) for rows in runs])
+    step = float(np.median(steps))
+    whole = np.round(steps / step)
+    if np.all(whole >= 1) and np.all(np.abs(steps / step - whole) < 0.01):  # even, but for rows left out
+        step = float(steps.sum() / whole.sum())
+    origin, decimals = float(data.ts.min()), _decimals(data.ts)
+    times, places = [], []
+    for rows in runs:
+        ts = (data.ts[rows] - data.ts[rows[0]]) / step
+        at = np.concatenate([[0], np.cumsum(np.maximum(1, np.round(np.diff(ts))).astype(int))])
+        grid, row = np.interp(np.arange(at[-1] + 1), at, ts), np.full(at[-1] + 1, -1)
+        row[at] = rows
+        off = float(np.max(np.abs(grid - np.arange(len(grid)))))
+        rounded = off < _ROUNDED and off * step <= 1.01 * decimals
+        times.append(np.arange(len(grid), dtype=float) if rounded else grid)
+        places.append(row)
+    m = max(map(len, times))
+    ts = np.stack([np.concatenate([t, t[-1] + 1.0 + np.arange(m - len(t))]) for t in times])
+    row = np.stack([np.pad(x, (0, m - len(x)), constant_values=-1) for x in places])
+    start = np.array([(data.ts[rows[0]] - origin) / step for rows in runs])
+    even = all(np.array_equal(t, np.arange(len(t))) for t in times)
+    return Grid(start, ts, row, np.array([len(t) for t in times]), even, origin, step)
+
+
+def _decimals(ts: np.ndarray) -> float:
+    """10^-k for the k decimals in which all times can be written; at least what floats, summed up, are off by."""
+    kind = np.float32 if np.array_equal(ts, ts.astype(np.float32)) else np.float64
+    rounding = len(ts) * float(np.finfo(kind).eps) * float(np.max(np.abs(ts)))
+    for k in range(-3, 13):
+        if np.all(np.abs(ts - np.round(ts, k)) <= rounding):
+            return max(10.0**-k, rounding)
+    return rounding
+
+
+def on_one_grid(system: System, parameters: Parameters, data: list[Observations]) -> Records:
+    """Records on the same times."""
+    first, n = data[0], len(data)
+    grid, d = grid_of(first), first.components
+    w, m = grid.ts.shape
+    within, inner = np.arange(m) < grid.counts[:, None], grid.row >= 0
+    positions = [one.position for one in data]
+    length = _scatter(np.stack(positions))
+    channels = [_channel(positions, [one.position_error for one in data], length)]
+    if first.momentum is not None:
+        momenta, errors = [one.momentum for one in data], [one.momentum_error for one in data]
+        channels.append(_channel(momenta, errors, length / grid.step))
+    values, weights = (np.concatenate(x, axis=-1) for x in zip(*channels, strict=True))
+    y, weight = np.full((n, w, m, values.shape[-1]), np.nan), np.zeros((n, w, m, values.shape[-1]))
+    y[:, inner], weight[:, inner] = values[:, grid.row[inner]], weights[:, grid.row[inner]]
+    for r, k in zip(*np.nonzero(np.isnan(y).any((2, 3))), strict=True):
+        inside = within[k]
+        y[r, k] = filled(grid.ts[k], np.where(inside[:, None], y[r, k], np.nan))
+    force = None
+    if first.input is not None:
+        samples = np.stack([np.asarray(one.input) for one in data]).reshape(n, len(first.ts), -1)
+        force = np.full((n, w, m, samples.shape[-1]), np.nan)
+        force[:, inner] = samples[:, grid.row[inner]]
+        for r, k in np.ndindex(n, w):
+            force[r, k] = filled(grid.ts[k], force[r, k])
+    offset = None
+    if first.offset is not None:
+        offset = np.stack([np.broadcast_to(np.asarray(one.offset), (d,)) for one in data]) / length[:, None]
+    many = [np.broadcast_to(x, (n, *x.shape)).copy() for x in (grid.start, grid.ts, grid.row, grid.counts)]
+    units = Units(np.full(n, grid.origin), np.full(n, grid.step), length)
+    unknown = np.stack([one.unknown_errors for one in data])
+    start, ts, row, count = many
+    rest = (row, count, offset, unknown, d, first.position.ndim == 1, grid.even)
+    return Records(system, parameters, units, start, ts, y, weight, force, *rest)
+
+
+def _channel(values: list, errors: list, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(r, rows, d) readings in their unit, and one over their errors: of like weight where the error is unknown, till
+    residuals say more; 0 where nothing was read."""
+    n, unit = len(values), unit[:, None, None]
+    whole = np.stack(values)
+    y = whole.reshape(n, len(values[0]), -1)
+    sd = np.broadcast_to(_scatter(whole)[:, None, None], y.shape)
+    if any(e is not None for e in errors):
+        given = zip(whole, errors, sd, strict=True)
+        sd = np.stack([s if e is None else np.broadcast_to(e, v.shape).reshape(s.shape) for v, e, s in given])
+    return y / unit, np.where(np.isfinite(y), unit / sd, 0.0)
+
+
+def _scatter(values: np.ndarray) -> np.ndarray:
+    """The standard deviation of each record's readings."""
+    return np.nanstd(values.reshape(len(values), -1), axis=1)
+
+
+def filled(ts: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Missing readings on a line between their neighbours: not data, but where the search may look for a start."""
+    known = np.isfinite(y)
+    pairs = zip(y.T, known.T, strict=True)
+    return np.stack([np.interp(ts, ts[k], v[k]) if k.any() else np.zeros(len(ts)) for v, k in pairs], axis=-1)
+
+
+def joined(parts: list[Records]) -> Records:
+    """Records of one kind in one batch, the shorter ones filled up."""
+    if len(parts) == 1:
+        return parts[0]
+    m = max(part.longest for part in parts)
+    owns = [part.padded(m)._own() for part in parts]
+    own = jax.tree.map(lambda *each: np.concatenate(each), *owns)
+    return eqx.tree_at(lambda r: r._own(), parts[0], own, is_leaf=lambda x: x is None)
+
+
+def jitter(ts: np.ndarray) -> float:
+    """How far times are off an even grid, at most, in steps."""
+    return unevenness(ts) / max(float(ts[-1] - ts[0]) / max(len(ts) - 1, 1), 1e-300)
+
+
+def about_mean(weight: Any, y: Any) -> Any:
+    """Half the weighted sum of squares about the mean of each channel; (..., w, m, c) gives (...)."""
+    mean = np.sum(weight**2 * y, (-3, -2), keepdims=True)
+    mean = mean / np.maximum(np.sum(weight**2, (-3, -2), keepdims=True), 1e-300)
+    return np.sum((weight * (y - mean)) ** 2, (-3, -2, -1)) / 2

@@ -1,0 +1,123 @@
+"""Where searches begin: from the data alone, whatever unit the system's numbers were meant in."""
+
+import math
+
+import jax
+import numpy as np
+from scipy import fft, signal
+
+from .._machine import cores
+from ..physics.system import System
+from .parameters import ABOVE, REAL, Parameters, encode
+from .record import Records
+from .units import Units
+
+FIRST = 2.0  # cycles of the first windows
+
+
+def first_length(longest: int, omega: float) -> int:
+    """Rows of two cycles, or the whole of a record that has few."""
+    first = max(12, math.ceil(FIRST * 2 * math.pi / omega))
+    return longest if 2 * first > longest else first
+
+
+def dominant(records: Records) -> np.ndarray:
+    """The angular frequency, per step, that holds most of each motion: the greatest of the averaged spectrum."""
+    y, step = np.asarray(records.y), np.ones(len(records))
+    if not records.even:
+        ends = np.take_along_axis(records.ts, records.count[..., None] - 1, axis=2)[..., 0]
+        step = np.sum(ends, 1) / np.sum(records.count - 1, 1)
+        y = np.array(y)
+        for r, k in np.ndindex(*records.count.shape):
+            n = int(records.count[r, k])
+            ts = records.ts[r, k, :n]
+            y[r, k, :n] = np.stack([np.interp(np.arange(n) * step[r], ts, x) for x in y[r, k, :n].T], -1)
+    inside = records.within[..., None]
+    rows = np.sum(inside, 2, keepdims=True)
+    y = np.where(inside, y - np.sum(y * inside, 2, keepdims=True) / rows, 0.0)
+    y = y / np.sqrt(np.maximum(np.sum(y**2, 2, keepdims=True) / rows, 1e-300))
+    padded = 4 * 2 ** math.ceil(math.log2(records.longest))
+    with fft.set_workers(cores()):
+        omega, power = signal.periodogram(y, 2 * np.pi, nfft=padded, detrend=False, axis=2)
+    return omega[1 + np.argmax(np.sum(power, axis=(1, 3))[:, 1:], axis=1)] / step
+
+
+def other_starts(records: Records, omega: np.ndarray) -> tuple[np.ndarray, ...]:
+    """For what the integrated equation starts badly, such as readings with spikes or much noise: the spectrum's
+    frequency, with little damping or more, and the system as given."""
+    parameters, system = records.parameters, records.system
+    plain, likely = sensible(records, omega), sensible(records, omega, 1.0)
+    little = likely.copy()
+    rates = {f"damping.{field}" for field in system.damping.likely(1.0, 1.0)}
+    for name, kind, part in zip(parameters.names, parameters.kinds, parameters.slices, strict=True):
+        if kind == ABOVE and name in rates:
+            little[..., part] -= math.log(30)  # a decay over fifty cycles, not two
+    return little, likely, plain
+
+
+def sensible(records: Records, omega: np.ndarray, within: float = 100.0) -> np.ndarray:
+    """The coordinates of the system as given, a row for each record; numbers that no such record could show are put
+    where one could.
+
+    Dampings and stiffnesses within a factor (of a hundred) of what the record's frequency suggests are kept, and so are
+    anharmonic coefficients that are no greater; else the search would begin far off in a unit that nobody meant.
+    """
+    parameters, system, units = records.parameters, records.system, records.units
+    omega, time, length = (np.asarray(x, float)[:, None] for x in (omega, units.time, units.length))
+    u = parameters.read(system)
+    u = np.broadcast_to(u, (len(records), len(u))).copy()
+    rate = omega / time
+    mass = mass_of(system)
+    friction = system.damping.likely(0.1 * rate, length / time, mass)
+    likely = {f"damping.{field}": value for field, value in friction.items()} | _stiffness(mass, rate)
+    largest = {"potential.cubic": mass * (rate / length) ** 2, "potential.quadratic": mass * rate**2 / length}
+    for name, kind, low, part in zip(
+        parameters.names, parameters.kinds, parameters.low, parameters.slices, strict=True
+    ):
+        here = u[:, part]
+        if kind == ABOVE and name in likely and np.all(low == 0):
+            off = np.abs(here - np.log(likely[name])) > math.log(within)
+            u[:, part] = np.where(off, np.log(likely[name]), here)
+        elif kind == REAL and name in likely:
+            size = np.abs(here) / likely[name]
+            u[:, part] = np.where((size > within) | (size < 1 / within), likely[name], here)
+        elif kind == REAL and name in largest:
+            u[:, part] = np.where(np.abs(here) > within * largest[name], 0.0, here)
+    return u
+
+
+def _stiffness(mass: float, rate: np.ndarray) -> dict[str, np.ndarray]:
+    """What a mass on a spring of this angular frequency would have, by the names of free leaves."""
+    stiffness = mass * rate**2
+    named = {"potential.stiffness": stiffness, "potential.linear": stiffness}
+    return named | {"potential.frequency": math.sqrt(mass) * rate}
+
+
+def from_spectrum(
+    system: System, parameters: Parameters, units: Units, omega: np.ndarray, gamma: np.ndarray, power: np.ndarray
+) -> np.ndarray:
+    """The coordinates of one system as given, but for what the spectrum's resonances, one a component, tell."""
+    mass = mass_of(system)
+    friction = system.damping.likely(gamma / units.time, None, mass)
+    strength = mass * np.sqrt(power) * units.length / units.time**1.5
+    noise = {} if system.noise is None else system.noise.likely(strength)
+    known = _stiffness(mass, omega / units.time)
+    known |= {f"damping.{field}": value for field, value in friction.items()}
+    known |= {f"noise.{field}": value for field, value in noise.items()}
+    u = parameters.read(system)
+    each = (parameters.names, parameters.kinds, parameters.slices, parameters.shapes, parameters.low, parameters.high)
+    for name, kind, part, shape, low, high in zip(*each, strict=True):
+        if name in known:
+            value = known[name]
+            laid = np.mean(value) if not shape else value if len(shape) == 1 else np.diag(value)
+            u[part] = encode(kind, np.broadcast_to(laid, shape), low, high)
+    return u
+
+
+def mass_of(system: System) -> float:
+    """The mean mass of small motions, about: for start values. 1 where the kinetic energy tells none."""
+    mass = system.kinetic.small_mass
+    if mass is None:
+        return 1.0
+    leaves = [np.diag(x) if np.ndim(x) == 2 else np.ravel(x) for x in jax.tree.leaves(mass)]
+    return float(np.mean(np.concatenate(leaves)))
