@@ -119,13 +119,14 @@ def many_fits(
         freedom[rows], iterations[rows] = likelihood.freedom, search.iterations
         variance = likelihood.variance(search.cost, ended.records.unknown)
         chi[rows] = _spread(ended)
-        whiteness[rows] = errors.whiteness_of_all(innovations_of_all(likelihood, search.u, search.x), likelihood.taken)
+        whiteness[rows] = _whiteness(ended)
         taken = np.sum(likelihood.taken, (1, 2, 3))
         lost = np.broadcast_to(is_lost(likelihood.level, search.cost, variance, taken, search.u.shape[1]), len(rows))
         p = parameters.size
         flat[rows], jacobian = (np.asarray(x) for x in _natural(search.u[:, :p], parameters))
         unit = errors.inverse(np.asarray(_information(search.normal)))[:, :p, :p]
         for i, row in enumerate(rows.tolist()):
+            why.pop(row, None)  # of an earlier search, on more of the record
             said = failures(bool(search.ended[i]), bool(lost[i]), int(iterations[row]))
             converged[row] = not said
             if said:
@@ -152,6 +153,16 @@ def many_fits(
         system=groups[0].records.system,
         each=partial(_one_of_many, data, where, refused, finish),
     )
+
+
+def _whiteness(ended: Ended) -> np.ndarray:
+    likelihood, search = ended.likelihood, ended.search
+    return errors.whiteness_of_all(innovations_of_all(likelihood, search.u, search.x), likelihood.taken)
+
+
+def misfits(ended: Ended) -> np.ndarray:
+    """Of which of the records the residuals are correlated, or the search did not end."""
+    return ~np.asarray(ended.search.ended) | ~(_whiteness(ended) >= errors.DOUBT)
 
 
 def _corrected(ended: Ended, i: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from ..physics import system as systems
 from ..physics.system import System, check_system
 from . import linear, parameters, shooting, stochastic, units
 from .between import LINE, Ways, refine
-from .conclude import many_fits, one_fit
+from .conclude import many_fits, misfits, one_fit
 from .free_motion import free_part, on_whole
 from .observations import Observations
 from .record import Records, joined, on_one_grid, with_input
@@ -119,8 +119,10 @@ def fit_many(
     check_alike(data)
     with jax.enable_x64(True):
         task = prepare(system, data[0], free, bounds, method, band, Options(max_iterations, progress))
-        parts = [free_part(task.system, one, task.method) for one in data]
+        parts = list(data)
         groups, refused = search(parts, task)
+        if task.method == LEAST_SQUARES:
+            groups += _on_free_motion(parts, groups, task)
         why = {i: str(error) for i, error in refused.items()}
         if not groups:
             raise ValueError(f"data has no record that can be fitted: {why}")
@@ -135,6 +137,22 @@ class Task(NamedTuple):
     method: str | None  # None: the records choose
     band: tuple[float, float] | None
     options: Options
+
+
+def _on_free_motion(parts: list[Observations], groups: list[Ended], task: Task) -> list[Ended]:
+    """Searches of records that misfit, and that friction alone does not act on throughout: on the part where it does.
+
+    Finding that part takes longer than fitting a short record, so those that fit are taken as they are.
+    """
+    doubtful = [int(row) for ended in groups for row in ended.rows[misfits(ended)]]
+    free = {i: part for i in doubtful if (part := free_part(task.system, parts[i], task.method)) is not parts[i]}
+    if not free:
+        return []
+    again, refused = search(list(free.values()), task)
+    order = np.array(list(free))
+    for i in set(free) - {int(order[i]) for i in refused}:
+        parts[i] = free[i]
+    return [ended._replace(rows=order[ended.rows]) for ended in again]
 
 
 def prepare(
