@@ -60,7 +60,8 @@ def fit(rows: np.ndarray, ways: Ways, options: Options) -> Ended:
             likelihood = pose(records, records.longest, likelihood.motion)
             found = _again(likelihood, found, options, "weighed by residuals")
     why = [
-        "the system has no noise" + (f"; input {INPUTS[way]} between samples" if records.input is not None else "") for way in best
+        "the system has no noise" + (f"; input {INPUTS[way]} between samples" if records.input is not None else "")
+        for way in best
     ]
     return Ended(rows, records, likelihood, found, fine, LEAST_SQUARES, why)
 
