@@ -45,7 +45,8 @@ def fit(
             noise without a memory, your own too. The state is (q, p): `data.momentum` are readings of p, M v with a
             mass; positions alone do not tell a mass from a stiffness. With `data.input` its force is gain times the
             input: give a `force.Sampled` with a gain to start from, or None for the gain 1.
-        data: `Observations`.
+        data: `Observations`. Without noise, a force or an input only their free motion is fitted, as `decays` finds it,
+            and `why` says so; `between` chooses a part, or by `between()` all, by hand.
         free: which leaves may change, as for `eqx.tree_at`: `lambda s: (s.damping.gamma, s.potential.stiffness)`, with
             `s.force.gain` for the input's gain. What a law names as `nonnegative` (dampings, sigma, masses) stays
             positive, matrices of them PSD; what it names as `skew` stays skew.

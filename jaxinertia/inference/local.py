@@ -3,7 +3,7 @@
 In each window y = c + Re[(A + B u) e^{(-a + i w) u}], u from the window's middle; a few passes move B into a and w.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -82,6 +82,9 @@ def averaged(series: Series, most: float) -> Series:
     if m < 2:
         return series
     n = len(ts) // m * m
+    blocks = ts[:n].reshape(-1, m)
+    if not n or np.max(blocks[:, -1] - blocks[:, 0]) > most / 8:  # across gaps no mean is a reading
+        return series
     return Series(ts[:n].reshape(-1, m).mean(1), y[:n].reshape(-1, m, y.shape[1]).mean(1))
 
 
@@ -113,8 +116,12 @@ def fits(series: Series, time: float) -> Local:
             omega = np.clip(omega + np.clip(move.imag, -1.5, 1.5), np.pi, 3 * np.pi)
     few = n < FEWEST
     back, onset = _behind(series, time, left, (rate, omega, found, inverse, rms))
-    out = [np.where(few, np.nan, x) for x in (size, rate / time, omega / time, rms, spread, back, onset)]
-    return Local(left, left + width, np.where(few[:, None], np.nan, found[:, 0]), *out, found)
+    names = ("amplitude", "rate", "omega", "rms", "spread", "back", "onset")
+    values = (size, rate / time, omega / time, rms, spread, back, onset)
+    out: dict[str, Any] = {name: np.where(few, np.nan, x) for name, x in zip(names, values, strict=True)}
+    return Local(
+        left=left, right=left + width, level=np.where(few[:, None], np.nan, found[:, 0]), coefficients=found, **out
+    )
 
 
 def swing(seen: Local, time: float, i: int, ts: np.ndarray) -> np.ndarray:

@@ -21,13 +21,14 @@ MISFIT = 0.03  # of the amplitude: what a window may miss of a swing that is not
 STEADY = 0.25  # of the rate after it: a slower decay is a drive's
 SURE = 6.0  # standard errors
 SMALL = 0.2  # of the greatest amplitude: swings below it are not what was recorded
+OTHER = 0.2  # of a period: another one
 FEWEST = 16  # readings of a record that is looked at
 LEAST = 1.5  # periods of a stretch
 SEEN, SAME, ENOUGH = 0.4, 0.5, 3  # periods back to a beginning, apart from each other's, and windows that tell of it
 ALIKE = 0.2  # of the frequency: a swing that is as near is the same, larger or smaller
 AT_ONCE = ("rest", "a hold")  # these end at once; others may end so gently that the last of them cannot be seen
 LATE, LOST = 0.5, 0.15  # periods, or of the amplitude, left out behind such an end, whichever is less
-NEAR = 5  # readings between where a free motion ought to begin, by both, and where it surely has
+NEAR = 4  # readings between where a free motion ought to begin, by both, and where it surely has
 MARGIN = 1 / 32  # of a period, left out behind what was not free
 
 
@@ -46,13 +47,27 @@ def stretches(ts: np.ndarray, y: np.ndarray) -> list[Stretch]:
         ts: times, increasing. y: readings, (n, c), NaN where there are none.
     """
     whole = Stretch(float(ts[0]), float(ts[-1]), "")
-    series = local.cleaned(ts, y)
-    time = local.period(series) if len(series.ts) >= FEWEST else None
-    if time is None or series.ts[-1] - series.ts[0] < 3 * time:
-        return [whole]
-    series = local.averaged(series, time)
-    seen = local.fits(series, time)
-    return _between(seen, _events(series, seen, time), time, whole) or [whole]
+    series = local.cleaned(ts, y / max(float(np.nanmax(np.abs(y), initial=0.0)), 1e-300))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # windows that hold no swing
+        for time in _periods(series):
+            few = local.averaged(series, time)
+            seen = local.fits(few, time)
+            found = _between(seen, _events(few, seen, time), time, whole)
+            if found:
+                return found
+    return [whole]
+
+
+def _periods(series: Series) -> list[float]:
+    """The period of the record, and that of what follows its greatest reading, where a push was slower."""
+    ts, y = series
+    if len(ts) < FEWEST:
+        return []
+    peak = int(np.argmax(np.max(np.abs(y - np.median(y, axis=0)), axis=1)))
+    after = Series(ts[peak:], y[peak:])
+    periods = [local.period(part) for part in (series, after) if len(part.ts) >= FEWEST]
+    long = [time for time in periods if time is not None and 3 <= (ts[-1] - ts[0]) / time < len(ts) / 2]
+    return long[:1] + [time for time in long[1:] if abs(time / long[0] - 1) > OTHER]
 
 
 class Part(NamedTuple):
@@ -70,7 +85,9 @@ def find(ts: np.ndarray, position: np.ndarray, runs: list[np.ndarray]) -> Part |
         ts, position: of the record. runs: the rows of each run.
     """
     y = position.reshape(len(ts), -1)
-    rows, segment, told = [], [], []
+    rows: list[np.ndarray] = []
+    segment: list[np.ndarray] = []
+    told: list[str] = []
     for k, run in enumerate(runs):
         where = f"run {k + 1}: " if len(runs) > 1 else ""
         found = stretches(ts[run], y[run])
@@ -115,7 +132,10 @@ def _events(series: Series, seen: Local, time: float) -> list[Event]:
         after = int(np.searchsorted(seen.left, start))
         last = int(np.searchsorted(seen.right, start - time / 16)) - 1
         before = _before(seen, after, last)
-        if before is not None:
+        swings = (
+            _share(seen.rate[after : after + 6]) * time < np.pi
+        )  # Q above 1; else a law that is not linear looks like a push
+        if before in AT_ONCE or (before is not None and swings):
             change = _change(series, seen, time, last, after) if before in AT_ONCE else -np.inf
             if start - change < NEAR * np.median(np.diff(series.ts)):
                 start = change + MARGIN * time
@@ -128,11 +148,11 @@ def _events(series: Series, seen: Local, time: float) -> list[Event]:
 def _at_the_beginning(seen: Local) -> list[Event]:
     """A disturbance in the first window, where the next ones misfit by far less: no law changes as quickly."""
     rms, following = seen.rms[:FIRST], seen.rms[1 : FIRST + 1]
-    noise = np.nanquantile(seen.rms, 0.2)
+    noise = _share(seen.rms, 0.2)
     falls = np.flatnonzero((rms[: len(following)] > SUDDEN * following) & (rms[: len(following)] > 2 * SUDDEN * noise))
-    if not len(falls) or seen.amplitude[falls[-1] + 1] < SURE * seen.spread[falls[-1] + 1]:
+    after = int(falls[-1]) + 1 if len(falls) else 0
+    if not len(falls) or seen.amplitude[after] < SURE * seen.spread[after] or seen.rate[after] > seen.omega[after] / 2:
         return []
-    after = int(falls[-1]) + 1
     return [Event(float(seen.left[after]), after, -1, "another motion")]
 
 
@@ -152,13 +172,13 @@ def _unlike(seen: Local) -> np.ndarray:
     back = np.where(later < n, seen.back[np.minimum(later, n - 1)], np.nan)
     told = np.isfinite(back).any(1)
     usual = np.zeros(n)
-    usual[told] = np.nanmedian(back[told], axis=1)
+    usual[told] = np.nanmedian(back[told], axis=1)  # none of these is empty
     return (seen.back > np.maximum(BAD, MORE * usual)) & (seen.amplitude > SURE * seen.spread)
 
 
 def _before(seen: Local, after: int, last: int) -> str | None:
     """What ended where a free motion began; None if none began: what was before is the same swing, larger."""
-    usual = np.hypot(np.nanquantile(seen.rms, 0.2), MISFIT * seen.amplitude)
+    usual = np.hypot(_share(seen.rms, 0.2), MISFIT * seen.amplitude)
     swings = seen.rms < 2 * usual
     if last < 0 and not swings[0]:
         return "another motion"
@@ -172,8 +192,8 @@ def _before(seen: Local, after: int, last: int) -> str | None:
     old = old[swings[old] & (seen.amplitude[old] > SURE * seen.spread[old])]
     if 2 * len(old) < min(last + 1, 9):
         return "a push"
-    rate, spread = np.nanmedian(seen.rate[new]), np.nanstd(seen.rate[new])
-    if swings[last] and np.nanquantile(seen.rate[old[-9:]], 0.75) < min(STEADY * rate, rate - 2 * spread):
+    rate, spread = _share(seen.rate[new]), float(np.std(seen.rate[new]))
+    if swings[last] and _share(seen.rate[old[-9:]], 0.75) < min(STEADY * rate, rate - 2 * spread):
         fallen = np.log(seen.amplitude[old[0]] / was)
         ought = rate * (seen.left[last] - seen.left[old[0]])
         sure = SURE * float(np.hypot(seen.spread[old[0]], seen.spread[last])) / was
@@ -181,8 +201,8 @@ def _before(seen: Local, after: int, last: int) -> str | None:
             return "a steady drive"
     if rises:
         return "another swing"
-    alike = abs(np.nanmedian(seen.omega[old[-4:]]) / np.nanmedian(seen.omega[new]) - 1) < ALIKE
-    return None if alike and np.nanmedian(seen.rate[old]) > 0 else "a push"
+    alike = abs(_share(seen.omega[old[-4:]]) / _share(seen.omega[new]) - 1) < ALIKE
+    return None if alike and _share(seen.rate[old]) > 0 else "a push"
 
 
 def _between(seen: Local, events: list[Event], time: float, whole: Stretch) -> list[Stretch]:
@@ -207,6 +227,12 @@ def _decays(seen: Local, first: int, last: int, top: float) -> bool:
     """Whether windows hold a swing that is large enough, falls, and is nothing else."""
     size, spread, rate, rms = (x[first : last + 1] for x in (seen.amplitude, seen.spread, seen.rate, seen.rms))
     large = (size > SMALL * top) & (size > SURE * spread)
-    if large.sum() < 8 or not large[0] or np.nanmedian(rms) > 3 * np.nanquantile(seen.rms, 0.2):
+    if large.sum() < 8 or not large[0] or _share(rms) > 3 * _share(seen.rms, 0.2):
         return False
-    return bool(np.nanmedian(rate[large]) > 0 and size[0] > RISE * size[large][-1])
+    return bool(_share(rate[large]) > 0 and size[0] > RISE * size[large][-1])
+
+
+def _share(x: np.ndarray, share: float = 0.5) -> float:
+    """The value that this share of the entries lies below, NaN left out; NaN where there is no other."""
+    known = x[np.isfinite(x)]
+    return float(np.quantile(known, share)) if len(known) else float("nan")
