@@ -69,8 +69,9 @@ def _set_out(system, grid, position, momentum, solver, key, path) -> tuple[_Sett
 
 @eqx.filter_jit
 def _integrate(setting: _Setting, state, ends) -> tuple[Trajectory, dict[str, Any] | None]:
-    first, gradient, energies = _begin(setting, state)
-    (last, _), rows = _rows(setting, (first, gradient), jnp.arange(setting.grid.rows), setting.grid)
+    plan = _plan(setting, state[1])
+    first, gradient, energies = _begin(setting, plan, state)
+    (last, _), rows = _rows(setting, plan, (first, gradient), jnp.arange(setting.grid.rows), setting.grid)
     if ends is not None:
         rows = jax.tree.map(lambda y: y[jnp.asarray(ends)], rows)
     phase, (kinetic, potential) = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), (first, energies), rows)
@@ -78,7 +79,7 @@ def _integrate(setting: _Setting, state, ends) -> tuple[Trajectory, dict[str, An
     return Trajectory(setting.grid.ts, phase.position, phase.momentum, kinetic, potential, balance), last.memory
 
 
-def _begin(setting: _Setting, state: tuple[Any, Any]):
+def _begin(setting: _Setting, plan: "_Plan", state: tuple[Any, Any]):
     """The phase before the first row, the gradient there (None if no row hands it on), and K and L."""
     system, grid = setting.system, setting.grid
     position, momentum = state
@@ -86,18 +87,18 @@ def _begin(setting: _Setting, state: tuple[Any, Any]):
     if setting.careful:
         first = first.but(below=jax.tree.map(jnp.zeros_like, first.relaxing))
     begin = jnp.asarray(grid.origin, setting.told or _tree.dtype(position))
-    gradient = system.gradient(position, begin) if _plan(setting, first).run.hands_gradient_on else None
+    gradient = system.gradient(position, begin) if plan.run.hands_gradient_on else None
     return first, gradient, kinetic_and_potential(system, position, momentum, begin)
 
 
-def _plan(setting: _Setting, phase: Phase) -> "_Plan":
-    h = jnp.asarray(setting.grid.h, _tree.dtype(phase.position)).reshape(-1)[0]
-    return _Plan(setting.system, setting.letters, h, phase.momentum)
+def _plan(setting: _Setting, momentum) -> "_Plan":
+    h = jnp.asarray(setting.grid.h, _tree.dtype(momentum)).reshape(-1)[0]
+    return _Plan(setting.system, setting.letters, h, momentum)
 
 
-def _rows(setting: _Setting, carry, numbers, grid: Grid):
+def _rows(setting: _Setting, plan: "_Plan", carry, numbers, grid: Grid):
     """From one (phase, gradient) through the rows of a grid, which have these numbers in the whole run."""
-    row = _row(setting.system, grid, _plan(setting, carry[0]), carry[0], setting.key, setting.path, setting.told)
+    row = _row(setting.system, grid, plan, carry[0], setting.key, setting.path, setting.told)
     if grid.steps > PLAIN:  # else reverse mode would remember a block for every row
         row = jax.checkpoint(row, prevent_cse=False)
     xs = (numbers, grid.starts, None if grid.h.ndim == 0 else grid.h)
@@ -112,7 +113,7 @@ def in_parts(
     The first is the start alone; each is being computed while the one before it is used.
     """
     setting, state = _set_out(system, grid, position, momentum, solver, key, path)
-    first, gradient, energies = eqx.filter_jit(_begin)(setting, state)
+    first, gradient, energies = _first(setting, state)
     found = jax.tree.map(lambda x: x[None], (first, energies))
     carry, ends = (first, gradient), np.arange(grid.rows) if grid.ends is None else np.asarray(grid.ends)
     for begin in range(0, grid.rows, rows):
@@ -126,7 +127,14 @@ def in_parts(
     yield judged(found, carry[0].memory)
 
 
-_part = eqx.filter_jit(_rows)
+@eqx.filter_jit
+def _first(setting: _Setting, state):
+    return _begin(setting, _plan(setting, state[1]), state)
+
+
+@eqx.filter_jit
+def _part(setting: _Setting, carry, numbers, grid: Grid):
+    return _rows(setting, _plan(setting, carry[0].momentum), carry, numbers, grid)
 
 
 class _Plan:
