@@ -45,8 +45,8 @@ def even_runs(record: Record, band: tuple[float, float] | None) -> Even:
             owner.append(i)
     if not found:
         raise ValueError(
-            f"data hold no stretch of {SHORTEST} rows at even steps without a gap, which noise-driven modes need: record "
-            "longer, or resample uneven times"
+            f"data hold no stretch of {SHORTEST} rows at even steps without a gap, which noise-driven modes need: "
+            "record longer, or resample uneven times"
         )
     step = float(np.median([(ts[-1] - ts[0]) / (len(ts) - 1) for ts, _ in found]))
     highest = min(0.5 / step, np.inf if band is None else band[1])
