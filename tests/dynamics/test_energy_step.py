@@ -250,3 +250,18 @@ def test_a_network_on_digits(steps):
     traj = ji.simulate(ji.System(potential), ts, start, dt=0.1, solver=OEO)
     assert drift_of(traj) < 1e-14
     assert traj.potential.min() < traj.inertia[0] / 20
+
+
+@slow
+def test_drifts_of_a_metric_stay_apart_in_compositions():
+    """Two steps of the midpoint rule are not one of both: joined, Yoshida's steps would be of order 2."""
+    kinetic = KINETIC["diagonal metric"]
+    exact = dop853(rhs_of(kinetic, 0.0), np.array([0.0, 1.0]), np.concatenate([Q0, P0, [0.0]]))[-1]
+    errors, rows = [], (2, 4)
+    for row in rows:
+        system = ji.System(ji.potentials.Duffing(), kinetic=kinetic)
+        solver = ji.solvers.yoshida4("ABA")
+        traj = ji.simulate(system, np.arange(33) / row / 8, Q0, P0, substeps=1, solver=solver)
+        at = 8 * row
+        errors.append(np.abs(np.concatenate([traj.position[at], traj.momentum[at]]) - exact[:4]).max())
+    assert slope(1 / np.array(rows), errors) == pytest.approx(4, abs=0.2)

@@ -1,7 +1,7 @@
 """The grammar of splittings, and the arithmetic of compositions."""
 
 import math
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import mpmath
 import numpy as np
@@ -88,7 +88,7 @@ def test_nystrom_splittings_have_their_order_with_friction(make, order):
 
 def test_a_flight_is_a_drift_where_nothing_rubs():
     letters = without_relaxation(ji.solvers.Splitting([("B", 0.5), ("D", 0.4), ("D", 0.6), ("B", 0.5)]).letters)
-    assert [tuple(letter) for letter in letters] == [("B", 0.5), ("A", 1.0), ("B", 0.5)]
+    assert joined(letters) == [("B", 0.5), ("A", 1.0), ("B", 0.5)]
 
 
 @pytest.mark.parametrize("word", ["BDA", "OBD", "BAODB"])
@@ -101,7 +101,7 @@ def test_a_flight_stands_beside_no_drift_and_no_friction(word):
 @given(st.lists(st.builds(Letter, st.sampled_from("ABDO"), st.floats(0.1, 2.0)), min_size=1, max_size=12))
 def test_merging_leaves_no_equal_neighbours_and_keeps_the_totals(letters):
     merged = merge(letters)
-    assert all(a.kind != b.kind for a, b in pairwise(merged))
+    assert all(a.kind != b.kind or a.kind == "A" for a, b in pairwise(merged))
     for kind in "ABDO":
         total = math.fsum(letter.weight for letter in letters if letter.kind == kind)
         assert math.fsum(letter.weight for letter in merged if letter.kind == kind) == pytest.approx(total)
@@ -112,12 +112,18 @@ def test_composing_joins_the_kicks_that_meet():
     assert kinds == "BABAB"
 
 
+def joined(letters):
+    """Neighbours of one kind as one, drifts too."""
+    runs = groupby(letters, key=lambda letter: letter.kind)
+    return [(kind, math.fsum(letter.weight for letter in run)) for kind, run in runs]
+
+
 @pytest.mark.parametrize("word", ["BA", "AB", "BAB", "OBABO", "BAOAB", "ABOBA"])
 def test_a_run_cut_before_the_drift_is_the_same_letters(word):
     """opening + turn + closing is two steps, letter by letter, but for kicks and drifts that meet at the border."""
     run = cut_before_drift(parse(word), joins="AB")
     seen = [(stage.kind, stage.weight) for stage in run.opening + run.turn + run.closing if stage.kind in "ABO"]
-    assert merge(Letter(*pair) for pair in seen) == merge(parse(word) * 2)
+    assert joined(Letter(*pair) for pair in seen) == joined(parse(word) * 2)
     draws = [(stage.step, stage.draw) for stage in run.opening + run.turn if stage.kind == "O"]
     assert len(set(draws)) == len(draws)  # no two relaxations draw the same bits
 
