@@ -24,8 +24,10 @@ class SubFlow(NamedTuple):
     at_rest: bool = False
     """Whether it takes grad L at the place where it acts, and stays there."""
     exact: bool = False
-    """Whether it is the flow of all its jobs at once: of K, of L, of friction. Acting over a and then over b is then
-    acting over a + b, and the energy that a word conserves is known."""
+    """Whether it is the flow of all its jobs at once, of K, L and friction, where K does not ask for the place (else a
+    symplectic step): then the energy is known that a word conserves."""
+    joins: bool = False
+    """Whether acting over a and then over b is acting over a + b, for every K."""
     refuses: Callable[[Any, Any], str | None] = lambda system, position: None
     """(system, position) -> why it cannot run that system, and the remedy; None if it can."""
     frictionless: str | None = None
@@ -127,7 +129,7 @@ def merge(letters: Iterable[Letter]) -> tuple[Letter, ...]:
     """Join neighbours of one kind where their flows over a and b make the flow over a + b."""
     joined: list[Letter] = []
     for letter in letters:
-        if joined and joined[-1].kind == letter.kind and LETTERS[letter.kind].exact:
+        if joined and joined[-1].kind == letter.kind and LETTERS[letter.kind].joins:
             letter = Letter(letter.kind, joined.pop().weight + letter.weight)
         joined.append(letter)
     return tuple(joined)

@@ -189,10 +189,10 @@ def _no_rub(system: System, position: Position) -> str | None:
     return _no_friction(True, system, position)
 
 
-_EXACT: dict[str, Any] = dict(exact=True, reverses=True)
+_EXACT: dict[str, Any] = dict(exact=True, joins=True, reverses=True)
 
 # A drift is exact, and two in turn are one, only where K does not ask for the place: a run joins them then.
-add_letter("A", SubFlow(drift, drifts=True, reverses=True))
+add_letter("A", SubFlow(drift, drifts=True, exact=True, reverses=True))
 add_letter("B", SubFlow(kick, kicks=True, at_rest=True, **_EXACT))
 _no_relaxing = partial(_no_friction, False)
 add_letter("O", SubFlow(relax, relaxes=True, draws=True, refuses=_no_relaxing, frictionless="", **_EXACT))

@@ -85,7 +85,7 @@ def shadow_inertia(
     damped, position = check_conformal(system, letters, position)
     system, position, momentum = vary_alike(system, position, momentum)
     h = jnp.asarray(dt, _tree.dtype(position))
-    values = _along(system, position, momentum, h, letters, steps, points, damped)
+    values = _along(system, position, momentum, h, letters, int(steps), int(points), damped)
     return h * jnp.arange(points, steps + 1 - points), values
 
 

@@ -1,5 +1,6 @@
 """Beyond the paper: what discrete steps, symmetries and momentum keep, each by its law (figure 8)."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -28,7 +29,7 @@ HEAVY_BALL = {"stiffness": 1.0, "learning_rate": 0.5, "momentum": 0.5, "noise": 
 
 def measure(quick: bool) -> Findings:
     """Shadow energies, Noether's charges, and what momentum leaves behind."""
-    wobbles = {word: [_wobbles(word, h) for h in STEPS] for word in ("BA", "BAB")}
+    wobbles = {word: _wobbles(word) for word in ("BA", "BAB")}
     turning, balance = _turning(), _balance()
     claims = [
         _to_fourth_order(wobbles),
@@ -58,16 +59,23 @@ class _Wobbles(NamedTuple):
     shadow: float
 
 
-def _wobbles(word, h):
+def _wobbles(word):
+    """For every step size, with one compilation for all: as many steps, of which those up to STOP count."""
     system, steps = System(potentials.Duffing()), round(STOP / STEPS.min())
-    traj = _path(system, word, h, steps, *START)
 
-    def forms(q, p):
-        return jnp.stack([modified_inertia(system, q, p, h, solver=word, order=order) for order in range(5)])
+    @jax.jit
+    def forms(h, q, p):
+        one = [modified_inertia(system, q, p, h, solver=word, order=order) for order in range(5)]
+        return jnp.stack(one)
 
-    values = np.asarray(jax.vmap(forms)(traj.position, traj.momentum))[traj.ts <= STOP + h / 2]
-    _, shadow = shadow_inertia(system, *START, h, solver=word, steps=round(STOP / h))
-    return _Wobbles(np.ptp(values, axis=0), float(np.ptp(shadow)))
+    found = []
+    for h in STEPS:
+        traj = _path(system, word, h, steps, *START)
+        values = np.asarray(jax.vmap(forms, (None, 0, 0))(h, traj.position, traj.momentum))
+        ts, shadow = shadow_inertia(system, *START, h, solver=word, steps=steps)
+        ends = STOP + h / 2
+        found.append(_Wobbles(np.ptp(values[traj.ts <= ends], axis=0), float(np.ptp(shadow[ts <= ends]))))
+    return found
 
 
 def _to_fourth_order(wobbles):
@@ -93,14 +101,15 @@ def _from_the_steps(wobbles):
 def _with_friction():
     """H~ of OBABO to h^4 against -int gamma p.dH~/dp, and against the tempting e^{-gamma t}."""
     system, gaps, grown = System(potentials.Duffing(), damping=GAMMA), [], 0.0
+
+    @jax.jit
+    def both(h, q, p):
+        form = partial(modified_inertia, system, q, dt=h, solver="OBABO", order=4)
+        return jnp.stack(jax.jvp(form, (p,), (-GAMMA * p,)))
+
     for h in STEPS[:2] * 2:
         traj = _path(system, "OBABO", h, 200, *START)
-
-        def both(q, p, h=h):
-            form = lambda p: modified_inertia(system, q, p, h, solver="OBABO", order=4)  # noqa: E731
-            return jnp.stack(jax.jvp(form, (p,), (-GAMMA * p,)))
-
-        energy, power = np.asarray(jax.vmap(both)(traj.position, traj.momentum)).T
+        energy, power = np.asarray(jax.vmap(both, (None, 0, 0))(h, traj.position, traj.momentum)).T
         change = energy - energy[0]
         law = make_interp_spline(traj.ts, power, k=7).antiderivative()(traj.ts)
         gaps.append(largest((change - law)[traj.ts <= STOP / 2 + h / 2]))
