@@ -125,6 +125,10 @@ def many_fits(
         p = parameters.size
         flat[rows], jacobian = (np.asarray(x) for x in _natural(search.u[:, :p], parameters))
         unit = errors.inverse(np.asarray(_information(search.normal)))[:, :p, :p]
+        # All of them known, and every value moved by one: nothing is infinite.
+        known = np.isfinite(np.diagonal(unit, axis1=1, axis2=2)).all(1) & (jacobian != 0).any(2).all(1)
+        finite = np.where(known[:, None, None], variance[:, None, None] * unit, 0.0)
+        together, constant = jacobian @ finite @ np.swapaxes(jacobian, 1, 2), parameters.constant
         for i, row in enumerate(rows.tolist()):
             why.pop(row, None)  # of an earlier search, on more of the record
             said = failures(bool(search.ended[i]), bool(lost[i]), int(iterations[row]))
@@ -133,9 +137,10 @@ def many_fits(
                 flat[row], chi[row] = np.nan, np.nan
                 why[row] = "; ".join(said)
             elif whiteness[row] > errors.DOUBT:
-                covariance[row] = errors.propagated(jacobian[i], variance[i] * unit[i], parameters.constant)
+                in_u = variance[i] * unit[i]
+                covariance[row] = together[i] if known[i] else errors.propagated(jacobian[i], in_u, constant)
             else:
-                covariance[row] = errors.propagated(jacobian[i], _corrected(ended, i)[:p, :p], parameters.constant)
+                covariance[row] = errors.propagated(jacobian[i], _corrected(ended, i)[:p, :p], constant)
     error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     return Fits(
         values=parameters.unflatten_all(flat),
