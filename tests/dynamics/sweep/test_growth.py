@@ -86,8 +86,8 @@ def test_many_small_chunks_are_kept_together():
 
 
 def test_a_store_of_more_objects_than_can_be_looked_through_is_refused(tmp_path):
+    axes = {"a": range(2**20), "b": range(2**20)}
     with pytest.raises(ValueError, match=r"axes have 1,099,511,627,776 points.* objects for each output.*reduce="):
-        axes = {"a": range(2**20), "b": range(2**20)}
         ji.sweep(lambda a, b: jnp.full(1000, a * b), axes, store=tmp_path / "run.zarr")
     assert not list(tmp_path.iterdir())
 
