@@ -183,7 +183,7 @@ COLUMNS = ["case", "method", "number right", "coverage", "of each mode", "error 
 TEXT = (
     "Coverage of gamma's 95 % interval, and its root-mean-square error over Cramer and Rao's bound, pooled over a "
     "case's modes, where the number of modes is right. `ji.modes` is told nothing, the peers the number, and where "
-    "they give more poles the frequencies to pick; each peer is shown with two settings. Chance is 1.3 % of coverage for "
+    "they give more, the frequencies to pick; each peer is shown with two settings. Chance is 1.3 % of coverage for "
     "300 records and one mode. Seconds are those of the machine as busy as it was."
 )
 
