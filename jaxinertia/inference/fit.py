@@ -190,11 +190,12 @@ def search(data: list[Observations], task: Task) -> tuple[list[Ended], dict[int,
             refused[rows[i]] = ValueError(f"data have too few readings for {unknowns} unknowns, {states}")
         if enough.any():
             groups.append((np.array(rows)[enough], records if enough.all() else records.at(np.flatnonzero(enough))))
-    fits = _deterministic if task.method == LEAST_SQUARES else _noise_driven
-    return fits(groups, task, refused), refused
+    if task.method == LEAST_SQUARES:
+        return _deterministic(groups, task), refused
+    return _noise_driven(data, groups, task, refused), refused
 
 
-def _deterministic(groups: list[tuple[np.ndarray, Records]], task: Task, refused: dict) -> list[Ended]:
+def _deterministic(groups: list[tuple[np.ndarray, Records]], task: Task) -> list[Ended]:
     """Least squares of records of one kind, each way of reading an input by itself."""
     kinds: dict[Any, list[tuple[np.ndarray, Ways]]] = {}
     for rows, records in groups:
@@ -208,11 +209,16 @@ def _deterministic(groups: list[tuple[np.ndarray, Records]], task: Task, refused
     return ended
 
 
-def _noise_driven(groups: list[tuple[np.ndarray, Records]], task: Task, refused: dict) -> list[Ended]:
+def _noise_driven(data: list, groups: list[tuple[np.ndarray, Records]], task: Task, refused: dict) -> list[Ended]:
     """The likelihoods of records whose arrays have the same shapes, side by side."""
     kinds: dict[Any, list] = {}
     for rows, records in groups:
         for k, row in enumerate(rows.tolist()):
+            if data[row].momentum is not None:
+                refused[row] = ValueError(
+                    "data.momentum: a noise-driven fit reads positions alone; leave momentum= out of ji.Observations"
+                )
+                continue
             try:
                 posed = stochastic.pose(row, records.at(np.array([k])), task.method, task.band)
             except ValueError as error:
