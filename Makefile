@@ -38,7 +38,7 @@ test: .venv/.dev ## the tests, and the first two notebooks as they stand
 
 slow: .venv/.dev ## the longer tests, all others as users compile them, and the other notebooks as they stand
 	$(TESTS) -m "slow or not optimised" tests
-	$(BIN)/python -m pytest --nbmake notebooks/03* notebooks/04* notebooks/05* notebooks/06* notebooks/08*
+	$(BIN)/python -m pytest --nbmake notebooks/03* notebooks/04* notebooks/05* notebooks/06* notebooks/07* notebooks/08*
 
 lint: .venv/.dev ## style, types, and the direction of imports
 	$(BIN)/ruff check .

@@ -88,9 +88,10 @@ def _of_the_model(posed: Posed, whiteness: float, halves: dict) -> Iterator[str]
         r = errors.autocorrelation(posed.reading.evidence, 1)[0]
         offset = "" if records.offset is None else ": the reading at rest? offset=None fits it"
         advice = _hint(records) + offset or "; stderr allows for the correlation, not for a wrong model"
+        peak = _peak(posed)
+        second = "; a second motion there? ji.modes(data) takes them apart" if peak else ""
         yield (
-            f"residuals are correlated ({r:+.2f} from one to the next{_peak(posed)}): the model misses "
-            f"something{advice}"
+            f"residuals are correlated ({r:+.2f} from one to the next{peak}): the model misses something{advice}{second}"
         )
 
 
