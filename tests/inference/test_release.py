@@ -163,8 +163,8 @@ def agreement(kind, seeds):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_records_give_what_those_cut_at_their_release_give(kind):
-    """Within 2 errors, errors within 1.5 of theirs: 95 of 100 rests, holds and pushes. Drives, whose end may not show
-    in the noise: of 147 other records 138, so that 88 are 2.5 standard deviations fewer."""
+    """Within 2 errors, errors within 1.5 of theirs: 95 of 100 rests, holds and pushes. The end of a drive may not show
+    in the noise, and less is promised there: 88, which is 2.5 standard deviations below the 94 % of trials."""
     off, ratio = agreement(kind, range(100))
     assert np.sum((np.abs(off) < 2) & (ratio < 1.5)) >= (88 if kind == "drive" else 95)
 
