@@ -248,11 +248,20 @@ def test_where_nothing_can_be_written_is_told_before_the_sweep(file, option, whe
     assert "cannot be written" in result.output
 
 
-def test_axes_that_make_more_points_than_can_be_numbered(file):
-    many = "{ start = 0, stop = 1, count = 2000 }"
-    text = FILE.replace("[0.5, -1.0]", many).replace("[1.0, 2.0]", many).replace("count = 3", "count = 2000")
-    file.write_text(text)
-    with pytest.raises(ValueError, match=r"\[axes\] makes 8,000,000,000 points"):
+def cube(count):
+    """The file with three axes of so many points."""
+    many = f"{{ start = 0, stop = 1, count = {count} }}"
+    return FILE.replace("[0.5, -1.0]", many).replace("[1.0, 2.0]", many).replace("count = 3", f"count = {count}")
+
+
+def test_axes_may_make_more_points_than_32_bits_number(file):
+    file.write_text(cube(2000))
+    assert [len(axis) for axis in sweep_file.read(file).axes.values()] == [2000] * 3
+
+
+def test_axes_that_make_more_points_than_64_bits_number(file):
+    file.write_text(cube(4_000_000))
+    with pytest.raises(ValueError, match=r"\[axes\] makes 64,000,000,000,000,000,000 points"):
         sweep_file.read(file)
 
 
