@@ -99,7 +99,10 @@ def test_what_nobody_reads_is_not_computed():
 
 @pytest.mark.parametrize(
     ("word", "ends"),
-    [(ji.solvers.blanes_moan6(), TS), (ji.solvers.suzuki4(), np.array([0.0, 0.3, 1.0]))],
+    [
+        (ji.solvers.blanes_moan6(), TS),
+        pytest.param(ji.solvers.suzuki4(), np.array([0.0, 0.3, 1.0]), marks=pytest.mark.slow),
+    ],
     ids=["flying, even", "relaxing, uneven"],
 )
 def test_stages_in_a_scan_are_the_stages_written_out(monkeypatch, word, ends):
@@ -114,7 +117,7 @@ def test_stages_in_a_scan_are_the_stages_written_out(monkeypatch, word, ends):
         repeats.folded.cache_clear()
         jax.clear_caches()
         text = str(jax.make_jaxpr(final)(0.3))
-        found.append((text.count("scan["), final(0.3), jax.grad(final)(0.3), jax.jvp(final, (0.3,), (1.0,))[1]))
+        found.append((text.count("scan["), *jax.value_and_grad(final)(0.3)))
     repeats.folded.cache_clear()
     assert found[0][0] > found[1][0]
     np.testing.assert_allclose(found[0][1:], found[1][1:], rtol=1e-12)
