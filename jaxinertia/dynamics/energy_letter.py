@@ -128,10 +128,11 @@ class _Step:
         guess, start = (p_guess, self.p) if separable else ((q_guess, p_guess), (self.q, self.p))
         sizes = jax.tree.map(lambda x: jnp.max(jnp.abs(x)), start)
         guess, sizes = jax.lax.stop_gradient((guess, sizes))
-        first, settled = settle(lambda y: jax.lax.stop_gradient(update(correction, y)), guess, sizes, correction.noise)
+        _, settled = settle(lambda y: jax.lax.stop_gradient(update(correction, y)), guess, sizes, correction.noise)
         corrected = correction.worth & settled
-        guess = jax.tree.map(lambda a, b: jnp.where(settled, a, b), first, guess)
-        noise = jnp.where(settled, jnp.inf, 0)  # once more, for the derivatives
+        noise = jnp.where(settled, correction.noise, 0)
+        # From the guess again, not from what was found: inside a scan JAX takes second derivatives of the iteration
+        # itself, which has to have come to rest with them.
         end, found = fixed_point(partial(update, correction._replace(worth=corrected)), guess, sizes, noise)
         end = (self.drifted(self.q, end), end) if separable else end
         return jax.tree.map(lambda x: jnp.where(found, x, jnp.nan), end), corrected, found
