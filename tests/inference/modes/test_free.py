@@ -97,6 +97,32 @@ def test_noise_shared_by_channels_is_taken_out():
     np.testing.assert_allclose(found.position_error, np.hypot([0.05, 0.025, 0.1], 0.005), rtol=0.1)
 
 
+def test_errors_of_shapes_under_noise_that_channels_share():
+    """The noise is shared in the ratio of the shape and leaves it alone: only what each channel has of its own counts.
+    The pole's error cancels, and sum e^{-gamma t} cos^2 is 1 / (2 gamma step)."""
+    one = made.made(np.arange(2000) * 0.05, [1.0], [0.2], [[1.0], [0.5]])
+    rng = np.random.default_rng(3)
+    shared, own = rng.standard_normal((2000, 1)), rng.standard_normal((2000, 2))
+    found = ji.modes(ji.Observations(one.ts, one.clean + 0.05 * shared * [1, 0.5] + 0.005 * own), 1)
+    expected = 0.005 * np.sqrt(1 + 0.5**2) * np.sqrt(2 * 0.2 * 0.05)
+    for part in (np.real, np.imag):
+        np.testing.assert_allclose(part(found.stderr.shape[0, 1]), expected, rtol=0.1)
+    assert abs(found.shape[0, 1] - 0.5) < 5 * expected
+    # An amplitude knows no more than a channel alone, with all its noise, would.
+    alone = ji.modes(ji.Observations(one.ts, one.clean[:, 0] + np.hypot(0.05, 0.005) * rng.standard_normal(2000)), 1)
+    np.testing.assert_allclose(found.stderr.amplitude, alone.stderr.amplitude, rtol=0.15)
+
+
+def test_a_record_that_does_not_begin_with_its_decay_is_not_called_noise():
+    """A rest before the release: no decays from the first reading on, and not white."""
+    record = made.pair()
+    y = np.concatenate([np.zeros((100, 1)), record.clean]) + 0.01 * np.random.default_rng(0).standard_normal((700, 1))
+    found = ji.modes(ji.Observations(0.05 * np.arange(700), y), driven="free")
+    assert any("before a release" in warning for warning in found.warnings)
+    cut = ji.modes(ji.Observations(0.05 * np.arange(700), y).between(5.0), driven="free")
+    within(cut, record)
+
+
 def test_uneven_times_and_gaps():
     rng = np.random.default_rng(3)
     record = made.made(np.sort(rng.uniform(0, 40, 600)), [1.0, 1.7], [0.2, 0.3], [[1, 0.5j]])
