@@ -154,8 +154,8 @@ def lscf(order: int) -> Callable[[Case, np.ndarray], Answer]:
         model = EMA.Model(transfer, frequency, lower=low, upper=high, pol_order_high=order, frf_form="receptance")
         model.get_poles(method="lscf", show_progress=False)
         f, xi = np.asarray(model.pole_freq[-1]), np.asarray(model.pole_xi[-1])
-        far = np.where((xi > 0) & (xi < 0.2), 0.0, np.inf)
-        picked = [int(np.argmin(np.abs(f - truth) + far)) for truth in case.frequency]
+        light = (xi > 0) & (xi < 0.2)
+        picked = [int(np.argmin(np.where(light, np.abs(f - truth), np.inf))) for truth in case.frequency]
         unknown = np.full(len(picked), np.nan)
         return f[picked], 4 * np.pi * f[picked] * xi[picked], unknown, unknown
 
@@ -194,7 +194,8 @@ def tried(case: Case, run: Callable[[Case, np.ndarray], Answer], seed: int) -> T
     """One record."""
     y = case.draw(seed)
     began, answer = time.perf_counter(), None
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    quiet = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+    with quiet[0], quiet[1], warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the peers'
         with contextlib.suppress(ValueError, IndexError, np.linalg.LinAlgError):
             answer = run(case, y)

@@ -123,6 +123,19 @@ def test_a_record_that_does_not_begin_with_its_decay_is_not_called_noise():
     within(cut, record)
 
 
+def test_where_free_motion_seems_to_begin_is_said():
+    """After a rest; and not of a part that someone chose, nor where nothing is left, though modes beat."""
+    record = made.made(np.arange(400) * 0.05, [1.0], [0.2], [[1.0]])
+    y = np.concatenate([np.zeros(100), record.clean[:, 0]]) + 0.01 * np.random.default_rng(0).standard_normal(500)
+    data = ji.Observations(0.05 * np.arange(500), y)
+    found = ji.modes(data, driven="free")
+    assert any("may not be free" in warning and "after rest" in warning for warning in found.warnings)
+    cut = ji.modes(data.decays(), driven="free")
+    within(cut, record)
+    for clear in (cut, ji.modes(decay(made.close()))):
+        assert not any("may not be free" in warning for warning in clear.warnings)
+
+
 def test_uneven_times_and_gaps():
     rng = np.random.default_rng(3)
     record = made.made(np.sort(rng.uniform(0, 40, 600)), [1.0, 1.7], [0.2, 0.3], [[1, 0.5j]])
