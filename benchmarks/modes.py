@@ -230,7 +230,8 @@ TEXT = (
     "Coverage of gamma's 95 % interval, and its root-mean-square error over Cramer and Rao's bound, pooled over a "
     "case's modes, where the number of modes is right. `ji.modes` is told nothing, the peers the number, and where "
     "they give more, the frequencies to pick; each peer is shown with two settings. Chance is 1.3 % of coverage for "
-    "300 records and one mode. Seconds are those of the machine as busy as it was."
+    "300 records and one mode; of few records coverage and error are rough. Seconds are those of the machine as busy "
+    "as it was."
 )
 
 

@@ -94,9 +94,9 @@ def _said(within, even, probability, worst):
     for omega, gamma in within.fit.modes:
         if gamma * length < SHORT:
             yield (
-                f"the record lasts {gamma * length:.2g} / gamma of the mode at {omega / (2 * np.pi * step):.5g}: on so "
-                "short a one gamma comes out too large on average (by a tenth at 13); take its interval, which is its "
-                "profile's, not its standard error"
+                f"the record lasts {gamma * length:.2g} / gamma of the mode at {omega / (2 * np.pi * step):.5g}: on a "
+                "record so short gamma comes out too large on average (by a tenth or so at 13 / gamma); use "
+                "interval(), which follows its profile, not its standard error"
             )
 
 
