@@ -131,10 +131,21 @@ def fit(
 
 @app.command()
 def modes(
-    data: Annotated[Path, typer.Argument(help="A CSV file whose first line names its columns.")],
-    time: Annotated[str, typer.Option(help="Column of times.")],
-    position: Annotated[str, typer.Option(help="Columns of the channels' readings, with commas, as a,b,c.")],
+    data: Annotated[Path, typer.Argument(help="A table: text, .lvm, .npz, Excel or Parquet; - for standard input.")],
+    time: Annotated[str | None, typer.Option(help="Column of times, by name or number from 0.")] = None,
+    position: Annotated[
+        str | None, typer.Option(help="Columns of the channels, by name or number from 0, with commas, as a,b,c.")
+    ] = None,
     segment: Annotated[str | None, typer.Option(help="Column that tells runs apart.")] = None,
+    error: Annotated[
+        float | None, typer.Option(help="Standard deviation of a reading; estimated if not given.")
+    ] = None,
+    start: Annotated[float | None, typer.Option("--from", help="The first time that counts.")] = None,
+    stop: Annotated[float | None, typer.Option("--to", help="The last time that counts.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Readings per unit of time, for a file without times.")] = None,
+    time_unit: Annotated[str | None, typer.Option(help="Unit of the file's times, as ms: they become s.")] = None,
+    angle: Annotated[str, typer.Option(help="deg if positions are in degrees: they become radians.")] = "rad",
+    missing: Annotated[list[str] | None, typer.Option(help="A word for no reading, as OVER; may be repeated.")] = None,
     count: Annotated[int | None, typer.Option(help="How many modes; by the evidence if not given.")] = None,
     band: Annotated[str | None, typer.Option(help="Only modes of these frequencies, as 10,40.")] = None,
     driven: Annotated[str | None, typer.Option(help="free or noise; by the record if not given.")] = None,
@@ -147,10 +158,11 @@ def modes(
     """Find the modes of a recorded motion: frequency and damping of each, with errors."""
     from .modes_file import run  # noqa: PLC0415  the other commands need none of it
 
-    columns = dict(time=time, position=position, segment=segment)
+    columns: dict[str, Any] = dict(time=time, position=position, segment=segment, position_error=error)
+    columns |= dict(rate=rate, time_unit=time_unit, angle=angle, missing=missing)
     asked = dict(count=count, band=band, driven=driven, kind=kind)
     with _errors_in_one_line():
-        found, written = run(data, columns, asked, out=out, figure=figure)
+        found, written = run(data, columns, asked, window=(start, stop), out=out, figure=figure, tell=typer.echo)
     typer.echo(found.summary())
     typer.echo("written: " + ", ".join(str(path) for path in written))
     if not found.count:

@@ -1,10 +1,13 @@
-"""Entries of a TOML file: of the right kind and within reason, or a ValueError that names the key."""
+"""Entries of a TOML file, and names of results: of the right kind and within reason, or a ValueError that names the
+key."""
 
 import math
 import os
 import reprlib
 from pathlib import Path
 from typing import Any
+
+from ..inference.reading.source import STDIN
 
 Table = dict[str, Any]
 _SHORT = reprlib.Repr()
@@ -117,3 +120,11 @@ def check_writable(option: str, path: Path) -> None:
             raise OSError(f"{str(path.parent)!r} is read-only")
     except OSError as error:
         raise ValueError(f"{option} = {str(path)!r} cannot be written: {error}; pass another") from error
+
+
+def stem_of(path: Path, out: Path | None, ending: str) -> Path:
+    """What the names of a record's results begin with; ValueError if one with this ending could not be written."""
+    name = Path("record") if str(path) == STDIN else path
+    stem = name.with_suffix("") if out is None else out
+    check_writable("out", stem.parent / f"{stem.name}{ending}" if stem.name else stem)
+    return stem

@@ -7,13 +7,12 @@ from typing import Any
 
 from ..inference.fit import fit
 from ..inference.observations import Observations
-from ..inference.reading.source import STDIN
 from ..inference.result import Fit
 from ..physics import potentials
 from ..physics.damping import AbstractDamping, Drag, Linear
 from ..physics.force import Sampled
 from ..physics.system import System
-from .entries import check_writable
+from .entries import stem_of
 
 POTENTIALS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "quadratic": (potentials.Quadratic, ("stiffness",)),
@@ -67,9 +66,7 @@ def run(
         leaves |= {"noise.sigma": s.noise.sigma} if noise else {}
         return leaves | ({} if force is None else {"force.gain": s.force.gain})
 
-    name = Path("record") if str(path) == STDIN else path
-    stem = name.with_suffix("") if out is None else out
-    check_writable("out", stem.parent / f"{stem.name}.fit.json" if stem.name else stem)  # before the fit
+    stem = stem_of(path, out, ".fit.json")  # before the fit
     result = fit(system, data, free, progress=progress)
     return result, _write(result, data, whole, stem, figure)
 

@@ -126,7 +126,7 @@ def _legend(ax: Axes, count: int) -> None:
         ax.legend(title="frequency", title_fontsize=7)
 
 
-def overview(found: Modes, data: Observations, path: Path, time: str = "time") -> Path:
+def overview(found: Modes, data: Observations, path: Path) -> Path:
     """Record and residual, stabilization, damping, and shapes or energies.
 
     Raises:
@@ -135,7 +135,7 @@ def overview(found: Modes, data: Observations, path: Path, time: str = "time") -
     with style.applied():
         fig = Figure(figsize=(style.PAGE, 4.8))
         axes: Any = fig.subplots(2, 2)
-        _record(found, data, axes[0, 0], time.replace("$", r"\$"))
+        _record(found, data, axes[0, 0])
         stabilization(found, axes[0, 1])
         modes(found, axes[1, 0])
         rest = "shapes" if found.shape.shape[1] > 1 or found.driven == "noise" else "energy"
@@ -147,12 +147,13 @@ def overview(found: Modes, data: Observations, path: Path, time: str = "time") -
     return path
 
 
-def _record(found: Modes, data: Observations, ax: Axes, time: str) -> None:
+def _record(found: Modes, data: Observations, ax: Axes) -> None:
     """The first channel of the first run, and what the modes leave of it."""
     rows = data.runs[0][:SHOWN]
     ax.plot(data.ts[rows], data.position.reshape(len(data.ts), -1)[rows, 0], color=style.GREY, lw=0.7, label="record")
     left = found.checks.residuals
     if left is not None:
         ax.plot(data.ts[rows], left[rows, 0], color=style.BLUE, lw=0.7, label="what the modes leave")
-    ax.set(xlabel=time, ylabel="reading")
+    time, reading = (label.replace("$", r"\$") for label in data.labels)
+    ax.set(xlabel=time, ylabel=reading)
     ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1)

@@ -1,12 +1,14 @@
 """`ji.modes`: from a record to its modes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from ..observations import Observations
 from . import free, noise
+from .found import Found
+from .free.errors import DOUBT
 from .record import Record, record_of
 from .result import Modes
 
@@ -59,19 +61,38 @@ def modes(
     if driven not in (None, "free", "noise"):
         raise ValueError(f"driven = {driven!r} must be 'free', 'noise' or None")
     if driven is None:
-        return _by_the_record(record, count, band)
-    found = free.search(record, count, band) if driven == "free" else noise.search(record, count, band)
-    return Modes.of(found, record, driven, "as asked", band)
+        found, driven, why = _by_the_record(record, count, band)
+    else:
+        found = free.search(record, count, band) if driven == "free" else noise.search(record, count, band)
+        why = "as asked"
+    if driven == "free":
+        found = found._replace(warnings=(*found.warnings, *_of_the_beginning(found, data)))
+    return Modes.of(found, record, driven, why, band)
 
 
-def _by_the_record(record: Record, count: int | None, band: tuple[float, float] | None) -> Modes:
+def _by_the_record(
+    record: Record, count: int | None, band: tuple[float, float] | None
+) -> tuple[Found, Literal["free", "noise"], str]:
     """What drives is not said: see `decides_free`; and all of the record has the last word."""
     is_free, why = decides_free(record, band)
     if is_free:
         found = free.search(record, count, band)
         if why == FALLS or free.is_enough(record, found, band):
-            return Modes.of(found, record, "free", why, band)
-    return Modes.of(noise.search(record, count, band), record, "noise", "no free modes explain it", band)
+            return found, "free", why
+    return noise.search(record, count, band), "noise", "no free modes explain it"
+
+
+def _of_the_beginning(found: Found, data: Observations) -> Iterator[str]:
+    """Where something is left and nobody chose a part: free motion may begin later. It is said, not cut, for beats of
+    several modes look like that too."""
+    if found.checks.whiteness > DOUBT or data.chosen:
+        return
+    part = data.decays()
+    if part is not data:
+        yield (
+            f"the record may not be free from its first reading on ({part.reading[-1]}): try data.decays(), or "
+            "data.between(start, stop)"
+        )
 
 
 def decides_free(record: Record, band: tuple[float, float] | None) -> tuple[bool, str]:

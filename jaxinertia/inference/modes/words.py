@@ -19,7 +19,7 @@ def in_one_line(modes: Any) -> str:
 
 def summary(modes: Any) -> str:
     """The table, the orders, the residuals, the warnings."""
-    lines = _table(modes) if modes.count else ["no modes were found: the record is no more than noise"]
+    lines = _table(modes) if modes.count else ["no modes were found"]
     facts = [("driven by", f"{'nothing: a free decay' if modes.driven == 'free' else 'noise'} ({modes.why})")]
     if modes.band is not None:
         facts.append(("band", f"{modes.band[0]:.6g} to {modes.band[1]:.6g}"))

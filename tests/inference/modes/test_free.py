@@ -97,6 +97,45 @@ def test_noise_shared_by_channels_is_taken_out():
     np.testing.assert_allclose(found.position_error, np.hypot([0.05, 0.025, 0.1], 0.005), rtol=0.1)
 
 
+def test_errors_of_shapes_under_noise_that_channels_share():
+    """The noise is shared in the ratio of the shape and leaves it alone: only what each channel has of its own counts.
+    The pole's error cancels, and sum e^{-gamma t} cos^2 is 1 / (2 gamma step)."""
+    one = made.made(np.arange(2000) * 0.05, [1.0], [0.2], [[1.0], [0.5]])
+    rng = np.random.default_rng(3)
+    shared, own = rng.standard_normal((2000, 1)), rng.standard_normal((2000, 2))
+    found = ji.modes(ji.Observations(one.ts, one.clean + 0.05 * shared * [1, 0.5] + 0.005 * own), 1)
+    expected = 0.005 * np.sqrt(1 + 0.5**2) * np.sqrt(2 * 0.2 * 0.05)
+    for part in (np.real, np.imag):
+        np.testing.assert_allclose(part(found.stderr.shape[0, 1]), expected, rtol=0.1)
+    assert abs(found.shape[0, 1] - 0.5) < 5 * expected
+    # An amplitude knows no more than a channel alone, with all its noise, would.
+    alone = ji.modes(ji.Observations(one.ts, one.clean[:, 0] + np.hypot(0.05, 0.005) * rng.standard_normal(2000)), 1)
+    np.testing.assert_allclose(found.stderr.amplitude, alone.stderr.amplitude, rtol=0.15)
+
+
+def test_a_record_that_does_not_begin_with_its_decay_is_not_called_noise():
+    """A rest before the release: no decays from the first reading on, and not white."""
+    record = made.pair()
+    y = np.concatenate([np.zeros((100, 1)), record.clean]) + 0.01 * np.random.default_rng(0).standard_normal((700, 1))
+    found = ji.modes(ji.Observations(0.05 * np.arange(700), y), driven="free")
+    assert any("before a release" in warning for warning in found.warnings)
+    cut = ji.modes(ji.Observations(0.05 * np.arange(700), y).between(5.0), driven="free")
+    within(cut, record)
+
+
+def test_where_free_motion_seems_to_begin_is_said():
+    """After a rest; and not of a part that someone chose, nor where nothing is left, though modes beat."""
+    record = made.made(np.arange(400) * 0.05, [1.0], [0.2], [[1.0]])
+    y = np.concatenate([np.zeros(100), record.clean[:, 0]]) + 0.01 * np.random.default_rng(0).standard_normal(500)
+    data = ji.Observations(0.05 * np.arange(500), y)
+    found = ji.modes(data, driven="free")
+    assert any("may not be free" in warning and "after rest" in warning for warning in found.warnings)
+    cut = ji.modes(data.decays(), driven="free")
+    within(cut, record)
+    for clear in (cut, ji.modes(decay(made.close()))):
+        assert not any("may not be free" in warning for warning in clear.warnings)
+
+
 def test_uneven_times_and_gaps():
     rng = np.random.default_rng(3)
     record = made.made(np.sort(rng.uniform(0, 40, 600)), [1.0, 1.7], [0.2, 0.3], [[1, 0.5j]])
@@ -254,6 +293,7 @@ def test_gamma_near_zero_has_a_profile():
     found = ji.modes(decay(record, 0.2, 3))
     low, high = (x[0] for x in found.interval()["gamma"])
     assert np.all(np.isfinite(found.profile[0]))
+    assert abs(found.profile[0, 0].min()) < 1e-6  # it ends at 0: no mode here grows
     assert low <= 0.004 <= high
     assert any("cannot be told from zero" in warning for warning in found.warnings)
 

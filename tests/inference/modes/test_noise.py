@@ -125,6 +125,22 @@ def test_several_runs_and_gaps_count_as_one_record():
     assert any("20 of" in text for text in found.warnings)
 
 
+def test_a_clock_that_wanders_is_said_and_undone():
+    """Off an even grid by eight steps, at 63 steps a period: read as even, the mode's phase would swing by .8."""
+    n, wander, noise = 6000, 8 * np.sin(2 * np.pi * np.arange(6000) / 500), np.random.default_rng(7)
+    made = three()._replace(omega=np.array([0.1]), gamma=np.array([0.01]), force=np.eye(1) * 2e-4, shape=np.eye(1))
+    fine = made._replace(omega=made.omega / 20, gamma=made.gamma / 20, force=made.force / 8000, floor=np.zeros(1))
+    place = fine.readings(20 * n + 320, 7)  # at steps of 1/20
+    at = np.round(20 * (np.arange(n) + wander)).astype(int) + 160
+    error = 0.1 * noise.standard_normal((n, 1))
+    found = modes(ji.Observations(at / 20, place[at] + error), driven="noise", band=(0.004, 0.05))
+    even = modes(observed(place[160 : 20 * n + 160 : 20] + error), driven="noise", band=(0.004, 0.05))
+    assert found.count == even.count == 1
+    assert abs(found.gamma[0] - even.gamma[0]) < 0.2 * even.stderr.gamma[0]
+    assert any("cubic spline" in text and "5.6" in text for text in found.warnings)
+    assert not any("cubic spline" in text for text in even.warnings)
+
+
 def test_a_short_record_has_a_profile():
     """gamma T of 20: the interval is wider above than below, and holds the truth."""
     made = three()._replace(omega=np.array([0.4]), gamma=np.array([0.01]), force=np.eye(1) * 0.0032, shape=np.eye(1))
@@ -132,6 +148,7 @@ def test_a_short_record_has_a_profile():
     low, high = (x[0] for x in found.interval(0.95)["gamma"])
     assert low < 0.01 < high
     assert high - found.gamma[0] > found.gamma[0] - low > 0
+    assert any("so short" in text for text in found.warnings)
 
 
 def test_what_cannot_be_done_is_refused():

@@ -164,6 +164,17 @@ def test_command_line(tmp_path):
     written = json.loads((tmp_path / "bell.modes.json").read_text())
     assert len(written["modes"]) == 3
     assert (tmp_path / "bell.modes.png").stat().st_size > 10000
+    bare = tmp_path / "bare.txt"
+    cells = [",".join(["OVER" if i == 7 and j == 1 else f"{x:.6f}" for j, x in enumerate(row)])
+             for i, row in enumerate(rows[:, 1:])]  # fmt: skip
+    bare.write_text("\n".join(cells))
+    options = "--position 0,1,2 --rate 20 --from 1 --to 90 --missing OVER --error 0.01 --band 0.5,1.5 --no-figure"
+    result = CliRunner().invoke(app, ["modes", str(bare), *options.split(), "--count", "3"])
+    assert result.exit_code == 0, result.output
+    assert "readings from 1 to 90: 1,781 of 2,000" in result.output
+    again = json.loads((tmp_path / "bare.modes.json").read_text())
+    assert [m["gamma"]["value"] for m in again["modes"]] == pytest.approx(record.gamma, rel=0.1)
+    assert not (tmp_path / "bare.modes.png").exists()
     bad = CliRunner().invoke(app, [*arguments, "--band", "1"])
     assert bad.exit_code == 2
     assert "two numbers" in bad.output

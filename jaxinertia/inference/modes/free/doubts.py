@@ -30,7 +30,7 @@ def doubts(
 ) -> tuple[str, ...]:
     """All of them, in words."""
     return (
-        *_of_the_search(problem, state, tried, chosen),
+        *_of_the_search(problem, state, worth, tried, chosen),
         *_of_the_filter(narrowed, state),
         *_of_the_residuals(record, narrowed, problem, state, worth),
         *_of_the_modes(state, worth),
@@ -39,9 +39,16 @@ def doubts(
     )
 
 
-def _of_the_search(problem: Problem, state: State, tried: list[Candidate], chosen: int) -> Iterator[str]:
+def _of_the_search(problem: Problem, state: State, worth: Worth, tried: list[Candidate], chosen: int) -> Iterator[str]:
     if not state.sections.modes and chosen == int(np.argmin([each.criterion for each in tried])):
-        yield "no modes were found: the record is no more than noise about a constant"
+        if worth.whiteness < DOUBT:
+            yield (
+                "no modes were found, though the record is no white noise: it is coloured noise, or a motion that does "
+                "not decay from its first reading on; cut what was before a release with between() or decays(), give "
+                "each hit a segment, or pass driven='noise'"
+            )
+        else:
+            yield "no modes were found: the record is no more than noise about a constant"
     elif not state.converged:
         yield "the search did not converge: do not use the values"
     best = int(np.argmin([each.criterion for each in tried]))

@@ -50,29 +50,36 @@ def even_runs(record: Record, band: tuple[float, float] | None) -> Even:
         )
     step = float(np.median([(ts[-1] - ts[0]) / (len(ts) - 1) for ts, _ in found]))
     highest = min(0.5 / step, np.inf if band is None else band[1])
-    found_y = [_evenly(ts, y, step, highest) for ts, y in found]
-    runs = [detrend(y, axis=0) for y in found_y]
+    carried = [_evenly(ts, y, step, highest) for ts, y in found]
+    runs = [detrend(y, axis=0) for y, _ in carried]
     scale = np.sqrt(np.mean(np.concatenate(runs) ** 2, axis=0))
     if np.any(scale == 0):
         raise ValueError(f"position[:, {int(np.argmin(scale))}] never moves where all channels were read: leave it out")
     total = left + sum(len(y) for y in runs)
-    warnings = (f"{left} of {total} rows are in stretches too short for a spectrum, and were left out",) if left else ()
+    warnings = [f"{left} of {total} rows are in stretches too short for a spectrum, and were left out"] if left else []
+    off = max(x for _, x in carried)
+    if off:
+        warnings.append(
+            f"times are off an even grid by {off:.3g} (root mean square): readings were carried to it by a cubic spline"
+        )
     orders = tuple(int(x) for x in record.order)
-    return Even([y / scale for y in runs], step, scale, orders, owner, warnings)
+    return Even([y / scale for y in runs], step, scale, orders, owner, tuple(warnings))
 
 
-def _evenly(ts: np.ndarray, y: np.ndarray, step: float, highest: float) -> np.ndarray:
-    """The readings at even steps; as they are, if times are even but for rounding."""
+def _evenly(ts: np.ndarray, y: np.ndarray, step: float, highest: float) -> tuple[np.ndarray, float]:
+    """The readings at even steps, and how far they were moved, root mean square; as they are, and 0, if times are even
+    but for rounding."""
     grid = ts[0] + step * np.arange(round((ts[-1] - ts[0]) / step) + 1)
     even = np.linspace(ts[0], ts[-1], len(ts))
     off = ts - even
     if np.max(np.abs(off)) <= EVEN * step and len(grid) == len(ts):
-        return y
+        return y, 0.0
     longest = float(np.max(np.diff(ts)))
-    turn = 2 * np.pi * highest * float(np.sqrt(np.mean(off**2)))
+    rms = float(np.sqrt(np.mean(off**2)))
+    turn = 2 * np.pi * highest * rms
     if turn > TURN and highest * longest > SMOOTH:
         raise ValueError(
-            f"ts are uneven: off an even grid by {np.sqrt(np.mean(off**2)):.3g} on average, with steps up to "
+            f"ts are uneven: off an even grid by {rms:.3g} on average, with steps up to "
             f"{longest:.3g}; for noise-driven modes pass band=(low, high) with a high below {SMOOTH / longest:.4g}"
         )
-    return CubicSpline(ts, y)(grid)
+    return CubicSpline(ts, y)(grid), rms
