@@ -142,7 +142,7 @@ def _far_off(r: np.ndarray) -> np.ndarray:
     around = min(AROUND, n - 1 + n % 2)
     before, after = (ndimage.median_filter(size, around, origin=side) for side in (around // 2, -(around // 2)))
     unit = np.maximum(np.median(size), np.maximum(before, after)) / stats.norm.isf(0.25)
-    limit = stats.norm.isf(RARE / n / 2) * (1 + 4 / math.sqrt(around))  # the median of so few is off itself
+    limit = stats.norm.isf(RARE / n / 2) * (1 + 3 / math.sqrt(around))  # the median of so few is off itself
     beside = np.maximum(np.append(size[1:], 0.0), np.append(0.0, size[:-1]))
     return np.where(beside < size / 2, size / np.maximum(limit * unit, 1e-300), 0.0)
 

@@ -12,7 +12,7 @@ UNLIKE = 1e-3  # the probability of runs' scatters by chance, below which each r
 MATTERS = 1.25  # ratio of runs' scatters, below which one does for all
 ENOUGH = 20  # readings of a run that tell their scatter
 LEAST = 1e-12  # scale of a channel, in units of the readings' scatter
-EXACT = 1e-9  # below it residuals are rounding, and tell of no error
+EXACT = 1e-9  # the same of another loss, or of a run: residuals below it are rounding, and tell of no error
 PASSES, NEWTON, CLOSE = 3, 30, 1e-6
 GOLDEN = 22  # steps: to 3e-5 in 1 / nu
 INSENSITIVE = 1e-2  # how little of a change of 1 / nu moves the place: to first order none
@@ -73,15 +73,15 @@ def _solved(loss: Loss, z: np.ndarray, taken: np.ndarray, count: np.ndarray) -> 
         return s
     with np.errstate(invalid="ignore"):
         middle = np.nanmedian(np.where(taken | ~taken.any(2, keepdims=True), np.abs(z), np.nan), axis=2)
-    s = np.clip(1.4826 * middle, LEAST, s)
+    s = np.maximum(np.minimum(1.4826 * middle, s), EXACT)
     for _ in range(NEWTON):
         x = z / s[:, :, None]
         pull = x * loss.pull(x)
         over = np.sum(pull, 2) / n - 1
         slope = np.sum(pull + x * x * loss.stiffness(x), 2) / n
         move = np.clip(over / np.maximum(slope, 0.1), -1.0, 1.0)
-        s = np.maximum(s * np.exp(move), LEAST)
-        if np.max(np.abs(move)) < CLOSE:  # Newton's next move is the square of this one
+        old, s = s, np.maximum(s * np.exp(move), EXACT)
+        if np.max(np.abs(s - old) / old) < CLOSE:  # Newton's next move is the square of this one
             break
     return s
 
