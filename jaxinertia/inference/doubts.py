@@ -137,7 +137,7 @@ def _of_the_spikes(evidence: errors.Evidence) -> Iterator[str]:
 
 def _far_off(r: np.ndarray) -> np.ndarray:
     """Residuals of one run and channel, over how far the farthest of so many normal ones, in units of the median of
-    all, or of those before or after it, would be once in ten thousand records; 0 where a neighbour stands as far off."""
+    all, or of those before or after it, would be once in ten thousand records; 0 where a neighbour is as far off."""
     n, size = len(r), np.abs(r)
     around = min(AROUND, n - 1 + n % 2)
     before, after = (ndimage.median_filter(size, around, origin=side) for side in (around // 2, -(around // 2)))

@@ -111,7 +111,7 @@ def said_of(r):
 
 
 def test_spikes_are_counted_and_scatter_is_not_one():
-    """Single readings fifteen errors off are; normal ones, ones whose scatter falls, a wave and uniform ones are not."""
+    """Single readings fifteen errors off are; normal ones, uniform ones, a wave, and a scatter that falls are not."""
     rng = np.random.default_rng(4)
     r = rng.normal(size=(300, 200))
     assert sum(bool(said_of(x)) for x in r) == 0
