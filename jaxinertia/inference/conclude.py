@@ -25,7 +25,7 @@ def one_fit(ended: Ended, i: int, data: Observations) -> Fit:
     search, likelihood, records = ended.search.at(i), ended.likelihood.at(i), ended.records.at(np.array([i]))
     parameters, p = records.parameters, records.parameters.size
     cost, unknown = float(search.cost), _unknown(records, likelihood)
-    reading = likelihood.read(search.u, search.x, cost, unknown)
+    reading = likelihood.read(search.u, search.x, search.normal, unknown)
     found = reading.evidence
     flat, jacobian = (np.asarray(x)[0] for x in _natural(search.u[None, :p], parameters))
     plain, corrected = errors.curvature(found), errors.sandwich(found, errors.correlation_length(found))
@@ -53,7 +53,7 @@ def one_fit(ended: Ended, i: int, data: Observations) -> Fit:
         why=ended.why[i],
         cost=cost,
         deviance=reading.deviance,
-        numbers=len(found.residuals) - found.freedom + int(np.sum(unknown)) * (reading.states is not None),
+        numbers=len(found.residuals) - found.freedom + reading.errors,
         readings=len(found.residuals),
         missing=sum(int(np.isnan(x).sum()) for x in (data.position, data.momentum) if x is not None),
         freedom=found.freedom,
@@ -76,7 +76,8 @@ def _diagnostics(
     records, reading, found = posed.records, posed.reading, posed.reading.evidence
     in_time, iterations, whiteness = reading.prediction is not None, int(search.iterations), errors.whiteness(found)
     halves = errors.damping_halves(records.parameters, found, flat, jacobian) if in_time else {}
-    told = in_time and not _unknown(records, posed.likelihood).any()  # whether readings have an error to be judged by
+    unknown = _unknown(records, posed.likelihood)
+    told = in_time and not (unknown.any() or posed.likelihood.robust)  # whether readings have an error to be judged by
     chi = float(np.sum(found.residuals**2)) / found.freedom if told else None
     lost = is_lost(posed.likelihood.level, posed.cost, found.variance, len(found.residuals), len(posed.u))
     why = failures(bool(search.ended), bool(lost), iterations)
@@ -117,7 +118,7 @@ def many_fits(
         rows, search, likelihood = ended.rows, ended.search, ended.likelihood
         where |= {int(row): (ended, i) for i, row in enumerate(rows)}
         freedom[rows], iterations[rows] = likelihood.freedom, search.iterations
-        variance = likelihood.variance(search.cost, ended.records.unknown)
+        variance = likelihood.variance(search.normal, ended.records.unknown)
         chi[rows] = _spread(ended)
         whiteness[rows] = _whiteness(ended)
         taken = np.sum(likelihood.taken, (1, 2, 3))
@@ -173,7 +174,7 @@ def misfits(ended: Ended) -> np.ndarray:
 def _corrected(ended: Ended, i: int) -> np.ndarray:
     """The covariance of the coordinates of one of the records, corrected for its residuals' correlation."""
     search = ended.search.at(i)
-    reading = ended.likelihood.at(i).read(search.u, search.x, float(search.cost), ended.records.unknown[i])
+    reading = ended.likelihood.at(i).read(search.u, search.x, search.normal, ended.records.unknown[i])
     return errors.sandwich(reading.evidence, errors.correlation_length(reading.evidence))
 
 
@@ -187,8 +188,8 @@ def _one_of_many(data: list[Observations], where: dict, refused: dict[int, str],
 
 def _spread(ended: Ended) -> np.ndarray:
     """Reduced chi-square of readings of known error, else the residuals' variance in the data's units; NaN where each
-    of several components is weighed by its own residuals, and for filters."""
-    if not np.all(np.isfinite(ended.likelihood.level)):
+    of several components is weighed by its own residuals, of a robust loss, and for filters."""
+    if ended.likelihood.robust or not np.all(np.isfinite(ended.likelihood.level)):
         return np.full(len(ended.rows), np.nan)
     unknown = ended.records.unknown
     spread = 2 * ended.search.cost / ended.likelihood.freedom
@@ -232,8 +233,8 @@ def _position_error(reading: Reading, data: Observations, length: float) -> Any:
         return None
     if reading.error is None:
         return float(np.sqrt(np.mean(data.position_error**2)))  # type: ignore[operator]
-    found = reading.error * length
-    return found if len(found) > 1 else float(found[0])
+    found = np.squeeze(reading.error * length)
+    return found if found.ndim else float(found)
 
 
 def _initial(states: np.ndarray, records: Records) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy import signal
+from scipy import ndimage, signal, stats
 
 from . import evidence as errors
 from .likelihood import Posed
@@ -16,6 +16,7 @@ AT = 1e-6  # this close, in standard errors, a value is at its bound
 AWAY = 100.0  # rates per reading beyond which nothing that was recorded could be told
 DISAGREE = 3.0  # standard errors between early and late damping that are worth a word
 SURE = 6.0  # standard deviations of chi-square that are not chance
+AROUND, RARE = 25, 1e-4  # readings around one that say how far it should be off, and how rarely it is farther
 CLIPPED = 0.05  # of the readings at the extremes: more than a swing leaves there
 
 
@@ -28,6 +29,7 @@ def doubts(posed: Posed, why: tuple[str, ...], chi: Any, whiteness: float, halve
         *_of_the_scatter(posed, chi),
         *_of_the_model(posed, whiteness, halves),
         *_of_the_readings(records),
+        *(() if posed.reading.states is None or posed.likelihood.robust else _of_the_spikes(posed.reading.evidence)),
         *_of_the_values(records, flat, covariance),
     )
 
@@ -91,7 +93,8 @@ def _of_the_model(posed: Posed, whiteness: float, halves: dict) -> Iterator[str]
         peak = _peak(posed)
         second = "; a second motion there? ji.modes(data) takes them apart" if peak else ""
         yield (
-            f"residuals are correlated ({r:+.2f} from one to the next{peak}): the model misses something{advice}{second}"
+            f"residuals are correlated ({r:+.2f} from one to the next{peak}): the model misses something"
+            f"{advice}{second}"
         )
 
 
@@ -120,6 +123,28 @@ def _of_the_readings(records: Records) -> Iterator[str]:
         if max(ends) > CLIPPED and len(np.unique(y)) > 20:
             yield f"{100 * sum(ends):.0f} % of the readings lie at the greatest or least value: were they clipped?"
             return
+
+
+def _of_the_spikes(evidence: errors.Evidence) -> Iterator[str]:
+    """Single readings that stand far off what is left around them: squares follow them, and errors grow with them."""
+    count = sum(int(np.sum(_far_off(r) > 1)) for _, r in errors.series(evidence))
+    if count:
+        yield (
+            f"{count:,} of {len(evidence.residuals):,} readings are spikes, far off what is left of the others: "
+            "they pull the values and widen stderr; pass loss='student'"
+        )
+
+
+def _far_off(r: np.ndarray) -> np.ndarray:
+    """Residuals of one run and channel, over how far the farthest of so many normal ones, in units of the median of
+    all, or of those before or after it, would be once in ten thousand records; 0 where a neighbour is as far off."""
+    n, size = len(r), np.abs(r)
+    around = min(AROUND, n - 1 + n % 2)
+    before, after = (ndimage.median_filter(size, around, origin=side) for side in (around // 2, -(around // 2)))
+    unit = np.maximum(np.median(size), np.maximum(before, after)) / stats.norm.isf(0.25)
+    limit = stats.norm.isf(RARE / n / 2) * (1 + 3 / math.sqrt(around))  # the median of so few is off itself
+    beside = np.maximum(np.append(size[1:], 0.0), np.append(0.0, size[:-1]))
+    return np.where(beside < size / 2, size / np.maximum(limit * unit, 1e-300), 0.0)
 
 
 def _of_the_values(records: Records, flat: np.ndarray, covariance: np.ndarray) -> Iterator[str]:

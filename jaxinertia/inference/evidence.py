@@ -105,14 +105,14 @@ def propagated(jacobian: np.ndarray, covariance: np.ndarray, constant: np.ndarra
 
 def autocorrelation(evidence: Evidence, lags: int = LAGS) -> np.ndarray:
     """Of the residuals within each channel of each run, lags 1 to `lags`."""
-    return _ratios(*(np.sum(x, 0) for x in zip(*(_products(r, lags) for _, r in _series(evidence)), strict=True)))
+    return _ratios(*(np.sum(x, 0) for x in zip(*(_products(r, lags) for _, r in series(evidence)), strict=True)))
 
 
 def whiteness(evidence: Evidence) -> float:
     """The probability of so much autocorrelation by chance: Ljung and Box's test of each channel, of which the least
     counts, times their number (Bonferroni): channels may share an error."""
     channels: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-    for channel, r in _series(evidence):
+    for channel, r in series(evidence):
         channels.setdefault(channel, []).append(_products(r, LAGS))
     sums = [[np.sum(x, 0) for x in zip(*parts, strict=True)] for parts in channels.values()]
     return min(1.0, len(sums) * min(float(ljung_box(*each)) for each in sums))
@@ -147,7 +147,7 @@ def correlation_length(evidence: Evidence) -> int:
     return int(np.clip(2 * quiet, n ** (1 / 3), n // 5))
 
 
-def _series(evidence: Evidence) -> Iterator[tuple[int, np.ndarray]]:
+def series(evidence: Evidence) -> Iterator[tuple[int, np.ndarray]]:
     """Of each run and channel, the channel and its residuals."""
     for run in np.unique(evidence.run):
         here = evidence.run == run

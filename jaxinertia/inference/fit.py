@@ -13,6 +13,7 @@ from . import linear, parameters, shooting, stochastic, units
 from .between import LINE, Ways, refine
 from .conclude import many_fits, misfits, one_fit
 from .free_motion import free_part, on_whole
+from .loss import SQUARES, check_loss
 from .observations import Observations
 from .record import Records, joined, on_one_grid, with_input
 from .result import Fit, Fits
@@ -30,15 +31,18 @@ def fit(
     bounds: Any = None,
     method: str | None = None,
     band: tuple[float, float] | None = None,
+    loss: str = SQUARES.name,
     max_iterations: int = 100,
     progress: bool = False,
 ) -> Fit:
     r"""The parameters under which x'' + gamma x' + grad L(x) = F + sigma dW/dt explains a record, and their errors.
 
     Without noise in the system, least squares: min sum_k |(q(t_k) + offset - y_k) / error_k|^2 over the parameters and
-    the initial state of every run. With noise, the greatest likelihood of the readings (a Kalman filter; of a band of
-    the spectrum where that has more in it than this motion). Start values come from the data: those of the system only
-    matter for parameters of which the start knows nothing. All of it in double precision and in units of the record.
+    the initial state of every run; where errors are unknown and runs scatter differently, each is weighed by its own
+    scatter. With another loss rho, min sum_k rho(residual_k / scale). With noise, the greatest likelihood of the
+    readings (a Kalman filter; of a band of the spectrum where that has more in it than this motion). Start values come
+    from the data: those of the system only matter for parameters of which the start knows nothing. All of it in double
+    precision and in units of the record.
 
     Arguments:
         system: its numbers are the start; free ones may be anything: of any friction, kinetic energy, potential or
@@ -55,6 +59,10 @@ def fit(
             result says why. The unscented filter is for systems that are not linear; it needs readings that tell where
             the particle is: a few each cycle, and which well. The extended one takes half its time and is more biased.
         band: (low, high) in cycles per time: the frequencies that count, for "whittle".
+        loss: the law that readings scatter by: "squares", the normal one; for records with spikes "soft_l1", the
+            hyperbolic one, or "student", Student's t with its degrees of freedom fitted: far readings count less, or
+            next to nothing. Their scale is fitted, with `position_error` as weights alone, and stderr holds whatever
+            law the readings have. For least squares.
         max_iterations: of the last search.
         progress: show the searches as they go.
 
@@ -75,7 +83,7 @@ def fit(
     if not isinstance(data, Observations):
         raise ValueError(f"data = {data!r} must be ji.Observations; wrap your arrays: ji.Observations(ts, position)")
     with jax.enable_x64(True):
-        task = prepare(system, data, free, bounds, method, band, Options(max_iterations, progress))
+        task = prepare(system, data, free, bounds, method, band, loss, Options(max_iterations, progress))
         part = free_part(task.system, data, task.method)
         groups, refused = search([part], task)
         if refused:
@@ -91,6 +99,7 @@ def fit_many(
     bounds: Any = None,
     method: str | None = None,
     band: tuple[float, float] | None = None,
+    loss: str = SQUARES.name,
     max_iterations: int = 100,
     progress: bool = False,
 ) -> Fits:
@@ -100,7 +109,7 @@ def fit_many(
     Arguments:
         data: records of positions of as many components; all else may differ: times, lengths, units, runs, momenta,
             inputs, what is known of errors and offsets. Those that are alike go side by side.
-        system, free, bounds, method, band, max_iterations: as for `ji.fit`.
+        system, free, bounds, method, band, loss, max_iterations: as for `ji.fit`.
         progress: show a bar with the records that have ended.
 
     Returns:
@@ -119,7 +128,7 @@ def fit_many(
     check_system(system)
     check_alike(data)
     with jax.enable_x64(True):
-        task = prepare(system, data[0], free, bounds, method, band, Options(max_iterations, progress))
+        task = prepare(system, data[0], free, bounds, method, band, loss, Options(max_iterations, progress))
         parts = list(data)
         groups, refused = search(parts, task)
         if task.method == LEAST_SQUARES:
@@ -137,6 +146,7 @@ class Task(NamedTuple):
     parameters: parameters.Parameters
     method: str | None  # None: the records choose
     band: tuple[float, float] | None
+    loss: str
     options: Options
 
 
@@ -157,11 +167,12 @@ def _on_free_motion(parts: list[Observations], groups: list[Ended], task: Task) 
 
 
 def prepare(
-    system: System, data: Observations, free: Callable, bounds: Any, method: Any, band: Any, options: Options
+    system: System, data: Observations, free: Callable, bounds: Any, method: Any, band: Any, loss: Any, options: Options
 ) -> Task:
     """The task, checked by the first record."""
     check_system(system)
     method = check_method(system, method, band)
+    check_loss(loss, method == LEAST_SQUARES)
     system = system.without_noise() if method == LEAST_SQUARES and system.noise is not None else system
     units.check(system)
     system = with_input(_tree.cast(system, np.dtype(np.float64)), data)
@@ -169,7 +180,7 @@ def prepare(
     if any(name.startswith("noise") for name in chosen.names) and system.noise is None:
         raise ValueError("free returns noise, but the system has none; pass noise=1.0")
     check_position(system, data)
-    return Task(system, chosen, method, band, options)
+    return Task(system, chosen, method, band, loss, options)
 
 
 def search(data: list[Observations], task: Task) -> tuple[list[Ended], dict[int, ValueError]]:
@@ -205,7 +216,7 @@ def _deterministic(groups: list[tuple[np.ndarray, Records]], task: Task) -> list
     ended = []
     for members in kinds.values():
         together = {way: joined([ways[way] for _, ways in members]) for way in members[0][1]}
-        ended.append(shooting.fit(np.concatenate([rows for rows, _ in members]), together, task.options))
+        ended.append(shooting.fit(np.concatenate([rows for rows, _ in members]), together, task.options, task.loss))
     return ended
 
 

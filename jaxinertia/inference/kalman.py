@@ -110,7 +110,7 @@ class Filter(Likelihood):
     def taken(self):
         return np.asarray(self.windows.weight)[..., : self.d] > 0
 
-    def read(self, u, x, cost, unknown):
+    def read(self, u, x, normal, unknown):
         """Innovations are independent."""
         (e, log_s), scores, roots = jax.tree.map(np.asarray, _score(self, jnp.asarray(u)))
         windows, d = self.windows, self.d
@@ -131,7 +131,7 @@ class Filter(Likelihood):
         )
         prediction = np.where(read, np.asarray(windows.y)[..., :d] - e, np.nan)
         error = np.exp(u[self.error_at] / 2) if self.free_error else None
-        return Reading(evidence, prediction, None, 2 * cost, error)
+        return Reading(evidence, prediction, None, 2 * float(normal.cost), error)
 
     def never_settled(self) -> tuple["Filter", bool]:
         """The same but for the readings till the gain settles, and whether it does."""

@@ -1,4 +1,13 @@
-"""The likelihood of a deterministic record: least squares over windows, each with an initial state of its own."""
+r"""The likelihood of a deterministic record: least squares over windows, each with an initial state of its own.
+
+The cost is sum rho(r) of the residuals r in units of their scale, by the loss rho. With psi its slope,
+
+    covariance = <psi^2> / <psi'> H^-1,   H = <psi'> J^T J,
+
+which is the variance of the residuals times (J^T J)^-1 for squares, and of any loss whatever law the readings have.
+
+Source: P. J. Huber, Ann. Stat. 1, 799 (1973).
+"""
 
 from functools import partial
 from typing import Any
@@ -12,6 +21,7 @@ from jaxtyping import Array, Float
 from ..physics.system import System
 from .evidence import Evidence
 from .likelihood import Likelihood, Reading
+from .loss import SQUARES, Loss, Squares, Student
 from .motion import Frame, Motion
 from .normal import Normal
 from .parameters import Parameters
@@ -28,12 +38,13 @@ class LeastSquares(Likelihood):
     windows: Windows
     offset: Float[Array | np.ndarray, "*many d"]
     freedom: Float[Array | np.ndarray, "*many"]  # readings less numbers, of windows with readings
+    loss: Loss
     motion: Motion
     free_offset: bool = eqx.field(static=True)
     scalar: bool = eqx.field(static=True)
 
     def own(self):
-        return self.windows, self.units, self.offset, self.freedom
+        return self.windows, self.units, self.offset, self.freedom, self.loss.shape
 
     @property
     def d(self) -> int:
@@ -51,12 +62,13 @@ class LeastSquares(Likelihood):
     def normal(self, u, x):
         r, j = self.linearise(u, x)
         p = len(u)
-        cost = jnp.sum(r * r) / 2
+        cost, pull = jnp.sum(self.loss.cost(r)), self.loss.pull(r)
+        stiffness = self.loss.mean_stiffness(r, self.windows.weight.reshape(r.shape) > 0)
         weighted = jnp.swapaxes(j, -1, -2)
-        gram = weighted @ j
-        g = jnp.sum(weighted * r[:, None, :], axis=-1)
+        gram = stiffness * (weighted @ j)
+        g = jnp.sum(weighted * pull[:, None, :], axis=-1)
         rounding = 1e-30 * jnp.sum((self.windows.y * self.windows.weight) ** 2)
-        unit = 2 * cost / self.freedom + rounding
+        unit = jnp.sum(pull * pull) / stiffness / self.freedom + rounding
         a = jnp.sum(gram[:, :p, :p], 0)
         return Normal(cost, unit, jnp.sum(g[:, :p], 0), a, g[:, p:], gram[:, :p, p:], gram[:, p:, p:])
 
@@ -75,7 +87,7 @@ class LeastSquares(Likelihood):
 
     def innovations(self, u, x):
         each = jax.vmap(lambda state, window: self.residuals(u, state, window))(x, self.windows)
-        return each.reshape(self.windows.y.shape)
+        return self.loss.pull(each.reshape(self.windows.y.shape))
 
     def residuals(self, u, state, window: Windows) -> Float[Array, " readings"]:
         """(prediction - reading) / error, flat; 0 where nothing was read."""
@@ -99,28 +111,53 @@ class LeastSquares(Likelihood):
         return np.asarray(self.windows.weight) > 0
 
     @property
+    def robust(self):
+        return not isinstance(self.loss, Squares)
+
+    @property
     def level(self):
-        return about_mean(self.windows.weight, self.windows.y)
+        return about_mean(self.windows.weight, self.windows.y, self.loss)
 
-    def variance(self, cost, unknown):
-        return np.where(np.all(unknown, axis=-1), 2 * cost / self.freedom, 1.0)
+    def variance(self, normal, unknown):
+        if self.robust:
+            return np.asarray(normal.unit)
+        return np.where(np.all(unknown, axis=-1), 2 * np.asarray(normal.cost) / self.freedom, 1.0)
 
-    def read(self, u, x, cost, unknown):
+    def read(self, u, x, normal, unknown):
         r, j = (np.asarray(a) for a in _linearise(self, jnp.asarray(u), jnp.asarray(x)))
         y, weight = np.asarray(self.windows.y), np.asarray(self.windows.weight)
-        evidence = self._evidence(r, j, weight.reshape(r.shape) > 0, float(self.variance(cost, unknown)))
+        evidence = self._evidence(r, j, weight.reshape(r.shape) > 0, float(self.variance(normal, unknown)))
         r = r.reshape(y.shape)
         prediction = np.where(weight > 0, y + r / np.where(weight > 0, weight, 1.0), np.nan)
         n, scales = len(evidence.residuals), 2 * float(np.sum(np.log(weight[weight > 0])))
-        squares = n * float(np.log(max(2 * cost, 1e-300) / n)) if unknown.all() else 2 * cost
-        error = None
-        if unknown[: self.d].any():
-            error = np.sqrt(evidence.variance) / np.max(weight[..., : self.d], (0, 1))
-        return Reading(evidence, prediction, np.asarray(x), squares - scales, error)
+        if self.robust:
+            deviance = 2 * float(normal.cost + n * self.loss.normaliser()) - n * bool(unknown.all())
+        else:
+            squares = 2 * float(normal.cost)
+            deviance = n * float(np.log(max(squares, 1e-300) / n)) if unknown.all() else squares
+        error, errors = self._errors(evidence, unknown)
+        return Reading(evidence, prediction, np.asarray(x), deviance - scales, error, errors)
+
+    def _errors(self, evidence: Evidence, unknown: np.ndarray) -> tuple[np.ndarray | None, int]:
+        """The error of a reading of each component, (d,), or of each run's, (w, d), if it was fitted; and how many
+        numbers were fitted for it."""
+        if not (self.robust or unknown.any()):
+            return None, 0
+        weights = np.max(np.asarray(self.windows.weight), 1)
+        weights = np.where(weights > 0, weights, np.max(weights, 0))  # of a run without readings: as the others'
+        runs = 1 if np.all(weights == weights[0]) else len(weights)
+        numbers = runs * (len(unknown) if self.robust else int(np.sum(unknown))) + isinstance(self.loss, Student)
+        if not (self.robust or unknown[: self.d].any()):
+            return None, numbers
+        spread = np.sqrt(len(evidence.residuals) / evidence.freedom if self.robust else evidence.variance)
+        error = spread / weights[:, : self.d]
+        return (error[0] if runs == 1 else error), numbers
 
     def _evidence(self, r: np.ndarray, j: np.ndarray, read: np.ndarray, variance: float) -> Evidence:
         """The states of each run eliminated."""
         p, channels = j.shape[-1] - 2 * self.d, self.windows.y.shape[-1]
+        stiffness = np.sqrt(float(self.loss.mean_stiffness(r, read, np)))
+        r, j = np.asarray(self.loss.pull(r)) / stiffness, j * stiffness
         time = np.repeat(np.asarray(self.windows.ts), channels, axis=-1)
         channel = np.tile(np.arange(channels), r.shape[1] // channels)
         rows: dict[str, list[Any]] = {}
@@ -145,7 +182,9 @@ class LeastSquares(Likelihood):
 _linearise = eqx.filter_jit(LeastSquares.linearise)
 
 
-def pose(records: Records, length: int, motion: Motion, level: np.ndarray | None = None) -> LeastSquares:
+def pose(
+    records: Records, length: int, motion: Motion, level: np.ndarray | None = None, loss: Loss = SQUARES
+) -> LeastSquares:
     """The problem of windows of this many rows; `level`: an offset to hold, in place of the records' own."""
     windows, d = records.windows(length), records.d
     free = records.offset is None and level is None
@@ -160,6 +199,7 @@ def pose(records: Records, length: int, motion: Motion, level: np.ndarray | None
         windows=windows,
         offset=offset,
         freedom=freedom,
+        loss=loss,
         motion=motion,
         free_offset=free,
         scalar=records.scalar,

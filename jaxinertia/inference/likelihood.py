@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ..physics.system import System
 from .evidence import Evidence
-from .normal import Problem
+from .normal import Normal, Problem
 from .parameters import Parameters
 from .record import Records
 from .units import Units
@@ -23,7 +23,8 @@ class Reading(NamedTuple):
     prediction: np.ndarray | None  # (w, m, channels) of the windows, NaN where nothing was read; None: not in time
     states: np.ndarray | None  # (runs, 2 d): the initial states that were fitted
     deviance: float  # -2 log L but for a constant of the record
-    error: np.ndarray | None  # (d,): the standard deviation of a reading that was estimated
+    error: np.ndarray | None  # (d,) or (runs, d): the standard deviation of a reading that was estimated
+    errors: int = 0  # how many numbers of the readings' scatter were fitted beside `u`
 
 
 class Posed(NamedTuple):
@@ -50,11 +51,13 @@ class Likelihood(Problem):
 
     @abstractmethod
     def innovations(self, u: Float[Array, " p"], x: Float[Array, "w k"]) -> Float[Array, "w m c"]:
-        """What is left of each reading of one record, in standard deviations where these are known."""
+        """What is left of each reading of one record, in standard deviations where these are known; of a robust loss
+        what it counts of that."""
 
     @abstractmethod
-    def read(self, u: np.ndarray, x: np.ndarray, cost: float, unknown: np.ndarray) -> Reading:
-        """What one record says at its optimum; `unknown`: of which channels the error of a reading is."""
+    def read(self, u: np.ndarray, x: np.ndarray, normal: Normal, unknown: np.ndarray) -> Reading:
+        """What one record says at its optimum, with the equations there; `unknown`: of which channels the error of a
+        reading is."""
 
     @property
     @abstractmethod
@@ -66,9 +69,14 @@ class Likelihood(Problem):
         """The cost of no motion at all; NaN where that is not asked."""
         return np.asarray(np.nan)
 
-    def variance(self, cost: Any, unknown: np.ndarray) -> Any:
+    def variance(self, normal: Normal, unknown: np.ndarray) -> Any:
         """Of a residual of weight one, whose channels' errors are unknown (..., c) or not."""
-        return np.ones(np.shape(cost))
+        return np.ones(np.shape(normal.cost))
+
+    @property
+    def robust(self) -> bool:
+        """Whether no single reading can pull the values far."""
+        return False
 
     @property
     def offset_at(self) -> slice:

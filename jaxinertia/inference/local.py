@@ -52,12 +52,17 @@ def cleaned(ts: np.ndarray, y: np.ndarray) -> Series:
     ts, y = ts[known], y[known]
     if len(ts) < 5:
         return Series(ts, y)
+    kept = ~np.any(spikes(y), axis=1)
+    return Series(ts[kept], y[kept])
+
+
+def spikes(y: np.ndarray) -> np.ndarray:
+    """(n, c): which single readings stand far off their neighbours."""
     around = np.lib.stride_tricks.sliding_window_view(np.pad(y, ((2, 2), (0, 0)), mode="edge"), 5, axis=0)
     off = np.abs(y - np.median(around, axis=-1))
     far = off > SPIKE * (1.4826 * np.median(off, axis=0) + 1e-300) + 1e-12 * np.ptp(y, axis=0)
     alone = far & ~(np.roll(far, 1, 0) & np.roll(far, -1, 0))
-    kept = ~np.any(alone & (off > 0.2 * np.std(y, axis=0)), axis=1)
-    return Series(ts[kept], y[kept])
+    return alone & (off > 0.2 * np.std(y, axis=0))
 
 
 def period(series: Series) -> float | None:

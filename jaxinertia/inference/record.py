@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from .._checks import unevenness
 from ..physics.force import Sampled
 from ..physics.system import System
+from .loss import SQUARES, Loss, Squares
 from .observations import Observations
 from .parameters import Parameters
 from .units import Units
@@ -271,8 +272,11 @@ def jitter(ts: np.ndarray) -> float:
     return unevenness(ts) / max(float(ts[-1] - ts[0]) / max(len(ts) - 1, 1), 1e-300)
 
 
-def about_mean(weight: Any, y: Any) -> Any:
-    """Half the weighted sum of squares about the mean of each channel; (..., w, m, c) gives (...)."""
-    mean = np.sum(weight**2 * y, (-3, -2), keepdims=True)
-    mean = mean / np.maximum(np.sum(weight**2, (-3, -2), keepdims=True), 1e-300)
-    return np.sum((weight * (y - mean)) ** 2, (-3, -2, -1)) / 2
+def about_mean(weight: Any, y: Any, loss: Loss = SQUARES) -> Any:
+    """What a constant in each channel costs; its mean, or their median by a robust loss. (..., w, m, c) gives (...)."""
+    if isinstance(loss, Squares):
+        middle = np.sum(weight**2 * y, (-3, -2), keepdims=True)
+        middle = middle / np.maximum(np.sum(weight**2, (-3, -2), keepdims=True), 1e-300)
+    else:
+        middle = np.nanmedian(np.where(weight > 0, y, np.nan), (-3, -2), keepdims=True)
+    return np.sum(loss.cost(weight * (y - middle), np), (-3, -2, -1))

@@ -21,10 +21,10 @@ class Diagnostics(eqx.Module):
     converged: whether the last search ended, and at a motion: least squares that explain no more than they would of
     noise have not, by the same test as in `fit_many`. iterations: of that search. residuals: reading - prediction,
     like the position (NaN where nothing was read; for "whittle" None). prediction: like the position (one step ahead
-    for the filters). reduced_chi_square: None where the error is unknown. rms: of the residuals. autocorrelation: of
-    the residuals, from lag 1. whiteness: the probability of so much autocorrelation by chance. halves: for each
-    damping, its value and standard error by the early and by the late half of the information. warnings: what is wrong,
-    in words.
+    for the filters). reduced_chi_square: None where the error is unknown, or weighs readings alone. rms: of the
+    residuals. autocorrelation: of the residuals, from lag 1. whiteness: the probability of so much autocorrelation by
+    chance. halves: for each damping, its value and standard error by the early and by the late half of the information.
+    warnings: what is wrong, in words.
     """
 
     converged: bool
@@ -46,7 +46,8 @@ class Fit(eqx.Module):
     flat values, (p, p); `labels` names them. stderr and covariance are those of the curvature where residuals are
     white, and corrected for their autocorrelation where they are not; both are kept, as covariance_curvature and
     covariance_corrected. offset: the fitted offset and its error, or None. position_error: standard deviation of a
-    reading, known or estimated; of several components one for each (None for "whittle"). initial: position and momentum
+    reading, known or estimated, of another loss the scale of its law; of several components, or of runs that scatter
+    differently, one for each (None for "whittle"). initial: position and momentum
     at the start of each run (least squares). method, why: how it was fitted, and the reason. readings, missing: how
     many numbers were read, and how many are NaN; freedom: readings less what was fitted; deviance: -2 log L but for a
     constant of the record; numbers: parameters, states, offset and errors that were fitted. record: a fingerprint of
@@ -183,8 +184,8 @@ class Fits(eqx.Module):
     values, stderr: in the structure that `free` returned, NaN where a fit failed. covariance: (records, p, p), as
     `Fit` has it: corrected for their autocorrelation where residuals are not white. converged: which did, as `ji.fit`
     says it. failures: for each other record, why. reduced_chi_square: (records,), of readings of known error, else the
-    residuals' variance; NaN with noise in the system, and of several components of unknown error. whiteness: the
-    probability of so much autocorrelation by chance.
+    residuals' variance; NaN with noise in the system, of several components of unknown error, and of a robust loss.
+    whiteness: the probability of so much autocorrelation by chance.
     """
 
     values: Any

@@ -16,14 +16,17 @@ from . import linear, search, starts
 from .between import INPUTS, Ways, most_likely
 from .least_squares import LeastSquares, pose
 from .likelihood import Likelihood, innovations_of_all
+from .loss import SQUARES, Loss, Squares, named
 from .motion import Integral, motion_for
 from .record import Records
 from .search import Options, Search, go_on, run
+from .weights import change, told, weighed, without_spikes
 
 GROWTH = 6  # how much longer the next windows are
 KEPT = 0.2  # of the motion may be left unexplained where a search over whole runs begins
 HALVINGS = 6  # of the step, till it no longer matters
-REWEIGHTINGS = 4  # of channels by their residuals
+REWEIGHTINGS, ROBUST = 4, 20  # by residuals: of squares, and of another loss
+SETTLED = 1e-6  # changes of weights that matter no more
 ROUGH = 1e-2  # of the cost of a standard error: start values need no more
 LINEAR, START, TRIAL, STAGE = 2, 8, 5, 30  # iterations that start values, a first look, and windows are worth
 
@@ -43,27 +46,44 @@ class Ended(NamedTuple):
 LEAST_SQUARES = "least squares"
 
 
-def fit(rows: np.ndarray, ways: Ways, options: Options) -> Ended:
-    """Every record's search, under the way of reading its input that fits best, its channels weighed by their own
-    residuals where their errors are unknown."""
+def fit(rows: np.ndarray, ways: Ways, options: Options, loss: str = SQUARES.name) -> Ended:
+    """Every record's search, under the way of reading its input that fits best, its channels, and runs that scatter
+    differently, weighed by their own residuals where their errors are unknown."""
     first, *others = ways
+    whole, robust = ways[first], loss != SQUARES.name
+    ways = {way: without_spikes(records) for way, records in ways.items()} if robust else ways
     records = ways[first]
     likelihood, found = settle(records, options)
     likelihood, found, fine = shorten(records, likelihood, found, options)
     best = np.full(len(records), first)
     if others:
         records, likelihood, found, best = _choose(ways, likelihood, found, options)
-    unknown = records.unknown
-    if unknown.shape[1] > 1 and unknown.any():
-        for _ in range(REWEIGHTINGS):
-            records = reweighted(records, innovations_of_all(likelihood, found.u, found.x))
-            likelihood = pose(records, records.longest, likelihood.motion)
-            found = _again(likelihood, found, options, "weighed by residuals")
-    why = [
-        "the system has no noise" + (f"; input {INPUTS[way]} between samples" if records.input is not None else "")
-        for way in best
-    ]
+    if robust:
+        records = eqx.tree_at(lambda r: (r.y, r.weight), records, (whole.y, whole.weight))
+    likelihood, found, records, told = _weigh(records, likelihood, found, named(loss, len(records)), options)
+    read = [f"; input {INPUTS[way]} between samples" if records.input is not None else "" for way in best]
+    why = [f"the system has no noise{one}{other}" for one, other in zip(read, told, strict=True)]
     return Ended(rows, records, likelihood, found, fine, LEAST_SQUARES, why)
+
+
+def _weigh(
+    records: Records, likelihood: LeastSquares, found: Search, loss: Loss, options: Options
+) -> tuple[LeastSquares, Search, Records, list[str]]:
+    """The search again under the weights and the loss that its residuals tell, scale and place in turn till they stay;
+    and what was done, in words.
+
+    Residuals are those of the records as they came, whatever was made of their weights before.
+    """
+    plain, now, posed = pose(records, records.longest, likelihood.motion), records, isinstance(loss, Squares)
+    for _ in range(REWEIGHTINGS if isinstance(loss, Squares) else ROBUST):
+        new, law = weighed(records, loss, innovations_of_all(plain, found.u, found.x))
+        moved = np.flatnonzero((not posed) | (change(now, new, loss, law) > SETTLED))
+        if not moved.size:
+            break
+        now, loss, posed = new, law, True
+        likelihood = pose(now, now.longest, likelihood.motion, loss=loss)
+        found = found.put(moved, _again(likelihood, found, options, "weighed by residuals").at(moved))
+    return likelihood, found, now, told(now, records, loss, innovations_of_all(plain, found.u, found.x))
 
 
 def settle(records: Records, options: Options) -> tuple[LeastSquares, Search]:
@@ -192,11 +212,3 @@ def _choose(ways: Ways, likelihood: LeastSquares, found: Search, options: Option
         force[rows] = np.asarray(ways[way].input)[rows]
     records = eqx.tree_at(lambda r: r.input, next(iter(ways.values())), force)
     return records, pose(records, records.longest, likelihood.motion), found, best
-
-
-def reweighted(records: Records, residuals: np.ndarray) -> Records:
-    """The records with each channel whose error is unknown weighed by its own residuals, (r, w, m, c)."""
-    count = np.maximum(np.sum(records.weight > 0, (1, 2)), 1)
-    sizes = np.maximum(np.sqrt(np.sum(residuals**2, (1, 2)) / count), 1e-12)
-    sizes = np.where(records.unknown, sizes, 1.0)
-    return eqx.tree_at(lambda r: r.weight, records, records.weight / sizes[:, None, None])

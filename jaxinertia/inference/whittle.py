@@ -88,7 +88,7 @@ class Band(Likelihood):
     def taken(self):
         return np.ones((*self.omega.shape[:-1], 1, self.omega.shape[-1], 1), bool)
 
-    def read(self, u, x, cost, unknown):
+    def read(self, u, x, normal, unknown):
         """One row for each frequency, the excess of power over its mean."""
         log_s, scores, roots = jax.tree.map(np.asarray, _score(self, jnp.asarray(u)))
         excess = np.asarray(self.power) * np.exp(-log_s) - 1
@@ -104,7 +104,7 @@ class Band(Likelihood):
             freedom=int(self.freedom),
             states=None,
         )
-        return Reading(evidence, None, None, 2 * cost, None)
+        return Reading(evidence, None, None, 2 * float(normal.cost), None)
 
     def never_settled(self) -> tuple["Band", bool]:
         """As a filter has it: there is nothing to settle."""

@@ -109,6 +109,7 @@ def fit(
         str, typer.Option(help="linear, quadratic or dry, or some as dry,quadratic: added to linear drag.")
     ] = "linear",
     noise: Annotated[bool, typer.Option("--noise", help="The motion is driven by white noise.")] = False,
+    loss: Annotated[str, typer.Option(help="squares; for records with spikes student or soft_l1.")] = "squares",
     offset: Annotated[bool, typer.Option(help="Fit the reading at rest; else it is 0.")] = True,
     out: Annotated[Path | None, typer.Option(help="Where to write: OUT.fit.json and OUT.fit.png.")] = None,
     figure: Annotated[bool, typer.Option(help="Draw data, fit, residuals and energy.")] = True,
@@ -118,7 +119,7 @@ def fit(
 
     columns: dict[str, Any] = dict(time=time, position=position, input=drive, segment=segment, position_error=error)
     columns |= dict(rate=rate, time_unit=time_unit, angle=angle, missing=missing)
-    choices: dict[str, Any] = dict(potential=potential, drag=drag, noise=noise, offset=offset)
+    choices: dict[str, Any] = dict(potential=potential, drag=drag, noise=noise, loss=loss, offset=offset)
     with _errors_in_one_line():
         result, written = run(
             data, columns, window=(start, stop), **choices, out=out, figure=figure, progress=True, tell=typer.echo

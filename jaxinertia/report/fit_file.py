@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..inference.fit import fit
+from ..inference.loss import check_loss
 from ..inference.observations import Observations
 from ..inference.result import Fit
 from ..physics import potentials
@@ -31,6 +32,7 @@ def run(
     potential: str,
     drag: str,
     noise: bool,
+    loss: str,
     offset: bool,
     out: Path | None,
     figure: bool,
@@ -42,10 +44,11 @@ def run(
     `columns` are options of `Observations.from_csv`, `window` the first and the last time that count.
 
     Raises:
-        ValueError: for a bad file, an unknown potential or drag, or files that cannot be written.
+        ValueError: for a bad file, an unknown potential, drag or loss, or files that cannot be written.
     """
     make, numbers = _choice("potential", potential, POTENTIALS)
     damping, rates = _drag(drag)
+    check_loss(loss, not noise)
     data = Observations.from_csv(path, **columns, offset=None if offset else 0.0)
     whole = data
     if window != (None, None):
@@ -67,7 +70,7 @@ def run(
         return leaves | ({} if force is None else {"force.gain": s.force.gain})
 
     stem = stem_of(path, out, ".fit.json")  # before the fit
-    result = fit(system, data, free, progress=progress)
+    result = fit(system, data, free, loss=loss, progress=progress)
     return result, _write(result, data, whole, stem, figure)
 
 

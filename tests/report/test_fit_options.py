@@ -73,6 +73,8 @@ def test_a_rate(read):
         ("--from 3 --to 3.2", "position has 3 readings; a fit needs 8 or more"),
         ("--angle grad", "angle = 'grad'"),
         ("--time-unit parsec", "time_unit = 'parsec'"),
+        ("--loss huber", "loss = 'huber' must be one of"),
+        ("--noise --loss student", "loss = 'student' is for least squares"),
     ],
 )
 def test_options_that_make_no_sense_are_one_line(read, options, message):
