@@ -2,18 +2,21 @@
 
 from typing import Any, NamedTuple
 
+import diffrax
 import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import check_step, is_traced
+from .._shown import Card, Shown
 from .._types import Key
+from .._words import Word
 from ..energy.balance import Balance
 from ..physics.system import System
-from . import grid
+from . import cards, grid
 from .simulate import simulate
-from .splitting import Splitting
+from .splitting import Splitting, as_solver
 from .sweep.reductions import Quantiles
 from .sweep.run import sweep
 
@@ -30,7 +33,7 @@ class Energies(eqx.Module):
     balance: Balance
 
 
-class Ensemble(eqx.Module):
+class Ensemble(Shown, eqx.Module):
     """Statistics over n runs at the output times; a run that diverges is left out from where it does.
 
     ts: output times, shape (times,).
@@ -53,6 +56,9 @@ class Ensemble(eqx.Module):
     failed: int = eqx.field(static=True)
     step_error: Energies | None = None
 
+    def _card(self) -> Card | None:
+        return cards.of_ensemble(self)
+
 
 def ensemble(
     system: System,
@@ -64,7 +70,7 @@ def ensemble(
     key: Key,
     dt: Any = None,
     substeps: int | None = None,
-    solver: Any = None,
+    solver: diffrax.AbstractSolver | Word | None = None,
     quantiles: Any = PROBABILITIES,
     step_error: bool = False,
     chunk_size: int | None = None,
@@ -160,7 +166,7 @@ class _Coarse(NamedTuple):
 
 def _twice(ts: Any, dt: Any, substeps: int | None, solver: Any) -> _Coarse:
     """How to run at twice the step; ValueError where that cannot be, or no error follows from it."""
-    solver = Splitting("BAOAB") if solver is None else solver
+    solver = as_solver("solver", solver)
     if not isinstance(solver, Splitting):
         raise ValueError(
             f"step_error = True needs a Splitting, whose order in the mean is known, and solver = "

@@ -8,6 +8,7 @@ import equinox as eqx
 import numpy as np
 from scipy import stats
 
+from .._shown import preformatted
 from ..physics.system import System
 from . import derived, intervals, saved, summary
 from .doubts import at_bound
@@ -138,6 +139,12 @@ class Fit(eqx.Module):
     def summary(self) -> str:
         """A table of the values with errors and intervals, how good the fit is, and its warnings."""
         return summary.summary(self)
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.summary())
 
     def to_json(self) -> dict[str, Any]:
         """Everything but arrays of readings, as numbers, lists and text; None where a number is not finite."""

@@ -255,6 +255,10 @@ class Function(eqx.Module):
     fn: Callable = eqx.field(static=True)
     name: str = eqx.field(static=True)
 
+    @property
+    def shown_as(self) -> str:
+        return getattr(self.fn, "__name__", type(self.fn).__name__)
+
     def __call__(self, *args: Any) -> Any:
         with refusing_numpy(self.name):
             return self.fn(*args)

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 
+from .._shown import shown
 from ..dynamics.sweep.result import Sweep
 from ..dynamics.trajectory import Trajectory
 from ..energy import analytic
@@ -76,16 +77,8 @@ def phase_portrait(trajectory: Trajectory | Sweep, ax: Axes | None = None, *, co
             raise ValueError(f"component = {component!r} must be in 0..{q.shape[1] - 1}: the position's components")
         (drawn,) = ax.plot(q[:, component], p[:, component], **line)
         ax.plot(q[0, component], p[0, component], "o", ms=3, color=drawn.get_color())
-    ax.set(xlabel=r"position $\theta$", ylabel="velocity $v$" if _is_velocity(trajectory) else "momentum $p$")
+    ax.set(xlabel=r"position $\theta$", ylabel="velocity $v$" if trajectory.momentum_is_velocity else "momentum $p$")
     return ax
-
-
-def _is_velocity(trajectory: Trajectory) -> bool:
-    """Whether K = |p|^2 / 2 all along, as with the Euclidean kinetic energy."""
-    kinetic = np.asarray(trajectory.kinetic)
-    p = np.stack(_runs(trajectory, trajectory.momentum)).reshape(*kinetic.shape, -1)
-    known = np.isfinite(kinetic)
-    return bool(np.allclose(np.sum(p * p, -1)[known] / 2, kinetic[known], rtol=1e-4, atol=0))
 
 
 def decay_rates(
@@ -159,7 +152,7 @@ def landscape(
     if potential is not None and depends_on_time(potential):
         raise ValueError("potential depends on time; pass it at one, as in potential=lambda q: potential(q, 0.0)")
     if potential is not None and not callable(potential):
-        raise ValueError(f"potential = {potential!r} must be a function of a point; of a system, pass system.potential")
+        raise ValueError(f"potential = {shown(potential)} must be a function of a point; of a system, pass system.potential")
     if potential is not None:
         points = np.concatenate(paths)
         _contours(ax, potential, points.min(0), points.max(0), levels)
@@ -195,10 +188,10 @@ def _trajectory(name: str, data: Trajectory | Sweep) -> Trajectory:
     if isinstance(data, Trajectory):
         return data
     if not isinstance(data, Sweep):
-        raise ValueError(f"trajectory = {data!r} must be what ji.simulate or ji.sweep returns; plots.{name} draws it")
+        raise ValueError(f"trajectory = {shown(data)} must be what ji.simulate or ji.sweep returns; plots.{name} draws it")
     if not isinstance(data.values, Trajectory):
         raise ValueError(
-            f"trajectory = {data!r} is a sweep whose fn returned no trajectory; for plots.{name}, "
+            f"trajectory = {shown(data)} is a sweep whose fn returned no trajectory; for plots.{name}, "
             "return from fn what ji.simulate gives"
         )
     return jax.tree.map(lambda x: np.reshape(x, (-1, *np.shape(x)[len(data.shape) :])), data.values)

@@ -7,6 +7,7 @@ n-th share, goes on from the mark of each, and the result is made of all shares 
 import time
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -158,12 +159,14 @@ class Collector:
         failures = self._failures(marks)
         counts = (failed, failures, computed, seconds)
         if self.store is not None and self._left(marks):
-            return Sweep(self.axes, self.axes.names, lambda: self._refuse_unfinished(marks), *counts, self.labels)
+            read = partial(self._refuse_unfinished, marks)
+            return Sweep(self.axes, self.axes.names, read, *counts, self.labels, in_memory=False)
         if self.store is not None and jax.process_index() == 0:
             self.store.note_failed(failed)
         if isinstance(self.kept, States):
             return self._statistics(self.kept, marks, counts)
-        return Sweep(self.axes, self.axes.names, lambda: self._values(marks), *counts, self.labels)
+        values = partial(self._values, marks)
+        return Sweep(self.axes, self.axes.names, values, *counts, self.labels, in_memory=self.store is None)
 
     def _failures(self, marks: list[Mark]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
