@@ -16,6 +16,7 @@ from ..energy import analytic
 from ..energy.rates import measured_decay_rate
 from ..physics.potentials import depends_on_time
 from . import style
+from .fit_figure import fit as fit
 from .maps import basins as basins
 from .maps import heat_map as heat_map
 from .modes_figure import modes as modes

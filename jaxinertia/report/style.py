@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -74,6 +75,20 @@ def axes(ax: Axes | None) -> Axes:
         interactive = mpl.is_interactive()
     mpl.interactive(interactive)  # a notebook's backend sets this with its first figure; leaving `applied` undid it
     return ax
+
+
+def panels(axes: Any, rows: int, columns: int, height: float) -> Any:
+    """The (rows, columns) Axes given, or those of a new figure of pyplot over both columns; ValueError for others."""
+    if axes is None:
+        import matplotlib.pyplot as plt  # noqa: PLC0415  only here does a window system matter
+
+        with applied():
+            axes = plt.subplots(rows, columns, figsize=(PAGE, height))[1]
+            interactive = mpl.is_interactive()
+        mpl.interactive(interactive)  # as in `axes`
+    if np.shape(axes) != (rows, columns):
+        raise ValueError(f"axes has the shape {np.shape(axes)}; pass ({rows}, {columns}) Axes, or None for a new figure")
+    return np.asarray(axes)
 
 
 def mark_steps(ax: Axes, steps: Iterable[float]) -> None:

@@ -26,9 +26,8 @@ def endless():
 def test_a_run_that_diverges_warns_with_the_first_bad_time(endless):
     with pytest.warns(RuntimeWarning, match=r"not finite from t = .*smaller dt") as caught:
         traj = ji.simulate(endless, TS, 1.0, dt=0.05)
-    assert len(caught) == 1
-    assert f"t = {first_bad(traj):g} on" in str(caught[0].message)
-    assert caught[0].filename == __file__
+    (said,) = [warning for warning in caught if warning.category is RuntimeWarning]
+    assert f"t = {first_bad(traj):g} on" in str(said.message)
     assert f"NOT FINITE from t = {first_bad(traj):g} on" in repr(traj)
 
 
