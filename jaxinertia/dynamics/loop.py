@@ -45,8 +45,7 @@ def looped(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, len
     operands = [*closed.consts, *c, *x]
     if closed.effects or any(_varies(x) for x in operands):  # callbacks; devices told apart
         return checkpointed_scan(body, carry, xs, length)
-    inside = vectorised(closed.jaxpr)
-    pure = Jaxpr([], [*inside.constvars, *inside.invars], inside.outvars, inside.eqns, inside.effects)
+    pure = _without_constants(vectorised(closed.jaxpr))
     out = _loop.bind(
         *operands,
         body=ClosedJaxpr(pure, ()),
@@ -56,6 +55,13 @@ def looped(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, len
         mapped=(False,) * len(operands),
     )
     return jax.tree.unflatten(returned[-1], out)
+
+
+def _without_constants(jaxpr: Jaxpr) -> Jaxpr:
+    """The same program, its constants before its other arguments."""
+    told = jaxpr.debug_info
+    told = told._replace(arg_names=("",) * len(jaxpr.constvars) + tuple(told.arg_names or ()))
+    return jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars], debug_info=told)
 
 
 def _varies(x: Any) -> bool:

@@ -104,7 +104,7 @@ def modified_inertia(
 def _factor(by_power: np.ndarray, z: Scalar | None) -> Any:
     """The coefficient of a tree, a polynomial in z = gamma h."""
     if z is None:
-        return by_power[0]
+        return float(by_power[0])
     return jnp.polyval(jnp.asarray(by_power[::-1].copy(), z.dtype), z)
 
 
