@@ -2,6 +2,7 @@
 
 import re
 import reprlib
+from collections.abc import Sequence
 from html import escape
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ class Card(NamedTuple):
     """What an object says of itself: a title, rows of cells of which the first names the row, notes below."""
 
     title: str
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     head: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -109,7 +110,9 @@ def _written(values: Any) -> str:
 
 def module(x: Any) -> str:
     """A module with its numbers in one line; a network by their count. It may say `shown_as` itself."""
-    said = " ".join(eqx.tree_pformat(jax.tree.map(_leaf, x, is_leaf=lambda node: _in_short(node) is not None), width=200).split())
+    said = " ".join(
+        eqx.tree_pformat(jax.tree.map(_leaf, x, is_leaf=lambda node: _in_short(node) is not None), width=200).split()
+    )
     return _cut(re.sub(r"(, )?\b\w+=None(?=[,)])", "", said).replace("( ", "(").replace(" )", ")"))
 
 

@@ -13,7 +13,7 @@ ACCOUNTS = ("friction", "noise", "work", "discretization")
 
 
 def of_trajectory(traj: Any) -> Card | None:
-    """States and energies at both ends, and what the balance booked between; None where they are no arrays in memory."""
+    """States and energies at both ends, and what was booked between; None where they are no arrays in memory."""
     energies = (traj.kinetic, traj.potential, traj.balance)
     shape = np.shape(traj.kinetic)
     if not is_there((energies, traj.ts, traj.event_time)) or not shape or 0 in shape or np.shape(traj.ts) != shape:

@@ -23,7 +23,7 @@ def to_xarray(trajectory: Any) -> Any:
         variables[name] = ((*runs, "time", *inner), x, attributes_of(quantity))
     same = ts.reshape(-1, ts.shape[-1])
     if np.all(same == same[:1]):
-        coordinates = {"time": (("time",), same[0], attributes_of("ts"))}
+        coordinates: dict[str, Any] = {"time": (("time",), same[0], attributes_of("ts"))}
     else:
         coordinates = {"ts": ((*runs, "time"), ts, attributes_of("ts"))}
     if trajectory.event_time is not None:

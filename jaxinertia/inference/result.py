@@ -52,8 +52,8 @@ class Fit(eqx.Module):
     at the start of each run (least squares). method, why: how it was fitted, and the reason. readings, missing: how
     many numbers were read, and how many are NaN; freedom: readings less what was fitted; deviance: -2 log L but for a
     constant of the record; numbers: parameters, states, offset and errors that were fitted. record: a fingerprint of
-    the times and readings, by which `compare` knows fits of one record. data: what was fitted, of the `whole` record; None
-    of a fit from a file.
+    the times and readings, by which `compare` knows fits of one record. data: what was fitted, of the `whole`
+    record; None of a fit from a file.
     """
 
     system: System

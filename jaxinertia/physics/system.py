@@ -59,7 +59,9 @@ class System(Shown, eqx.Module):
         force: Callable | None = None,
     ):
         if not callable(potential):
-            raise ValueError(f"potential must be callable, got {shown(potential)}; pass ji.potentials.X(...) or a function")
+            raise ValueError(
+                f"potential must be callable, got {shown(potential)}; pass ji.potentials.X(...) or a function"
+            )
         if force is not None and not callable(force):
             raise ValueError(f"force must be a function of time, got {shown(force)}; for a constant F pass lambda t: F")
         if kinetic is not None and not isinstance(kinetic, AbstractKinetic):

@@ -10,15 +10,15 @@ import jax
 from .._cache import cache
 from .._machine import cores
 
-NEEDED = ("jaxinertia", "jax", "jaxlib", "equinox", "diffrax", "lineax", "optimistix", "optax", "numpy", "scipy")
-NEEDED += ("jaxtyping", "matplotlib", "tqdm", "typer")
+NEEDED = ("jaxinertia", "jax", "jaxlib", "equinox", "diffrax", "lineax", "optimistix", "optax")
+BESIDE = ("numpy", "scipy", "jaxtyping", "matplotlib", "tqdm", "typer")
 OPTIONAL = ("zarr", "xarray", "pandas", "scikit-learn")
 
 
 def report() -> list[str]:
     """Lines of a name and what it is: versions, devices, precision, and where compiled programs are kept."""
     facts = {"python": f"{platform.python_version()} on {platform.platform()}"}
-    facts |= {name: _version(name) or "MISSING" for name in NEEDED}
+    facts |= {name: _version(name) or "MISSING" for name in (*NEEDED, *BESIDE)}
     facts |= {name: _version(name) or "not installed (optional: pip install 'jaxinertia[io]')" for name in OPTIONAL}
     facts["devices"] = _devices()
     facts["CPU cores"] = f"{cores()} for this process"

@@ -100,10 +100,10 @@ def _beside(result: Fit, data: Observations) -> Fit:
     if len(residuals) != len(data.ts):
         if data.rows is None or data.rows.max() >= len(residuals):
             raise ValueError(
-                f"data has {len(data.ts):,} readings, and the fit has residuals of {len(residuals):,}: pass what was fitted"
+                f"data has {len(data.ts):,} readings, and the fit residuals of {len(residuals):,}: pass what was fitted"
             )
         result = eqx.tree_at(told, result, tuple(x[data.rows] for x in told(result)))
-    elif np.any(np.isnan(result.diagnostics.residuals) & ~np.isnan(data.position)):
+    elif np.any(np.isnan(residuals) & ~np.isnan(data.position)):
         raise ValueError(
             "data has readings that were not fitted: pass the part that was, such as data.decays(), and whole=data"
         )

@@ -153,7 +153,9 @@ def landscape(
     if potential is not None and depends_on_time(potential):
         raise ValueError("potential depends on time; pass it at one, as in potential=lambda q: potential(q, 0.0)")
     if potential is not None and not callable(potential):
-        raise ValueError(f"potential = {shown(potential)} must be a function of a point; of a system, pass system.potential")
+        raise ValueError(
+            f"potential = {shown(potential)} must be a function of a point; of a system, pass system.potential"
+        )
     if potential is not None:
         points = np.concatenate(paths)
         _contours(ax, potential, points.min(0), points.max(0), levels)
@@ -189,7 +191,9 @@ def _trajectory(name: str, data: Trajectory | Sweep) -> Trajectory:
     if isinstance(data, Trajectory):
         return data
     if not isinstance(data, Sweep):
-        raise ValueError(f"trajectory = {shown(data)} must be what ji.simulate or ji.sweep returns; plots.{name} draws it")
+        raise ValueError(
+            f"trajectory = {shown(data)} must be what ji.simulate or ji.sweep returns; plots.{name} draws it"
+        )
     if not isinstance(data.values, Trajectory):
         raise ValueError(
             f"trajectory = {shown(data)} is a sweep whose fn returned no trajectory; for plots.{name}, "

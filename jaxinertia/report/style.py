@@ -87,7 +87,9 @@ def panels(axes: Any, rows: int, columns: int, height: float) -> Any:
             interactive = mpl.is_interactive()
         mpl.interactive(interactive)  # as in `axes`
     if np.shape(axes) != (rows, columns):
-        raise ValueError(f"axes has the shape {np.shape(axes)}; pass ({rows}, {columns}) Axes, or None for a new figure")
+        raise ValueError(
+            f"axes has the shape {np.shape(axes)}; pass ({rows}, {columns}) Axes, or None for a new figure"
+        )
     return np.asarray(axes)
 
 

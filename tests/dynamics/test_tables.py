@@ -81,7 +81,7 @@ def test_velocity_is_the_momentum_or_is_refused(one, many, tmp_path):
     heavy = ji.System(ji.potentials.Quadratic(), kinetic=ji.kinetic.Mass(2.0))
     traj = ji.simulate(heavy, TS, START, dt=0.1)
     for held in (traj, ji.Trajectory.load(traj.save(tmp_path / "heavy"))):
-        with pytest.raises(ValueError, match="velocity is grad K.*is not the Euclidean one: ask the system"):
+        with pytest.raises(ValueError, match=r"velocity is grad K.*is not the Euclidean one: ask the system"):
             _ = held.velocity
     asked = jax.vmap(heavy.kinetic.velocity_at)(traj.position, traj.momentum)  # as the message says
     np.testing.assert_allclose(asked, traj.momentum / 2)

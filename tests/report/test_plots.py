@@ -159,7 +159,7 @@ def test_a_fit_draws_its_four_panels(fitted):
 def test_a_fit_from_a_file_is_drawn_with_its_readings(fitted, tmp_path):
     data, result, system, free = fitted
     again = ji.Fit.load(result.save(tmp_path / "fit"), system, free)
-    with pytest.raises(ValueError, match="result is from a file.*pass data="):
+    with pytest.raises(ValueError, match=r"result is from a file.*pass data="):
         ji.plots.fit(again, Figure().subplots(2, 2))
     with pytest.raises(ValueError, match="data has readings that were not fitted"):
         ji.plots.fit(again, Figure().subplots(2, 2), data=data)

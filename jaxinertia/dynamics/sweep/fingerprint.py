@@ -81,12 +81,16 @@ def _both(stored: dict[str, str], call: dict[str, str], name: str) -> str:
     return f"{there} there, {here} here"
 
 
+def _is_nan(x: np.ndarray) -> np.ndarray:
+    return np.isnan(x) if np.issubdtype(x.dtype, np.inexact) else np.zeros(x.shape, bool)
+
+
 def difference(name: str, there: np.ndarray, here: np.ndarray) -> str:
     """How one axis differs, in words; "" where it does not."""
     if there.shape != here.shape:
         points = [f"{len(x):,}{f' x {x.shape[1:]}' if x.ndim > 1 else ''} points" for x in (there, here)]
         return f"{name} {points[0]} there, {points[1]} here"
-    unlike = ~((there == here) | ((there != there) & (here != here)))
+    unlike = ~((there == here) | (_is_nan(there) & _is_nan(here)))
     if not unlike.any():
         return "" if there.dtype == here.dtype else f"{name} {there.dtype} there, {here.dtype} here"
     first = tuple(np.argwhere(unlike)[0])

@@ -7,9 +7,10 @@ import jax
 import numpy as np
 
 from ..._origin import Origin, find, same
-from ..quantities import QUANTITIES, attributes_of, name_of, quantity_of
+from ..quantities import attributes_of, name_of, quantity_of
 from ..trajectory import Trajectory
 from .axes import Axes
+
 
 class Timed(NamedTuple):
     """An output over time: the quantity, how many dimensions of a point's output come before time, and the times."""

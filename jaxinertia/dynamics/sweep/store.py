@@ -91,9 +91,9 @@ class Store:
                 return ""
         counted = [_counted(sweep) for sweep in (self.sweep, told.sweep)]  # axes such as range(1000)
         for name in counted[1]:
-            there, here = (known.get(name) for known in counted)
-            if there is not None and there != here:
-                found.append(f"{name} {_progression(there)} there, {_progression(here)} here")
+            rows = [known[name] for known in counted if name in known]
+            if len(rows) == 2 and rows[0] != rows[1]:
+                found.append(f"{name} {_progression(rows[0])} there, {_progression(rows[1])} here")
         return ", ".join(filter(None, found))
 
     def _root(self) -> Any:
