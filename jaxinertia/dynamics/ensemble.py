@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import check_step, is_traced
-from .._shown import Card, Shown
+from .._shown import Card, Shown, shown
 from .._types import Key
 from .._words import Word
 from ..energy.balance import Balance
@@ -109,7 +109,7 @@ def ensemble(
         >>> runs.mean.inertia, runs.standard_error.inertia, runs.mean.balance.noise
     """
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 2:
-        raise ValueError(f"n = {n!r} must be a whole number of at least 2: a variance needs two runs")
+        raise ValueError(f"n = {shown(n)} must be a whole number of at least 2: a variance needs two runs")
     if n >= 2**32:
         raise ValueError(f"n = {n:,} must be below 2^32: random keys are told apart by 32 bits")
     if key is None:
@@ -180,8 +180,8 @@ def _twice(ts: Any, dt: Any, substeps: int | None, solver: Any) -> _Coarse:
     ratio = float(np.min(_steps(wide) / _steps(fine)))
     if ratio < 1.25:
         raise ValueError(
-            f"step_error = True needs at least two steps between output times, and dt = {dt!r}, substeps = "
-            f"{substeps!r} make {fine.steps}; pass a dt of at most half the interval, or fewer output times"
+            f"step_error = True needs at least two steps between output times, and dt = {shown(dt)}, substeps = "
+            f"{shown(substeps)} make {fine.steps}; pass a dt of at most half the interval, or fewer output times"
         )
     return coarse._replace(divisor=ratio ** min(solver.order(), 2) - 1)
 
@@ -207,7 +207,7 @@ def _probabilities(quantiles) -> tuple[float, ...]:
     try:
         found = np.atleast_1d(np.asarray(quantiles, float)).ravel()
     except (TypeError, ValueError) as error:
-        raise ValueError(f"quantiles = {quantiles!r} must be probabilities, e.g. (0.05, 0.5, 0.95)") from error
+        raise ValueError(f"quantiles = {shown(quantiles)} must be probabilities, e.g. (0.05, 0.5, 0.95)") from error
     if not np.all((found >= 0) & (found <= 1)):
-        raise ValueError(f"quantiles = {quantiles!r} must lie in [0, 1]")
+        raise ValueError(f"quantiles = {shown(quantiles)} must lie in [0, 1]")
     return tuple(float(p) for p in found)

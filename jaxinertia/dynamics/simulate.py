@@ -10,6 +10,7 @@ import equinox as eqx
 import numpy as np
 
 from .._checks import is_key, is_traced
+from .._shown import shown
 from .._types import Key
 from .._words import Word
 from ..physics.system import System, check_system, prepare, vary_alike
@@ -141,7 +142,7 @@ def _warn_if_not_finite(trajectory: Trajectory) -> None:
     else:
         why = (
             f"the run is not finite from t = {t:g} on: its step is too long for the stiffest motion (take a smaller "
-            "dt), or the potential has no lower bound"
+            "dt), or the potential or a law has no lower bound or no number there"
         )
     warnings.warn(f"{why}; warn=False leaves this out", RuntimeWarning, stacklevel=3)
 
@@ -154,7 +155,8 @@ def _run(system, ts, position, momentum, dt, substeps, solver, key, path, option
         return run(system, grid.plan(ts, dt, substeps), position, momentum, solver, key, path)
     if store is not None:
         raise ValueError(
-            f"store = {store!r} takes a run of a Splitting at fixed steps: leave out store=, or the controller, event, "
+            f"store = {shown(store)} takes a run of a Splitting at fixed steps: leave out store=, or the "
+            "controller, event, "
             "adjoint and max_steps, and diffrax's solvers"
         )
     settings = dict(dt=dt, substeps=substeps, solver=solver, key=key, path=path, options=options)
@@ -176,6 +178,6 @@ def _check_noise(system, position, key, path, solver):
     if key is not None and path is not None:
         raise ValueError("key and path are both given: pass the one that should drive the noise")
     if key is not None and not is_key(key):
-        raise ValueError(f"key = {key!r} must be one JAX random key: jax.random.key(0)")
+        raise ValueError(f"key = {shown(key)} must be one JAX random key: jax.random.key(0)")
     if path is not None:
         check_path(path, position)

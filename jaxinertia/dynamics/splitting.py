@@ -171,7 +171,10 @@ def as_solver(name: str, solver: Any) -> diffrax.AbstractSolver:
     if solver is None:
         return Splitting("BAOAB")
     if isinstance(solver, (str, list, tuple)):
-        return Splitting(solver)
+        try:
+            return Splitting(solver)
+        except ValueError as error:
+            raise ValueError(f"{name} = {shown(solver)}: {error}") from error
     if not isinstance(solver, diffrax.AbstractSolver):
         raise ValueError(
             f"{name} = {shown(solver)} must be a word such as 'BAOAB', a ji.solvers.Splitting or a diffrax solver"

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 
 from .._shown import shown
 from ..dynamics.sweep.result import Sweep
@@ -54,9 +55,9 @@ def _energy_of_one(trajectory: Trajectory, ax: Axes, parts: bool) -> None:
     if parts:
         ax.plot(ts, trajectory.kinetic, color=style.SKY, lw=0.8, label="kinetic $K$")
         ax.plot(ts, trajectory.potential, color=style.ORANGE, lw=0.8, label="potential $L$")
-    ax.plot(ts, inertia, color=style.BLUE, label="inertia $I = K + L$")
+    ax.plot(ts, inertia, color=style.BLUE, lw=2.4, alpha=0.45, label="inertia $I = K + L$")
     booked = inertia[0] + np.asarray(trajectory.balance.friction + trajectory.balance.work)
-    ax.plot(ts, booked, color=style.BLACK, ls=(0, (1, 2)), lw=1.6, label="$I(0)$ + friction + work")
+    ax.plot(ts, booked, color=style.BLACK, lw=0.6, label="$I(0)$ + friction + work")
 
 
 def phase_portrait(trajectory: Trajectory | Sweep, ax: Axes | None = None, *, component: int = 0, **line: Any) -> Axes:
@@ -117,7 +118,7 @@ def decay_rates(
         fine = np.linspace(0, gamma.max() * 1.02, 1000)
         ax.plot(fine, analytic.decay_rate(stiffness, fine), color=style.BLUE, label="exact, long times")
         ax.axvline(2 * np.sqrt(stiffness), color=style.GREY, lw=0.6, ls=":")
-    ax.plot(gamma, rates, "o", ms=3, color=style.RED, label=label)
+    ax.plot(gamma, rates, "o", ms=3.5, mfc="white", mew=0.8, color=style.BLACK, label=label)
     ax.set(xlabel=r"damping $\gamma$", ylabel="decay rate of $I$")
     _legend(ax)
     return ax
@@ -158,12 +159,25 @@ def landscape(
         )
     if potential is not None:
         points = np.concatenate(paths)
-        _contours(ax, potential, points.min(0), points.max(0), levels)
+        contours(ax, potential, points.min(0), points.max(0), levels)
     for path in paths:
         (drawn,) = ax.plot(path[:, 0], path[:, 1], lw=0.8)
         ax.plot(*path[0], "o", ms=3, color=drawn.get_color())
     ax.set(xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", aspect="equal")
     return ax
+
+
+def colour_by_inertia(trajectory: Trajectory, ax: Axes, norm: Any) -> Any:
+    """Paths of a two-component position, coloured by the inertia at each time, for a colour bar; dots at the starts."""
+    paths, inertias = _runs(trajectory, trajectory.position), _rows(trajectory.inertia)
+    for path, inertia in zip(paths, inertias, strict=True):
+        pieces = LineCollection(
+            list(np.stack([path[:-1], path[1:]], axis=1)), cmap="viridis", norm=norm, lw=1.4, capstyle="round"
+        )
+        pieces.set_array((inertia[:-1] + inertia[1:]) / 2)
+        ax.add_collection(pieces)
+        ax.plot(*path[0], "o", ms=3, color=style.BLACK)
+    return pieces
 
 
 def discrete(trajectory: Trajectory | Sweep, ax: Axes | None = None, **line: Any) -> Axes:
@@ -231,7 +245,9 @@ def _runs(trajectory: Trajectory, state: Any) -> list[np.ndarray]:
     return list(joined.reshape(-1, batch[-1], joined.shape[-1]))
 
 
-def _contours(ax: Axes, potential: Any, low: np.ndarray, high: np.ndarray, levels: int) -> None:
+def contours(ax: Axes, potential: Any, low: Any, high: Any, levels: int) -> None:
+    """Of a potential of two components, over a rectangle and 15 % around it."""
+    low, high = np.asarray(low), np.asarray(high)
     margin = 0.15 * np.maximum(high - low, 1e-12)
     x = np.linspace(low[0] - margin[0], high[0] + margin[0], 200)
     y = np.linspace(low[1] - margin[1], high[1] + margin[1], 200)

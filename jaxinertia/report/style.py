@@ -30,9 +30,9 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = (
 GREY = "#777777"
 
 SETTINGS: Any = {
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "axes.titlesize": 8,
+    "font.size": 7,
+    "axes.labelsize": 7,
+    "axes.titlesize": 7,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
     "legend.fontsize": 7,
@@ -57,11 +57,14 @@ def applied() -> Iterator[None]:
         yield
 
 
-def figure(columns: int = 1, width: float = PAGE, height: float = 2.4) -> tuple[Figure, list]:
-    """A figure of panels side by side that belongs to no window, so nothing is left open."""
+def figure(columns: int = 1, width: float = PAGE, height: float = 2.4, rows: int = 1) -> tuple[Figure, list]:
+    """A figure of panels, of several lettered (a), (b), ..., that belongs to no window, so nothing is left open."""
     fig = Figure(figsize=(width, height))
-    axes = fig.subplots(1, columns, squeeze=False)[0]
-    return fig, list(axes)
+    axes = list(fig.subplots(rows, columns, squeeze=False).ravel())
+    for ax, letter in zip(axes, "abcdefgh", strict=False):
+        if len(axes) > 1:
+            ax.set_title(f"({letter})", loc="left", fontweight="bold")
+    return fig, axes
 
 
 def axes(ax: Axes | None) -> Axes:

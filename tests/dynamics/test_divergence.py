@@ -86,5 +86,5 @@ def test_what_is_no_solver_is_refused():
     for bad in (3.0, object()):
         with pytest.raises(ValueError, match=r"solver = .* must be a word such as 'BAOAB'"):
             ji.simulate(STIFF, TS, 1.0, dt=0.1, solver=bad)
-    with pytest.raises(ValueError, match="letter 'x'"):
+    with pytest.raises(ValueError, match=r"solver = 'xyz': .*letter 'x'"):
         ji.simulate(STIFF, TS, 1.0, dt=0.1, solver="xyz")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ..._shown import shown
 from . import labels as labels_module
 from . import reductions
 from .axes import Axes
@@ -278,7 +279,9 @@ def collector(
 
 def _parse_reduce(axes: Axes, reduce: Any) -> tuple[tuple[int, ...], tuple[reductions.Statistic, ...]]:
     if not isinstance(reduce, Mapping) or len(reduce) != 1:
-        raise ValueError(f"reduce = {reduce!r} must be a dict of one entry such as {{'seed': ('mean', 'variance')}}")
+        raise ValueError(
+            f"reduce = {shown(reduce)} must be a dict of one entry such as {{'seed': ('mean', 'variance')}}"
+        )
     ((names, statistics),) = reduce.items()
     names = names if isinstance(names, tuple) else (names,)
     if len(set(names)) < len(names):
