@@ -31,6 +31,7 @@ from .physics import potentials as potentials
 from .physics.system import System as System
 
 if TYPE_CHECKING:  # these load on first use
+    from . import training as training
     from .inference.compare import compare as compare
     from .inference.fit import fit as fit
     from .inference.fit import fit_many as fit_many
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # these load on first use
     from .inference.observations import Observations as Observations
     from .inference.result import Fit as Fit
     from .inference.result import Fits as Fits
+    from .report import plots as plots
 
 __version__ = "0.1.0"
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._run_time import noticed
+from ._shown import shown
 
 
 def is_traced(tree: Any) -> bool:
@@ -82,9 +83,9 @@ def as_float(name: str, x: Any) -> jax.Array:
     try:
         array = jnp.asarray(np.asarray(x) if isinstance(x, (list, tuple)) else x)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} = {x!r} is not a number or an array of numbers") from error
+        raise ValueError(f"{name} = {shown(x)} is not a number or an array of numbers") from error
     if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
-        raise ValueError(f"{name} = {x!r} must be real numbers, not {array.dtype}")
+        raise ValueError(f"{name} = {shown(x)} must be real numbers, not {array.dtype}")
     return jnp.asarray(array, jnp.result_type(float, array))
 
 
@@ -94,11 +95,11 @@ def as_number(name: str, x: Any, least: float | None = None, finite: bool = True
     try:
         number = float(x)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} = {x!r} must be one {kind}") from error
+        raise ValueError(f"{name} = {shown(x)} must be one {kind}") from error
     if math.isnan(number) or (finite and math.isinf(number)):
-        raise ValueError(f"{name} = {x!r} must be one {kind}")
+        raise ValueError(f"{name} = {shown(x)} must be one {kind}")
     if least is not None and number < least:
-        raise ValueError(f"{name} = {x!r} must not be below {least:g}")
+        raise ValueError(f"{name} = {shown(x)} must not be below {least:g}")
     return number
 
 
@@ -107,7 +108,7 @@ def check_step(dt: Any) -> float:
     try:
         step = float(dt)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"dt = {dt!r} must be a positive number, the largest inner step") from error
+        raise ValueError(f"dt = {shown(dt)} must be a positive number, the largest inner step") from error
     if not (math.isfinite(step) and step > 0):
-        raise ValueError(f"dt = {dt!r} must be positive and finite; it is the largest inner step")
+        raise ValueError(f"dt = {shown(dt)} must be positive and finite; it is the largest inner step")
     return step

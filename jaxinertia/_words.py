@@ -50,7 +50,7 @@ class Letter(NamedTuple):
     weight: float
 
 
-Word: TypeAlias = "str | Iterable[tuple[str, float]]"
+Word: TypeAlias = str | Iterable[tuple[str, float]]
 
 _REMEDY = "write a word such as 'BAOAB', or (letter, weight) pairs such as [('B', 0.5), ('A', 1.0), ('B', 0.5)]"
 _JOBS = {

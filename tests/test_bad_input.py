@@ -258,7 +258,7 @@ CASES = {
         "-0.1",
     ),
     # simulate: solvers and noise
-    "solver a string": (lambda: simulate(solver="BAB"), "solver", "BAB"),
+    "solver no word": (lambda: simulate(solver="BAX"), "solver", "BAX.*'X'"),
     "solver a class": (lambda: simulate(solver=diffrax.Tsit5), "solver", "Tsit5"),
     "gamma dropped": (
         lambda: simulate(ji.System(P.Quadratic(), 0.25), solver=ji.solvers.Splitting("BAB")),

@@ -194,5 +194,5 @@ def test_bad_input_is_a_value_error_that_names_it(case):
 )
 def test_what_goes_bad_on_the_way_is_nan(damping):
     system = ji.System(ji.potentials.Quadratic(), damping)
-    traj = ji.simulate(system, np.array([-2.0, -0.1]), np.array([1.0, 2.0]), dt=0.1)
+    traj = ji.simulate(system, np.array([-2.0, -0.1]), np.array([1.0, 2.0]), dt=0.1, warn=False)
     assert np.all(np.isnan(traj.balance.friction[-1]))

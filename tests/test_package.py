@@ -33,7 +33,7 @@ MEMBERS = {
     "generators": "momentum angular_momentum rotation rescaling",
     "fluctuations": "rolling_variance temperature detect Alarm",
     "plots": "energy phase_portrait decay_rates landscape discrete heat_map basins training accounts modes "
-    "stabilization",
+    "stabilization fit",
     "training": "to_physical to_optax as_optimizer monitor readout velocity scalars postfix history History diagnose "
     "instability stall underdamping quality_factor damped_invariant rotation_charges energy_conserving_descent "
     "energy_restart relativistic_heavy_ball inertia_controlled inertia_penalty",

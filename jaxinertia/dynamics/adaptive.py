@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _tree
 from .._checks import bad_values_are_nan, check_step, require
+from .._shown import shown
 from .._types import Key
 from ..energy.balance import close
 from ..energy.inertia import kinetic_and_potential
@@ -42,18 +43,18 @@ def check(options: Options, solver: Any, system: System) -> None:
     """ValueError for options that diffrax would refuse less clearly."""
     controller, event, max_steps = options.stepsize_controller, options.event, options.max_steps
     if controller is not None and not isinstance(controller, diffrax.AbstractStepSizeController):
-        raise ValueError(f"stepsize_controller = {controller!r} must be diffrax's, e.g. PIDController(1e-6, 1e-6)")
+        raise ValueError(f"stepsize_controller = {shown(controller)} must be diffrax's, e.g. PIDController(1e-6, 1e-6)")
     if foreign.innermost(solver) is solver and isinstance(solver, Splitting) and foreign.adapts(controller):
         raise ValueError(
             "stepsize_controller adapts steps, but a Splitting has no error estimate; use diffrax.Tsit5(), or "
             "diffrax.HalfSolver(solver)"
         )
     if event is not None and not isinstance(event, diffrax.Event):
-        raise ValueError(f"event = {event!r} must be a diffrax.Event")
+        raise ValueError(f"event = {shown(event)} must be a diffrax.Event")
     if options.adjoint is not None and not isinstance(options.adjoint, diffrax.AbstractAdjoint):
-        raise ValueError(f"adjoint = {options.adjoint!r} must be diffrax's, e.g. diffrax.ForwardMode()")
+        raise ValueError(f"adjoint = {shown(options.adjoint)} must be diffrax's, e.g. diffrax.ForwardMode()")
     if max_steps is not None and (isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1):
-        raise ValueError(f"max_steps = {max_steps!r} must be a whole number of at least 1")
+        raise ValueError(f"max_steps = {shown(max_steps)} must be a whole number of at least 1")
     foreign.check_solver(solver, system, controller)
     foreign.check_adjoint(options.adjoint, solver, system, controller, event)
 
@@ -69,7 +70,9 @@ def run(
     finest: Any  # step: a path's nodes must be finer
     if substeps is not None:
         if given is not None:
-            raise ValueError(f"substeps = {substeps!r} fixes the steps, and stepsize_controller chooses them; pass one")
+            raise ValueError(
+                f"substeps = {shown(substeps)} fixes the steps, and stepsize_controller chooses them; pass one"
+            )
         even = plan(ts, dt, substeps)
         ts, finest = even.ts, jnp.min(even.h)
         controller, dt0, most = diffrax.StepTo(_even_times(even)), None, even.rows * even.steps

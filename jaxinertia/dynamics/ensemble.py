@@ -2,18 +2,21 @@
 
 from typing import Any, NamedTuple
 
+import diffrax
 import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import check_step, is_traced
+from .._shown import Card, Shown, shown
 from .._types import Key
+from .._words import Word
 from ..energy.balance import Balance
 from ..physics.system import System
-from . import grid
+from . import cards, grid
 from .simulate import simulate
-from .splitting import Splitting
+from .splitting import Splitting, as_solver
 from .sweep.reductions import Quantiles
 from .sweep.run import sweep
 
@@ -30,7 +33,7 @@ class Energies(eqx.Module):
     balance: Balance
 
 
-class Ensemble(eqx.Module):
+class Ensemble(Shown, eqx.Module):
     """Statistics over n runs at the output times; a run that diverges is left out from where it does.
 
     ts: output times, shape (times,).
@@ -53,6 +56,9 @@ class Ensemble(eqx.Module):
     failed: int = eqx.field(static=True)
     step_error: Energies | None = None
 
+    def _card(self) -> Card | None:
+        return cards.of_ensemble(self)
+
 
 def ensemble(
     system: System,
@@ -64,7 +70,7 @@ def ensemble(
     key: Key,
     dt: Any = None,
     substeps: int | None = None,
-    solver: Any = None,
+    solver: diffrax.AbstractSolver | Word | None = None,
     quantiles: Any = PROBABILITIES,
     step_error: bool = False,
     chunk_size: int | None = None,
@@ -103,7 +109,7 @@ def ensemble(
         >>> runs.mean.inertia, runs.standard_error.inertia, runs.mean.balance.noise
     """
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 2:
-        raise ValueError(f"n = {n!r} must be a whole number of at least 2: a variance needs two runs")
+        raise ValueError(f"n = {shown(n)} must be a whole number of at least 2: a variance needs two runs")
     if n >= 2**32:
         raise ValueError(f"n = {n:,} must be below 2^32: random keys are told apart by 32 bits")
     if key is None:
@@ -160,7 +166,7 @@ class _Coarse(NamedTuple):
 
 def _twice(ts: Any, dt: Any, substeps: int | None, solver: Any) -> _Coarse:
     """How to run at twice the step; ValueError where that cannot be, or no error follows from it."""
-    solver = Splitting("BAOAB") if solver is None else solver
+    solver = as_solver("solver", solver)
     if not isinstance(solver, Splitting):
         raise ValueError(
             f"step_error = True needs a Splitting, whose order in the mean is known, and solver = "
@@ -174,8 +180,8 @@ def _twice(ts: Any, dt: Any, substeps: int | None, solver: Any) -> _Coarse:
     ratio = float(np.min(_steps(wide) / _steps(fine)))
     if ratio < 1.25:
         raise ValueError(
-            f"step_error = True needs at least two steps between output times, and dt = {dt!r}, substeps = "
-            f"{substeps!r} make {fine.steps}; pass a dt of at most half the interval, or fewer output times"
+            f"step_error = True needs at least two steps between output times, and dt = {shown(dt)}, substeps = "
+            f"{shown(substeps)} make {fine.steps}; pass a dt of at most half the interval, or fewer output times"
         )
     return coarse._replace(divisor=ratio ** min(solver.order(), 2) - 1)
 
@@ -201,7 +207,7 @@ def _probabilities(quantiles) -> tuple[float, ...]:
     try:
         found = np.atleast_1d(np.asarray(quantiles, float)).ravel()
     except (TypeError, ValueError) as error:
-        raise ValueError(f"quantiles = {quantiles!r} must be probabilities, e.g. (0.05, 0.5, 0.95)") from error
+        raise ValueError(f"quantiles = {shown(quantiles)} must be probabilities, e.g. (0.05, 0.5, 0.95)") from error
     if not np.all((found >= 0) & (found <= 1)):
-        raise ValueError(f"quantiles = {quantiles!r} must lie in [0, 1]")
+        raise ValueError(f"quantiles = {shown(quantiles)} must lie in [0, 1]")
     return tuple(float(p) for p in found)

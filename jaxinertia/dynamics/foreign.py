@@ -6,6 +6,7 @@ import diffrax
 import jax
 import numpy as np
 
+from .._shown import shown
 from ..physics.system import System
 
 NOISY = "a ji.solvers.Splitting, or diffrax.ShARK(), SEA() or SRA1()"
@@ -40,7 +41,7 @@ def check_solver(solver: Any, system: System, controller: Any) -> None:
     if not (isinstance(whole, type) and issubclass(whole, diffrax.AbstractTerm)):
         raise ValueError(f"solver: {name} wants terms of the structure {structure}; take {QUIET}")
     if system.is_quiet and whole is diffrax.MultiTerm:
-        raise ValueError(f"solver: {name} is for noise, and the system has noise = {system.noise!r}; take {QUIET}")
+        raise ValueError(f"solver: {name} is for noise, and the system has noise = {shown(system.noise)}; take {QUIET}")
     if not system.is_quiet and not isinstance(inner, (diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver)):
         raise ValueError(f"solver: {name} is not made for noise, and the system has noise; take {NOISY}")
     if adapts(controller):

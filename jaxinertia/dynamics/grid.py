@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import check_step, is_traced, require, unevenness
+from .._shown import shown
 from . import clock
 
 
@@ -94,7 +95,7 @@ def check_times(ts: Any) -> np.ndarray:
     try:
         host = np.asarray(ts, np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"ts = {ts!r} is not an array of times; pass e.g. np.linspace(0, 10, 101)") from error
+        raise ValueError(f"ts = {shown(ts)} is not an array of times; pass e.g. np.linspace(0, 10, 101)") from error
     if np.asarray(ts).dtype.kind in "mM":
         raise ValueError(
             "ts has dates or spans of time; pass numbers, as seconds: (ts - ts[0]) / np.timedelta64(1, 's')"
@@ -123,9 +124,9 @@ def _rounding(ts: Any, host: np.ndarray) -> float:
 
 def _with_substeps(ts, dt, substeps):
     if dt is not None:
-        raise ValueError(f"dt = {dt!r} and substeps = {substeps!r} are both given; pass one of them")
+        raise ValueError(f"dt = {shown(dt)} and substeps = {shown(substeps)} are both given; pass one of them")
     if isinstance(substeps, bool) or not isinstance(substeps, (int, np.integer)) or substeps < 1:
-        raise ValueError(f"substeps = {substeps!r} must be a whole number of at least 1: steps in each interval")
+        raise ValueError(f"substeps = {shown(substeps)} must be a whole number of at least 1: steps in each interval")
     _check_count(
         float(substeps) * max(len(np.shape(ts)) and np.shape(ts)[0] - 1, 1), f"substeps = {substeps}", "substeps"
     )

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import is_traced
+from .._shown import shown
 from .._types import Position
 from ..physics.system import System
 
@@ -23,12 +24,12 @@ def check(system: System, position: Position, event: Any) -> None:
     name, remedy = "ALIGN, ShOULD and QUICSORT", "use a ji.solvers.Splitting, or diffrax.ShARK or SEA"
     sigma = None if system.noise is None or system.noise.remembers else system.noise.amplitude(position)
     if sigma is None:
-        raise ValueError(f"solver: {name} need white noise, got noise = {system.noise!r}; {remedy}")
+        raise ValueError(f"solver: {name} need white noise, got noise = {shown(system.noise)}; {remedy}")
     if system.takes_work or not system.kinetic.is_euclidean:
         raise ValueError(f"solver: {name} know no force and no kinetic energy but the Euclidean; {remedy}")
     gamma = system.damping.constant_gamma(position)
     if gamma is None:
-        raise ValueError(f"solver: {name} know linear damping only, got damping = {system.damping!r}; {remedy}")
+        raise ValueError(f"solver: {name} know linear damping only, got damping = {shown(system.damping)}; {remedy}")
     if event is not None:
         raise ValueError(f"event: {name} carry no balance that it could read; {remedy}")
     if gamma.matrix or sigma.matrix:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from .. import _tree
+from .._shown import shown
 from .._types import Key, Position, Scalar
 from ..physics.relaxation import Pushed
 from ..physics.system import System, prepare
@@ -96,7 +97,7 @@ def check_state(y: Any, args: Any) -> None:
     """ValueError unless args is a prepared System and y a Phase with the accounts that this system needs."""
     remedy = "pass what ji.solvers.initial makes: args, y0 = ji.solvers.initial(system, position)"
     if not isinstance(args, System):
-        raise ValueError(f"args = {args!r} must be the prepared system, args=; {remedy}")
+        raise ValueError(f"args = {shown(args)} must be the prepared system, args=; {remedy}")
     if not isinstance(y, Phase):
         raise ValueError(f"y0 must be a ji.solvers.Phase, got {type(y).__name__}; {remedy}")
     needed = {

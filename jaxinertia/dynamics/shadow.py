@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 
 from .. import _tree
 from .._checks import check_step, is_traced
+from .._shown import shown
 from .._types import ArrayLike, Position, Scalar
 from .._words import LETTERS, Letter
 from ..energy.modified import check_conformal, letters_of
@@ -92,7 +93,7 @@ def shadow_inertia(
 def _check_numbers(steps, points):
     for name, value in (("steps", steps), ("points", points)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} = {value!r} must be a whole number of at least 1")
+            raise ValueError(f"{name} = {shown(value)} must be a whole number of at least 1")
     if steps < 2 * points:
         raise ValueError(f"steps = {steps} must be at least 2 * points = {2 * points}, the width of the differences")
 

@@ -1,5 +1,7 @@
 """simulate: from a system and an initial state to a trajectory with its energy balance."""
 
+import dataclasses
+import warnings
 from functools import partial
 from typing import Any
 
@@ -8,11 +10,14 @@ import equinox as eqx
 import numpy as np
 
 from .._checks import is_key, is_traced
+from .._shown import shown
 from .._types import Key
+from .._words import Word
 from ..physics.system import System, check_system, prepare, vary_alike
 from . import adaptive, clock, fixed, foreign, grid, reversible, stored
 from .brownian import check_path
-from .splitting import Splitting
+from .cards import lost_rows
+from .splitting import Splitting, as_solver
 from .trajectory import Trajectory
 
 
@@ -24,7 +29,7 @@ def simulate(
     *,
     dt: Any = None,
     substeps: int | None = None,
-    solver: diffrax.AbstractSolver | None = None,
+    solver: diffrax.AbstractSolver | Word | None = None,
     key: Key | None = None,
     path: Any = None,
     stepsize_controller: diffrax.AbstractStepSizeController | None = None,
@@ -32,6 +37,7 @@ def simulate(
     adjoint: diffrax.AbstractAdjoint | str | None = None,
     max_steps: int | None = None,
     store: Any = None,
+    warn: bool = True,
 ) -> Trajectory:
     r"""Integrate dq/dt = grad K(p), dp = (-grad L(q) - Gamma v + F(t)) dt + sigma dW, and book its energy.
 
@@ -48,7 +54,7 @@ def simulate(
             uneven spacing n may be larger). With an adaptive controller, the first step (None: chosen by it).
         substeps: instead of dt, the number of steps in every interval; for ts traced inside jit, such as those that go
             on from an event.
-        solver: None means `ji.solvers.Splitting("BAOAB")`; any Splitting or diffrax solver.
+        solver: a word such as "BAB", a `ji.solvers.Splitting`, or any diffrax solver; None means "BAOAB".
         key: a JAX random key; required if the system has noise and no path is given.
         path: a Brownian path (e.g. `diffrax.VirtualBrownianTree`) shaped like the position, instead of a key. For
             coloured noise make it with levy_area=diffrax.SpaceTimeLevyArea: else each step leaves out a part of the
@@ -73,6 +79,8 @@ def simulate(
             Splitting at fixed steps goes as it runs, the same to rounding. The positions and momenta of the trajectory
             are Zarr's arrays there, read by slices (`traj.position[-1]`); energies are in memory. It opens with
             `xarray.open_zarr(store)`; rows that a killed run has not reached are NaN there, and it cannot go on.
+        warn: whether a run whose energy is not finite says so, in a `RuntimeWarning` with the first such output time.
+            Inside jit, vmap or a sweep there is nothing to see yet, and no warning. False does not wait for the run.
 
     Returns:
         A `Trajectory` with leading axis len(ts). After an event its rows are NaN, and `event_state` is (time, position,
@@ -94,7 +102,8 @@ def simulate(
 
     Source: the paper's Eq. 1-5; B. Leimkuhler and C. Matthews, Molecular Dynamics, 2015.
     """
-    _check_arguments(system, solver)
+    check_system(system)
+    solver = as_solver("solver", solver)
     if dt is None and substeps is None and stepsize_controller is None:
         raise ValueError(
             "dt is None: pass the largest inner step, e.g. dt=0.01, or substeps=; "
@@ -102,7 +111,6 @@ def simulate(
         )
     system, position, momentum, rest = prepare(system, position, momentum)
     system, position, momentum = vary_alike(system, position, momentum, ts, key, path)
-    solver = Splitting("BAOAB") if solver is None else solver
     inner = foreign.innermost(solver)
     if isinstance(inner, Splitting):
         position = inner.check(system, position)
@@ -117,7 +125,26 @@ def simulate(
         trajectory = _run(system, ts, position, momentum, dt, substeps, solver, key, path, options, store)
     where = (lambda x: x.position) if trajectory.event_time is None else (lambda x: (x.position, x.event_position))
     trajectory = eqx.tree_at(where, trajectory, replace_fn=lambda moved: eqx.combine(moved, rest))
+    trajectory = dataclasses.replace(trajectory, momentum_is_velocity=system.kinetic.is_euclidean)
+    if warn:
+        _warn_if_not_finite(trajectory)
     return trajectory if store is not None else trajectory.note_origin(ts)
+
+
+def _warn_if_not_finite(trajectory: Trajectory) -> None:
+    """One warning, with the first output time whose energy is not finite; nothing where there are no numbers yet."""
+    bad = lost_rows(trajectory)
+    if not len(bad):
+        return
+    t = float(np.asarray(trajectory.ts)[bad[0]])
+    if bad[0] == 0:
+        why = f"the energy is not finite at the start, t = {t:g}: look at the potential there"
+    else:
+        why = (
+            f"the run is not finite from t = {t:g} on: its step is too long for the stiffest motion (take a smaller "
+            "dt), or the potential or a law has no lower bound or no number there"
+        )
+    warnings.warn(f"{why}; warn=False leaves this out", RuntimeWarning, stacklevel=3)
 
 
 def _run(system, ts, position, momentum, dt, substeps, solver, key, path, options, store) -> Trajectory:
@@ -128,7 +155,8 @@ def _run(system, ts, position, momentum, dt, substeps, solver, key, path, option
         return run(system, grid.plan(ts, dt, substeps), position, momentum, solver, key, path)
     if store is not None:
         raise ValueError(
-            f"store = {store!r} takes a run of a Splitting at fixed steps: leave out store=, or the controller, event, "
+            f"store = {shown(store)} takes a run of a Splitting at fixed steps: leave out store=, or the "
+            "controller, event, "
             "adjoint and max_steps, and diffrax's solvers"
         )
     settings = dict(dt=dt, substeps=substeps, solver=solver, key=key, path=path, options=options)
@@ -136,14 +164,6 @@ def _run(system, ts, position, momentum, dt, substeps, solver, key, path, option
     if is_traced(ts):
         return trajectory
     return eqx.tree_at(lambda x: x.ts, trajectory, clock.as_given(ts, np.asarray(ts, np.float64)))
-
-
-def _check_arguments(system, solver):
-    check_system(system)
-    if isinstance(solver, str):
-        raise ValueError(f"solver = {solver!r} is a string; pass ji.solvers.Splitting({solver!r})")
-    if solver is not None and not isinstance(solver, diffrax.AbstractSolver):
-        raise ValueError(f"solver must be a ji.solvers.Splitting or a diffrax solver, got {solver!r}")
 
 
 def _check_noise(system, position, key, path, solver):
@@ -158,6 +178,6 @@ def _check_noise(system, position, key, path, solver):
     if key is not None and path is not None:
         raise ValueError("key and path are both given: pass the one that should drive the noise")
     if key is not None and not is_key(key):
-        raise ValueError(f"key = {key!r} must be one JAX random key: jax.random.key(0)")
+        raise ValueError(f"key = {shown(key)} must be one JAX random key: jax.random.key(0)")
     if path is not None:
         check_path(path, position)

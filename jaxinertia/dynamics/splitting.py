@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import _tree, _words
 from .._checks import is_traced, require
+from .._shown import shown
 from .._types import Position
 from ..physics.relaxation import AbstractConstantRelaxation
 from ..physics.system import System
@@ -159,6 +160,26 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
         if memory is not None:
             result = diffrax.RESULTS.where(sound(memory), result, diffrax.RESULTS.nonlinear_divergence)
         return y1, None, {"y0": y0, "y1": y1, "rates": rates}, (gradient, below, memory), result
+
+
+def as_solver(name: str, solver: Any) -> diffrax.AbstractSolver:
+    """The solver that was asked for: a Splitting of a word, BAOAB for None, any diffrax solver as it is.
+
+    Raises:
+        ValueError: for anything else, and for what is no word.
+    """
+    if solver is None:
+        return Splitting("BAOAB")
+    if isinstance(solver, (str, list, tuple)):
+        try:
+            return Splitting(solver)
+        except ValueError as error:
+            raise ValueError(f"{name} = {shown(solver)}: {error}") from error
+    if not isinstance(solver, diffrax.AbstractSolver):
+        raise ValueError(
+            f"{name} = {shown(solver)} must be a word such as 'BAOAB', a ji.solvers.Splitting or a diffrax solver"
+        )
+    return solver
 
 
 def _numbers(strength: Any) -> str:

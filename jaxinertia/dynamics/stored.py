@@ -11,7 +11,7 @@ from .._checks import is_traced
 from ..energy.balance import Balance, close
 from . import fixed
 from .grid import Grid
-from .sweep.labels import attributes_of, name_of
+from .quantities import attributes_of, name_of
 from .sweep.objects import import_zarr, locate
 from .trajectory import Trajectory
 

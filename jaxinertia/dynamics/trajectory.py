@@ -11,16 +11,19 @@ from jaxtyping import Array, Float, PyTree
 
 from .. import _files, _origin
 from .._checks import is_traced
+from .._shown import Card, Shown
 from .._types import Position
 from ..energy.balance import Balance
 from ..physics.system import as_arrays
+from . import cards, tables
 from .clock import as_given
 from .events import EventState
 
 _VERSION = 1
+_IS_VELOCITY = "momentum_is_velocity"
 
 
-class Trajectory(eqx.Module):
+class Trajectory(Shown, eqx.Module):
     """States and energies at the output times, leading axis len(ts).
 
     ts: output times, shape (times,).
@@ -31,6 +34,7 @@ class Trajectory(eqx.Module):
     event_time: the time at which the `event` stopped the run; later rows are NaN. inf if it did not happen, NaN if the
         run failed before; None without an event.
     event_position, event_momentum: the state at that time, without an axis of times; NaN if the event did not happen.
+    momentum_is_velocity: whether grad K(p) = p; None where that is not known, as of a file of an earlier release.
     """
 
     ts: Float[Array | np.ndarray, " *runs times"]
@@ -42,6 +46,7 @@ class Trajectory(eqx.Module):
     event_time: Float[Array | np.ndarray, " *runs"] | None = None
     event_position: PyTree | None = None
     event_momentum: Position | None = None
+    momentum_is_velocity: bool | None = eqx.field(static=True, default=None)
 
     @property
     def event_state(self) -> EventState | None:
@@ -59,6 +64,54 @@ class Trajectory(eqx.Module):
     def inertia(self) -> Float[Array | np.ndarray, " *runs times"]:
         """I = K + L, shape (times,): the paper's Eq. 2."""
         return _origin.derived(self.kinetic + self.potential, "inertia", self.kinetic)
+
+    @property
+    def velocity(self) -> PyTree:
+        """grad K(p), like the momentum: with the Euclidean kinetic energy, the momentum itself.
+
+        Raises:
+            ValueError: with another kinetic energy, which a trajectory does not hold: it says how to ask the system.
+
+        Example:
+            >>> speed = np.linalg.norm(traj.velocity, axis=-1)
+        """
+        if self.momentum_is_velocity:
+            return self.momentum
+        why = "is not the Euclidean one" if self.momentum_is_velocity is False else "is not known"
+        raise ValueError(
+            f"velocity is grad K(p), and the kinetic energy of this trajectory {why}: ask the system that ran, with "
+            "jax.vmap(system.kinetic.velocity_at)(traj.position, traj.momentum)"
+        )
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` of positions, momenta, energies and the balance over the dimension "time".
+
+        Names, `long_name` and `units` are those of `Sweep.to_xarray`. Runs that came out of `jax.vmap` have a dimension
+        "run", and "time" as their coordinate where all have the same times (else "ts").
+
+        Raises:
+            ValueError: if xarray is not installed, inside jit or vmap, or of a run that went to a store.
+
+        Example:
+            >>> traj.to_xarray().inertia.sel(time=5.0, method="nearest")
+        """
+        return tables.to_xarray(self)
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` with the times as its index, and a column for each component, energy and account.
+
+        Runs that came out of `jax.vmap` are rows below each other, with (run, time) as the index.
+
+        Raises:
+            ValueError: if pandas is not installed, inside jit or vmap, or of a run that went to a store.
+
+        Example:
+            >>> traj.to_pandas()["inertia"].plot()
+        """
+        return tables.to_pandas(self)
+
+    def _card(self) -> Card | None:
+        return cards.of_trajectory(self)
 
     def note_origin(self, ts: Any) -> "Trajectory":
         """Itself; a sweep that watches learns which arrays are this trajectory's, at the times ts."""
@@ -86,6 +139,8 @@ class Trajectory(eqx.Module):
         if any(isinstance(leaf, jax.core.Tracer) for _, leaf in leaves):
             raise ValueError("trajectory is traced (inside jit or vmap): return it from there, then save it")
         arrays: dict[str, Any] = {_name(key): np.asarray(leaf) for key, leaf in leaves}
+        if self.momentum_is_velocity is not None:
+            arrays[_IS_VELOCITY] = np.asarray(self.momentum_is_velocity)
         return _files.write(path, "trajectory", _VERSION, arrays)
 
     @classmethod
@@ -114,7 +169,9 @@ class Trajectory(eqx.Module):
             if any(_belongs(key, name) for key in arrays):
                 state[name] = _state(arrays, name, like)
         rest = {k: jnp.asarray(arrays[k]) for k in ("kinetic", "potential", "event_time") if k in arrays}
-        return cls(ts=as_given(arrays["ts"], arrays["ts"]), balance=balance, **state, **rest)
+        known = bool(arrays[_IS_VELOCITY]) if _IS_VELOCITY in arrays else None
+        ts = as_given(arrays["ts"], arrays["ts"])
+        return cls(ts=ts, balance=balance, momentum_is_velocity=known, **state, **rest)
 
 
 def read_arrays(file: _files.Archive, prefix: str = "") -> dict[str, np.ndarray]:
@@ -135,6 +192,9 @@ def read_arrays(file: _files.Archive, prefix: str = "") -> dict[str, np.ndarray]
     if any(_belongs(key, f"{prefix}event_position") for key in file.fields):
         states += _check_state(file, prefix, "event_", times[:-1])
     wanted = ["ts", *names, *states, *(["event_time"] if f"{prefix}event_time" in file.fields else [])]
+    if prefix + _IS_VELOCITY in file.fields:
+        file.expect(prefix + _IS_VELOCITY, "b", ())
+        wanted.append(_IS_VELOCITY)
     arrays = {name: file.array(prefix + name) for name in wanted}
     rises = np.isfinite(arrays["ts"]).all(-1) & (np.diff(arrays["ts"]) > 0).all(-1)
     # A point of a sweep whose times made no sense has failed: its energies are NaN.

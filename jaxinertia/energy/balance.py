@@ -1,14 +1,17 @@
 """The energy balance: every change of the inertia is booked under one of four accounts."""
 
+import math
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .._origin import derived
+from .._shown import Card, Shown, is_there, numbers
 
 
-class Balance(eqx.Module):
+class Balance(Shown, eqx.Module):
     r"""I(t) - I(0) = friction + noise + work + discretization, each cumulative from the start, shape (times,).
 
     friction: what damping took, -int v.force dt; never positive. Per exact relaxation over h from K0 by linear friction
@@ -32,6 +35,16 @@ class Balance(eqx.Module):
         """friction + noise + work + discretization: equal to I(t) - I(0)."""
         total = self.friction + self.noise + self.work + self.discretization
         return derived(total, "total", self.friction)
+
+    def _card(self) -> Card | None:
+        accounts = {name: getattr(self, name) for name in ("friction", "noise", "work", "discretization")}
+        shapes = {np.shape(x) for x in accounts.values()}
+        if not is_there(self) or len(shapes) > 1 or 0 in (shape := shapes.pop()) or not shape:
+            return None
+        accounts["total"] = self.total
+        runs = f" of {math.prod(shape[:-1]):,} runs" if len(shape) > 1 else ""
+        title = f"Balance{runs} at {shape[-1]:,} times"
+        return Card(title, [(name, numbers(x[..., -1])) for name, x in accounts.items()], ("", "at the end"))
 
 
 def close(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._shown import shown
 from .._types import ArrayLike
 
 
@@ -160,7 +161,7 @@ def detect(inertia: ArrayLike, window: int, reference: int, threshold: float = 6
             f"{reference} windows of {window} as the reference, and one more"
         )
     if not threshold > 0:
-        raise ValueError(f"threshold = {threshold!r} must be positive: standard deviations of the reference")
+        raise ValueError(f"threshold = {shown(threshold)} must be positive: standard deviations of the reference")
     count = len(values) // window
     variances = values[: count * window].reshape(count, window).var(axis=1, ddof=1)
     if np.any(variances == 0):
@@ -182,5 +183,5 @@ def _series(inertia: ArrayLike) -> np.ndarray:
 
 def _whole(name: str, value: int, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} = {value!r} must be a whole number of at least {least}")
+        raise ValueError(f"{name} = {shown(value)} must be a whole number of at least {least}")
     return int(value)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .._checks import as_float
+from .._shown import shown
 from .._types import ArrayLike, Position
 
 Part = Callable[[Any], Array]
@@ -185,14 +186,14 @@ def _pair(name, pair):
     try:
         i, j = pair
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} = {pair!r} must be two different whole numbers, such as (0, 1)") from error
+        raise ValueError(f"{name} = {shown(pair)} must be two different whole numbers, such as (0, 1)") from error
     i, j = _whole(name, i), _whole(name, j)
     if i == j:
-        raise ValueError(f"{name} = {pair!r} must be two different whole numbers, such as (0, 1)")
+        raise ValueError(f"{name} = {shown(pair)} must be two different whole numbers, such as (0, 1)")
     return i, j
 
 
 def _whole(name, value):
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{name} = {value!r} must be a whole number from 0 on")
+        raise ValueError(f"{name} = {shown(value)} must be a whole number from 0 on")
     return value

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_step, is_traced, require
+from .._shown import shown
 from .._types import ArrayLike, Position, Scalar
 from .._words import LETTERS, Letter, Word, parse
 from ..physics.system import System, check_system, prepare, vary_alike
@@ -73,7 +74,7 @@ def modified_inertia(
     """
     check_system(system)
     if isinstance(order, bool) or order not in range(HIGHEST_ORDER + 1):
-        raise ValueError(f"order = {order!r} must be 0, 1, 2, 3 or 4, the highest power of dt to keep")
+        raise ValueError(f"order = {shown(order)} must be 0, 1, 2, 3 or 4, the highest power of dt to keep")
     if not is_traced(dt):
         check_step(dt)
     letters = letters_of(solver)
@@ -155,7 +156,7 @@ def letters_of(solver: Any) -> tuple[Letter, ...]:
     """The letters of a Splitting or of a word, each an exact flow; ValueError else."""
     letters = getattr(solver, "letters", None)
     if letters is None and not isinstance(solver, (str, list, tuple)):
-        raise ValueError(f"solver = {solver!r} must be a ji.solvers.Splitting or a word such as 'BAB'")
+        raise ValueError(f"solver = {shown(solver)} must be a ji.solvers.Splitting or a word such as 'BAB'")
     word: Word = solver
     letters = parse(word) if letters is None else letters
     for kind in dict.fromkeys(letter.kind for letter in letters):

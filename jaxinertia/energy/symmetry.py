@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from .. import _tree
 from .._checks import is_traced
+from .._shown import shown
 from .._types import Position, Scalar
 from ..physics.system import System, as_arrays, prepare
 
@@ -224,7 +225,7 @@ def _check_time(system, t):
 def _check_shape(generator, position):
     if not callable(generator):
         raise ValueError(
-            f"generator = {generator!r} must be a function of the position, such as ji.generators.momentum()"
+            f"generator = {shown(generator)} must be a function of the position, such as ji.generators.momentum()"
         )
     given = eqx.filter_eval_shape(lambda q: jax.tree.map(jnp.asarray, generator(q)), position)
     if not _tree.same_structure(given, position) or _tree.shapes(given) != _tree.shapes(position):

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from .. import _tree
+from .._shown import shown
 from ..physics import system as systems
 from ..physics.system import System, check_system
 from . import linear, parameters, shooting, stochastic, units
@@ -81,7 +82,9 @@ def fit(
     Source: O. Nelles, Nonlinear System Identification, 2001 (multiple shooting); see the modules of `inference`.
     """
     if not isinstance(data, Observations):
-        raise ValueError(f"data = {data!r} must be ji.Observations; wrap your arrays: ji.Observations(ts, position)")
+        raise ValueError(
+            f"data = {shown(data)} must be ji.Observations; wrap your arrays: ji.Observations(ts, position)"
+        )
     with jax.enable_x64(True):
         task = prepare(system, data, free, bounds, method, band, loss, Options(max_iterations, progress))
         part = free_part(task.system, data, task.method)
@@ -242,12 +245,12 @@ def _noise_driven(data: list, groups: list[tuple[np.ndarray, Records]], task: Ta
 def check_alike(data: Any) -> None:
     """ValueError unless records may be fitted side by side."""
     if isinstance(data, Observations) or not isinstance(data, Sequence):
-        raise ValueError(f"data = {data!r} must be a list of ji.Observations; for one record use ji.fit")
+        raise ValueError(f"data = {shown(data)} must be a list of ji.Observations; for one record use ji.fit")
     if not data:
         raise ValueError("data is empty; pass a list of ji.Observations")
     for i, one in enumerate(data):
         if not isinstance(one, Observations) or one.position.shape[1:] != data[0].position.shape[1:]:
-            raise ValueError(f"data[{i}] = {one!r} must be ji.Observations with the components of the first")
+            raise ValueError(f"data[{i}] = {shown(one)} must be ji.Observations with the components of the first")
         if (one.input is None) != (data[0].input is None):
             raise ValueError(f"data[{i}] and data[0]: one has an input, one has none; fit each kind by itself")
 
@@ -264,18 +267,18 @@ def check_position(system: System, data: Observations) -> None:
 def check_method(system: System, method: str | None, band: Any) -> str | None:
     """The method asked for, or least squares without noise; None where the data are to choose."""
     if method is not None and method not in METHODS:
-        raise ValueError(f"method = {method!r} must be one of {METHODS}, or None")
+        raise ValueError(f"method = {shown(method)} must be one of {METHODS}, or None")
     if method == LEAST_SQUARES or (method is None and system.noise is None):
         if band is not None:
-            raise ValueError(f"band = {band!r} is for noise-driven data; give the system noise, as noise=1.0")
+            raise ValueError(f"band = {shown(band)} is for noise-driven data; give the system noise, as noise=1.0")
         return LEAST_SQUARES
     if system.noise is None:
-        raise ValueError(f"method = {method!r} needs noise in the system; pass noise=1.0 and free its sigma")
+        raise ValueError(f"method = {shown(method)} needs noise in the system; pass noise=1.0 and free its sigma")
     if method == stochastic.KALMAN and not linear.is_linear(system):
         other = f"{stochastic.UNSCENTED!r} or {stochastic.EXTENDED!r}"
         raise ValueError(
-            f"method = {method!r} needs a quadratic potential, linear damping and kinetic.Euclidean(); use {other}"
+            f"method = {shown(method)} needs a quadratic potential, linear damping and kinetic.Euclidean(); use {other}"
         )
     if band is not None and not 0 <= band[0] < band[1]:
-        raise ValueError(f"band = {band!r} must be (low, high) in cycles per time, with 0 <= low < high")
+        raise ValueError(f"band = {shown(band)} must be (low, high) in cycles per time, with 0 <= low < high")
     return method

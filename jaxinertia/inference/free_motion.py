@@ -1,5 +1,6 @@
 """Where friction alone acts on a record: the part that a fit takes, and that fit beside the whole record."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -21,7 +22,9 @@ def free_part(system: System, data: Any, method: str | None) -> Any:
 
 
 def on_whole(result: Fit, part: Observations, whole: Observations) -> Fit:
-    """A fit of a part that says so, with residuals and prediction like the whole record: NaN where it was left out."""
+    """The fit with its record: of a part it says so, with residuals and prediction like the whole record, NaN where it
+    was left out."""
+    result = dataclasses.replace(result, data=part, whole=whole)
     if part is whole:
         return result
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._shown import shown
 from ..physics.system import System
 
 REAL, ABOVE, BELOW, BETWEEN = "real", "above", "below", "between"
@@ -182,7 +183,9 @@ def choose(system: System, free: Callable, bounds: Any = None) -> Parameters:
         ) from error
     chosen, picked_structure = jax.tree.flatten(picked, is_leaf=lambda x: isinstance(x, _Place))
     if not chosen or not all(isinstance(x, _Place) for x in chosen):
-        raise ValueError(f"free returns {picked!r}; return leaves of the system, as in lambda s: (s.damping.gamma,)")
+        raise ValueError(
+            f"free returns {shown(picked)}; return leaves of the system, as in lambda s: (s.damping.gamma,)"
+        )
     where = tuple(x.index for x in chosen)
     names = tuple(jax.tree_util.keystr(paths[i][0]).lstrip(".") for i in where)
     if len(set(where)) < len(where):
@@ -190,7 +193,7 @@ def choose(system: System, free: Callable, bounds: Any = None) -> Parameters:
     leaves = [paths[i][1] for i in where]
     for name, leaf in zip(names, leaves, strict=True):
         if not eqx.is_inexact_array(leaf):
-            raise ValueError(f"free returns {name} = {leaf!r}, which is not an array of floats")
+            raise ValueError(f"free returns {name} = {shown(leaf)}, which is not an array of floats")
     limits = _bounds(bounds, picked_structure, names)
     positive = [_is_in(system, paths[i][0], "nonnegative") for i in where]
     skew = [_is_in(system, paths[i][0], "skew") for i in where]
@@ -216,13 +219,15 @@ def _bounds(bounds, structure, names):
     try:
         given = structure.flatten_up_to(bounds)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"bounds = {bounds!r} must have a (low, high) for each leaf that free returns") from error
+        raise ValueError(f"bounds = {shown(bounds)} must have a (low, high) for each leaf that free returns") from error
     for name, pair in zip(names, given, strict=True):
         good = pair is None or (isinstance(pair, tuple | list) and len(pair) == 2)
         if good and pair is not None and None not in pair:
             good = bool(np.all(np.asarray(pair[0]) < np.asarray(pair[1])))
         if not good:
-            raise ValueError(f"bounds of {name} = {pair!r} must be (low, high) with low < high, or None for either")
+            raise ValueError(
+                f"bounds of {name} = {shown(pair)} must be (low, high) with low < high, or None for either"
+            )
     return given
 
 

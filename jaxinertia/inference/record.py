@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import unevenness
+from .._shown import shown
 from ..physics.force import Sampled
 from ..physics.system import System
 from .loss import SQUARES, Loss, Squares
@@ -135,11 +136,13 @@ def with_input(system: System, data: Observations) -> System:
     """The system with the data's input as its force."""
     if data.input is None:
         if isinstance(system.force, Sampled):
-            raise ValueError(f"force = {system.force!r}, but data have no input; pass the samples to ji.Observations")
+            raise ValueError(
+                f"force = {shown(system.force)}, but data have no input; pass the samples to ji.Observations"
+            )
         return system
     if system.force is not None and not isinstance(system.force, Sampled):
         raise ValueError(
-            f"force = {system.force!r}: with data.input pass force=None, or a ji.force.Sampled with a gain"
+            f"force = {shown(system.force)}: with data.input pass force=None, or a ji.force.Sampled with a gain"
         )
     gain = 1.0 if system.force is None else system.force.gain
     first = data.runs[0]

@@ -8,10 +8,12 @@ import equinox as eqx
 import numpy as np
 from scipy import stats
 
+from .._shown import preformatted
 from ..physics.system import System
 from . import derived, intervals, saved, summary
 from .doubts import at_bound
 from .likelihood import Posed
+from .observations import Observations
 from .parameters import Parameters
 
 
@@ -51,7 +53,8 @@ class Fit(eqx.Module):
     at the start of each run (least squares). method, why: how it was fitted, and the reason. readings, missing: how
     many numbers were read, and how many are NaN; freedom: readings less what was fitted; deviance: -2 log L but for a
     constant of the record; numbers: parameters, states, offset and errors that were fitted. record: a fingerprint of
-    the times and readings, by which `compare` knows fits of one record.
+    the times and readings, by which `compare` knows fits of one record. data: what was fitted, of the `whole`
+    record; None of a fit from a file.
     """
 
     system: System
@@ -77,6 +80,8 @@ class Fit(eqx.Module):
     parameters: Parameters
     posed: Posed | None
     record: str
+    data: Observations | None = None
+    whole: Observations | None = None
 
     def interval(self, level: float = 0.95, *, method: str = "normal", key: Any = None, samples: int = 200) -> Any:
         """Confidence intervals, (low, high) in the structure of `values`.
@@ -139,6 +144,12 @@ class Fit(eqx.Module):
     def summary(self) -> str:
         """A table of the values with errors and intervals, how good the fit is, and its warnings."""
         return summary.summary(self)
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.summary())
 
     def to_json(self) -> dict[str, Any]:
         """Everything but arrays of readings, as numbers, lists and text; None where a number is not finite."""

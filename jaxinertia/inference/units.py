@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from .._shown import shown
 from .._types import Position, Scalar
 from ..physics.potentials import depends_on_time
 from ..physics.system import System
@@ -52,7 +53,8 @@ def check(system: System) -> None:
     """ValueError for what a fit cannot do."""
     if system.noise is not None and system.noise.remembers:
         raise ValueError(
-            f"noise = {system.noise!r} has a memory, which no fit follows: use noise.White, or None for least squares"
+            f"noise = {shown(system.noise)} has a memory, which no fit follows: use noise.White, or None for "
+            "least squares"
         )
 
 

@@ -18,6 +18,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, PyTree
 
 from .._checks import is_traced
+from .._shown import shown
 from .._tree import dot, sum_leaves
 from .._types import ArrayLike, Position, Scalar
 from .shapes import leaves_of, match
@@ -241,7 +242,7 @@ class Loss(eqx.Module):
 
     def __init__(self, fn: Callable[..., Scalar], *data: Any):
         if not callable(fn):
-            raise ValueError(f"fn must be callable as fn(params, *data), got {fn!r}")
+            raise ValueError(f"fn must be callable as fn(params, *data), got {shown(fn)}")
         self.fn = as_module("fn", fn, "params", *(f"data[{i}]" for i in range(len(data))))
         self.data = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, data)
 
@@ -254,6 +255,10 @@ class Function(eqx.Module):
 
     fn: Callable = eqx.field(static=True)
     name: str = eqx.field(static=True)
+
+    @property
+    def shown_as(self) -> str:
+        return getattr(self.fn, "__name__", type(self.fn).__name__)
 
     def __call__(self, *args: Any) -> Any:
         with refusing_numpy(self.name):
@@ -319,7 +324,7 @@ class TimeDependent(eqx.Module):
 
     def __init__(self, fn: Callable):
         if not callable(fn):
-            raise ValueError(f"fn must be a function of (position, t), got {fn!r}")
+            raise ValueError(f"fn must be a function of (position, t), got {shown(fn)}")
         self.fn = as_module("fn", fn, "position", "t")
 
     @property

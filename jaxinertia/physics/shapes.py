@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 
 from .. import _tree
 from .._checks import as_float, is_traced, require
+from .._shown import shown
 from .._types import ArrayLike, Position
 
 
@@ -71,7 +72,7 @@ def leaves_of(name: str, value: ArrayLike) -> PyTree:
     ValueError for no number at all.
     """
     if not jax.tree.leaves(value) or np.size(jax.tree.leaves(value)[0]) == 0:
-        raise ValueError(f"{name} = {value!r} holds no number; pass one, such as 0.0")
+        raise ValueError(f"{name} = {shown(value)} holds no number; pass one, such as 0.0")
     if isinstance(value, list) and not any(hasattr(x, "dtype") for x in jax.tree.leaves(value)):
         return as_float(name, value)
     return jax.tree.map(lambda x: as_float(name, x), value)

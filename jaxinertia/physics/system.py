@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _tree
 from .._checks import as_float, is_traced
+from .._shown import Card, Shown, module, shown
 from .._types import ArrayLike, Position, Scalar
 from .damping import AbstractDamping, Linear
 from .kinetic import AbstractKinetic, Euclidean
@@ -19,7 +20,7 @@ from .relaxation import AbstractRelaxation
 from .shapes import fits
 
 
-class System(eqx.Module):
+class System(Shown, eqx.Module):
     r"""A mechanical system on a potential (the paper's Eq. 1 and 5), always a pytree.
 
     dq/dt = dK/dp,   dp = (-grad L - dK/dq - friction + F(t)) dt + sigma dW,   friction = gamma dK/dp or another law.
@@ -58,11 +59,13 @@ class System(eqx.Module):
         force: Callable | None = None,
     ):
         if not callable(potential):
-            raise ValueError(f"potential must be callable, got {potential!r}; pass ji.potentials.X(...) or a function")
+            raise ValueError(
+                f"potential must be callable, got {shown(potential)}; pass ji.potentials.X(...) or a function"
+            )
         if force is not None and not callable(force):
-            raise ValueError(f"force must be a function of time, got {force!r}; for a constant F pass lambda t: F")
+            raise ValueError(f"force must be a function of time, got {shown(force)}; for a constant F pass lambda t: F")
         if kinetic is not None and not isinstance(kinetic, AbstractKinetic):
-            raise ValueError(f"kinetic must be a ji.kinetic energy, got {kinetic!r}; pass ji.kinetic.Euclidean()")
+            raise ValueError(f"kinetic must be a ji.kinetic energy, got {shown(kinetic)}; pass ji.kinetic.Euclidean()")
         _check_law("damping", damping, AbstractDamping, ("force", "force_at"))
         _check_law("noise", noise, AbstractNoise, ("push",))
         self.potential = as_module("potential", potential, *(() if depends_on_time(potential) else ("position",)))
@@ -94,6 +97,12 @@ class System(eqx.Module):
     def without_noise(self) -> "System":
         """The same system with noise=None."""
         return eqx.tree_at(lambda s: s.noise, self, None, is_leaf=lambda x: x is None)
+
+    def _card(self) -> Card:
+        parts = {"potential": self.potential, "damping": self.damping, "noise": self.noise, "kinetic": self.kinetic}
+        if self.force is not None:
+            parts["force"] = self.force
+        return Card("System", [(name, "none" if part is None else module(part)) for name, part in parts.items()])
 
     @property
     def moves_with_time(self) -> bool:
@@ -141,7 +150,7 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
     moving, rest = eqx.partition(position, eqx.is_inexact_array)
     leaves = jax.tree.leaves(moving)
     if not leaves or not _tree.size(moving):
-        raise ValueError(f"position has no float array that could move, got {position!r}; pass an array of floats")
+        raise ValueError(f"position has no float array that could move, got {shown(position)}; pass an array of floats")
     # Leaves of several precisions move in the finest; a step in float16 or bfloat16 would be lost in the position.
     dtype = jnp.promote_types(_tree.dtype(moving), jnp.float32)
     moving = _tree.cast(moving, dtype)
@@ -218,7 +227,7 @@ def _match_momentum(momentum: Any, position: Position) -> Position:
 def check_system(system: Any) -> None:
     """ValueError unless a System."""
     if not isinstance(system, System):
-        raise ValueError(f"system must be a ji.System, got {system!r}; wrap the potential: ji.System(potential)")
+        raise ValueError(f"system must be a ji.System, got {shown(system)}; wrap the potential: ji.System(potential)")
 
 
 def _numbers_as_arrays(law: Any) -> Any:
@@ -241,7 +250,7 @@ def _check_force(system: System, position: Position) -> None:
 def _check_finite(name: str, state: Position) -> None:
     for leaf in jax.tree.leaves(state):
         if not is_traced(leaf) and not np.all(np.isfinite(np.asarray(leaf))):
-            raise ValueError(f"{name} has a NaN or inf: {leaf}; start from finite numbers")
+            raise ValueError(f"{name} has a NaN or inf: {shown(leaf)}; start from finite numbers")
 
 
 def _check_law(name: str, value: Any, kind: type, methods: tuple[str, ...]) -> None:
@@ -259,7 +268,7 @@ def _check_law(name: str, value: Any, kind: type, methods: tuple[str, ...]) -> N
         raise ValueError(f"{name} = {type(value).__name__} is no {name}; pass one of ji.{name}, or a number")
     if callable(value) and not jax.tree.leaves(eqx.filter(value, eqx.is_inexact_array)):
         raise ValueError(
-            f"{name} = {value!r} is a function; a law is a class with {methods[0]}: see ji.{name}.{kind.__name__}"
+            f"{name} = {shown(value)} is a function; a law is a class with {methods[0]}: see ji.{name}.{kind.__name__}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The command line: `jaxinertia paper`, `jaxinertia sweep`, `jaxinertia fit`, `jaxinertia modes`."""
+"""The command line: `jaxinertia paper`, `sweep`, `fit`, `modes`, `doctor`."""
 
 import os
 from collections.abc import Iterator
@@ -9,17 +9,38 @@ from typing import Annotated, Any
 import jax
 import typer
 
+from .. import __version__
 from .._cache import cache
 from .._machine import cores
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Learning trajectories as mechanical systems.")
 
 
+def _say_version(asked: bool) -> bool:
+    if asked:
+        typer.echo(f"jaxinertia {__version__}")
+        raise typer.Exit
+    return asked
+
+
 @app.callback()
-def main() -> None:
+def main(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and stop.")
+    ] = False,
+) -> None:
     """Learning trajectories as mechanical systems, with every change of energy booked."""
     with suppress(ValueError):  # a home that cannot be written only costs the time to compile
         cache()
+
+
+@app.command()
+def doctor() -> None:
+    """Say versions, devices, precision and the cache's folder: what a report of a bug needs."""
+    from .doctor import report  # noqa: PLC0415  the other commands need none of it
+
+    for line in report():
+        typer.echo(line)
 
 
 @app.command()

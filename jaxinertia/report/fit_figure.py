@@ -1,7 +1,10 @@
 """One figure of a fit: the record under its prediction, what is left, and where the energy goes."""
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from .._shown import shown
 from ..dynamics.compositions import kahan_li6
 from ..dynamics.simulate import simulate
 from ..dynamics.splitting import Splitting
@@ -37,38 +41,92 @@ SYMBOLS = {
 }
 
 
-def overview(result: Fit, data: Observations, path: Path, whole: Observations | None = None) -> Path:
-    """Data and fit with their envelope, residuals, energy (or spectrum), and the residuals' autocorrelation.
+def fit(result: Fit, axes: Any = None, *, data: Observations | None = None, whole: Observations | None = None) -> Any:
+    """Four panels: data and fit with their envelope; residuals; energy (or spectrum); the residuals' autocorrelation.
 
-    `data` are those that were fitted, `whole` the record that they are a part of, which is shown beside them.
+    Arguments:
+        result: what `ji.fit` returns.
+        axes: (2, 2) Axes to draw on; None makes a figure over both columns.
+        data: the readings that were fitted; None takes those that the fit keeps. A fit from a file has none.
+        whole: the record that they are a part of, which is shown beside them; None as for `data`.
+
+    Returns:
+        The (2, 2) array of Axes.
+
+    Raises:
+        ValueError: if the fit has no data and none are given, or those given are not the ones that were fitted.
+
+    Example:
+        >>> axes = ji.plots.fit(ji.fit(system, data))
+    """
+    if not isinstance(result, Fit):
+        raise ValueError(f"result = {shown(result)} must be what ji.fit returns; of many, pass fits[i]")
+    if data is None:
+        data, whole = result.data, result.whole if whole is None else whole
+    if data is None:
+        raise ValueError("result is from a file, which keeps no readings: pass data=, those that were fitted")
+    result = _beside(result, data)
+    with style.applied() if axes is None else nullcontext():
+        axes = style.panels(axes, 2, 2, height=4.6)
+        _panels(result, data, whole, axes)
+    return axes
+
+
+def overview(result: Fit, data: Observations, path: Path, whole: Observations | None = None) -> Path:
+    """The figure of `fit` in a file.
 
     Raises:
         ValueError: if the file's format is unknown.
     """
-    time, position = (name.replace("$", r"\$") for name in data.labels)
     with style.applied():
         fig = Figure(figsize=(style.PAGE, 4.6))
-        fig.suptitle(values(result), fontsize=8)
-        axes = fig.subplots(2, 2)
-        traj = None if result.initial is None else motion(result, data)
-        record(result, data, traj, axes[0, 0])
-        if whole is not None and data.rows is not None:
-            left_out(data, whole, axes[0, 0])
-        residuals(result, data, axes[0, 1])
-        if traj is None:
-            spectrum(result, data, axes[1, 0])
-        else:
-            energy(result.system, traj, axes[1, 0])
-        autocorrelation(result, axes[1, 1])
-        in_time = axes[0] if traj is None else (*axes[0], axes[1, 0])
-        for ax in in_time:
-            ax.set_xlabel(time + part(data) if ax.lines else "")
-        axes[0, 0].set_ylabel(position)
+        fit(result, fig.subplots(2, 2), data=data, whole=whole)
         try:
             fig.savefig(path, dpi=150)
         except ValueError as error:
             raise ValueError(f"figure = {str(path)!r} cannot be written: {error}") from error
     return path
+
+
+def _beside(result: Fit, data: Observations) -> Fit:
+    """The fit with residuals and predictions in the rows of `data`; a fit of a part has them in those of the whole."""
+
+    def told(fit: Fit) -> tuple:
+        return fit.diagnostics.residuals, fit.diagnostics.prediction
+
+    residuals = result.diagnostics.residuals
+    if residuals is None:
+        return result
+    if len(residuals) != len(data.ts):
+        if data.rows is None or data.rows.max() >= len(residuals):
+            raise ValueError(
+                f"data has {len(data.ts):,} readings, and the fit residuals of {len(residuals):,}: pass what was fitted"
+            )
+        result = eqx.tree_at(told, result, tuple(x[data.rows] for x in told(result)))
+    elif np.any(np.isnan(residuals) & ~np.isnan(data.position)):
+        raise ValueError(
+            "data has readings that were not fitted: pass the part that was, such as data.decays(), and whole=data"
+        )
+    return result
+
+
+def _panels(result: Fit, data: Observations, whole: Observations | None, axes: Any) -> None:
+    time, position = (name.replace("$", r"\$") for name in data.labels)
+    axes[0, 0].figure.suptitle(values(result), fontsize=8)
+    traj = None if result.initial is None else motion(result, data)
+    record(result, data, traj, axes[0, 0])
+    if whole is not None and data.rows is not None:
+        left_out(data, whole, axes[0, 0])
+    residuals(result, data, axes[0, 1])
+    if traj is None:
+        spectrum(result, data, axes[1, 0])
+    else:
+        energy(result.system, traj, axes[1, 0])
+    autocorrelation(result, axes[1, 1])
+    in_time = axes[0] if traj is None else (*axes[0], axes[1, 0])
+    for ax in in_time:
+        ax.set_xlabel(time + part(data) if ax.lines else "")
+    axes[0, 0].set_ylabel(position)
 
 
 def values(result: Fit) -> str:

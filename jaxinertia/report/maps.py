@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
 from matplotlib.patches import Patch
 
+from .._shown import shown
 from ..dynamics.sweep.result import Sweep
 from . import style
 
@@ -146,11 +147,11 @@ def nearest_minimum(ends: np.ndarray, minima: np.ndarray) -> np.ma.MaskedArray:
 def _plane(sweep: Sweep, output: str | None, at: Mapping[str, float] | None):
     """Names and coordinates of the two axes left after the cuts, and the values over them."""
     if not isinstance(sweep, Sweep):
-        raise ValueError(f"sweep = {sweep!r} must be what ji.sweep returns")
+        raise ValueError(f"sweep = {shown(sweep)} must be what ji.sweep returns")
     if output is None and len(sweep.outputs) == 1:
         output = next(iter(sweep.outputs))
     if output not in sweep.outputs:
-        raise ValueError(f"output = {output!r} must be one of {sorted(sweep.outputs)}")
+        raise ValueError(f"output = {shown(output)} must be one of {sorted(sweep.outputs)}")
     values, names = sweep.outputs[output], list(sweep.dimensions)
     for name, wanted in (at or {}).items():
         if name not in names:

@@ -8,13 +8,16 @@ from typing import Any
 import jax
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 
+from .._shown import shown
 from ..dynamics.sweep.result import Sweep
 from ..dynamics.trajectory import Trajectory
 from ..energy import analytic
 from ..energy.rates import measured_decay_rate
 from ..physics.potentials import depends_on_time
 from . import style
+from .fit_figure import fit as fit
 from .maps import basins as basins
 from .maps import heat_map as heat_map
 from .modes_figure import modes as modes
@@ -52,9 +55,9 @@ def _energy_of_one(trajectory: Trajectory, ax: Axes, parts: bool) -> None:
     if parts:
         ax.plot(ts, trajectory.kinetic, color=style.SKY, lw=0.8, label="kinetic $K$")
         ax.plot(ts, trajectory.potential, color=style.ORANGE, lw=0.8, label="potential $L$")
-    ax.plot(ts, inertia, color=style.BLUE, label="inertia $I = K + L$")
+    ax.plot(ts, inertia, color=style.BLUE, lw=2.4, alpha=0.45, label="inertia $I = K + L$")
     booked = inertia[0] + np.asarray(trajectory.balance.friction + trajectory.balance.work)
-    ax.plot(ts, booked, color=style.BLACK, ls=(0, (1, 2)), lw=1.6, label="$I(0)$ + friction + work")
+    ax.plot(ts, booked, color=style.BLACK, lw=0.6, label="$I(0)$ + friction + work")
 
 
 def phase_portrait(trajectory: Trajectory | Sweep, ax: Axes | None = None, *, component: int = 0, **line: Any) -> Axes:
@@ -76,16 +79,8 @@ def phase_portrait(trajectory: Trajectory | Sweep, ax: Axes | None = None, *, co
             raise ValueError(f"component = {component!r} must be in 0..{q.shape[1] - 1}: the position's components")
         (drawn,) = ax.plot(q[:, component], p[:, component], **line)
         ax.plot(q[0, component], p[0, component], "o", ms=3, color=drawn.get_color())
-    ax.set(xlabel=r"position $\theta$", ylabel="velocity $v$" if _is_velocity(trajectory) else "momentum $p$")
+    ax.set(xlabel=r"position $\theta$", ylabel="velocity $v$" if trajectory.momentum_is_velocity else "momentum $p$")
     return ax
-
-
-def _is_velocity(trajectory: Trajectory) -> bool:
-    """Whether K = |p|^2 / 2 all along, as with the Euclidean kinetic energy."""
-    kinetic = np.asarray(trajectory.kinetic)
-    p = np.stack(_runs(trajectory, trajectory.momentum)).reshape(*kinetic.shape, -1)
-    known = np.isfinite(kinetic)
-    return bool(np.allclose(np.sum(p * p, -1)[known] / 2, kinetic[known], rtol=1e-4, atol=0))
 
 
 def decay_rates(
@@ -123,7 +118,7 @@ def decay_rates(
         fine = np.linspace(0, gamma.max() * 1.02, 1000)
         ax.plot(fine, analytic.decay_rate(stiffness, fine), color=style.BLUE, label="exact, long times")
         ax.axvline(2 * np.sqrt(stiffness), color=style.GREY, lw=0.6, ls=":")
-    ax.plot(gamma, rates, "o", ms=3, color=style.RED, label=label)
+    ax.plot(gamma, rates, "o", ms=3.5, mfc="white", mew=0.8, color=style.BLACK, label=label)
     ax.set(xlabel=r"damping $\gamma$", ylabel="decay rate of $I$")
     _legend(ax)
     return ax
@@ -159,15 +154,30 @@ def landscape(
     if potential is not None and depends_on_time(potential):
         raise ValueError("potential depends on time; pass it at one, as in potential=lambda q: potential(q, 0.0)")
     if potential is not None and not callable(potential):
-        raise ValueError(f"potential = {potential!r} must be a function of a point; of a system, pass system.potential")
+        raise ValueError(
+            f"potential = {shown(potential)} must be a function of a point; of a system, pass system.potential"
+        )
     if potential is not None:
         points = np.concatenate(paths)
-        _contours(ax, potential, points.min(0), points.max(0), levels)
+        contours(ax, potential, points.min(0), points.max(0), levels)
     for path in paths:
         (drawn,) = ax.plot(path[:, 0], path[:, 1], lw=0.8)
         ax.plot(*path[0], "o", ms=3, color=drawn.get_color())
     ax.set(xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", aspect="equal")
     return ax
+
+
+def colour_by_inertia(trajectory: Trajectory, ax: Axes, norm: Any) -> Any:
+    """Paths of a two-component position, coloured by the inertia at each time, for a colour bar; dots at the starts."""
+    paths, inertias = _runs(trajectory, trajectory.position), _rows(trajectory.inertia)
+    for path, inertia in zip(paths, inertias, strict=True):
+        pieces = LineCollection(
+            list(np.stack([path[:-1], path[1:]], axis=1)), cmap="viridis", norm=norm, lw=1.4, capstyle="round"
+        )
+        pieces.set_array((inertia[:-1] + inertia[1:]) / 2)
+        ax.add_collection(pieces)
+        ax.plot(*path[0], "o", ms=3, color=style.BLACK)
+    return pieces
 
 
 def discrete(trajectory: Trajectory | Sweep, ax: Axes | None = None, **line: Any) -> Axes:
@@ -195,10 +205,12 @@ def _trajectory(name: str, data: Trajectory | Sweep) -> Trajectory:
     if isinstance(data, Trajectory):
         return data
     if not isinstance(data, Sweep):
-        raise ValueError(f"trajectory = {data!r} must be what ji.simulate or ji.sweep returns; plots.{name} draws it")
+        raise ValueError(
+            f"trajectory = {shown(data)} must be what ji.simulate or ji.sweep returns; plots.{name} draws it"
+        )
     if not isinstance(data.values, Trajectory):
         raise ValueError(
-            f"trajectory = {data!r} is a sweep whose fn returned no trajectory; for plots.{name}, "
+            f"trajectory = {shown(data)} is a sweep whose fn returned no trajectory; for plots.{name}, "
             "return from fn what ji.simulate gives"
         )
     return jax.tree.map(lambda x: np.reshape(x, (-1, *np.shape(x)[len(data.shape) :])), data.values)
@@ -233,7 +245,9 @@ def _runs(trajectory: Trajectory, state: Any) -> list[np.ndarray]:
     return list(joined.reshape(-1, batch[-1], joined.shape[-1]))
 
 
-def _contours(ax: Axes, potential: Any, low: np.ndarray, high: np.ndarray, levels: int) -> None:
+def contours(ax: Axes, potential: Any, low: Any, high: Any, levels: int) -> None:
+    """Of a potential of two components, over a rectangle and 15 % around it."""
+    low, high = np.asarray(low), np.asarray(high)
     margin = 0.15 * np.maximum(high - low, 1e-12)
     x = np.linspace(low[0] - margin[0], high[0] + margin[0], 200)
     y = np.linspace(low[1] - margin[1], high[1] + margin[1], 200)

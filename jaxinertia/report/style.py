@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,9 +30,9 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = (
 GREY = "#777777"
 
 SETTINGS: Any = {
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "axes.titlesize": 8,
+    "font.size": 7,
+    "axes.labelsize": 7,
+    "axes.titlesize": 7,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
     "legend.fontsize": 7,
@@ -56,11 +57,14 @@ def applied() -> Iterator[None]:
         yield
 
 
-def figure(columns: int = 1, width: float = PAGE, height: float = 2.4) -> tuple[Figure, list]:
-    """A figure of panels side by side that belongs to no window, so nothing is left open."""
+def figure(columns: int = 1, width: float = PAGE, height: float = 2.4, rows: int = 1) -> tuple[Figure, list]:
+    """A figure of panels, of several lettered (a), (b), ..., that belongs to no window, so nothing is left open."""
     fig = Figure(figsize=(width, height))
-    axes = fig.subplots(1, columns, squeeze=False)[0]
-    return fig, list(axes)
+    axes = list(fig.subplots(rows, columns, squeeze=False).ravel())
+    for ax, letter in zip(axes, "abcdefgh", strict=False):
+        if len(axes) > 1:
+            ax.set_title(f"({letter})", loc="left", fontweight="bold")
+    return fig, axes
 
 
 def axes(ax: Axes | None) -> Axes:
@@ -74,6 +78,22 @@ def axes(ax: Axes | None) -> Axes:
         interactive = mpl.is_interactive()
     mpl.interactive(interactive)  # a notebook's backend sets this with its first figure; leaving `applied` undid it
     return ax
+
+
+def panels(axes: Any, rows: int, columns: int, height: float) -> Any:
+    """The (rows, columns) Axes given, or those of a new figure of pyplot over both columns; ValueError for others."""
+    if axes is None:
+        import matplotlib.pyplot as plt  # noqa: PLC0415  only here does a window system matter
+
+        with applied():
+            axes = plt.subplots(rows, columns, figsize=(PAGE, height))[1]
+            interactive = mpl.is_interactive()
+        mpl.interactive(interactive)  # as in `axes`
+    if np.shape(axes) != (rows, columns):
+        raise ValueError(
+            f"axes has the shape {np.shape(axes)}; pass ({rows}, {columns}) Axes, or None for a new figure"
+        )
+    return np.asarray(axes)
 
 
 def mark_steps(ax: Axes, steps: Iterable[float]) -> None:

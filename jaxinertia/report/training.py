@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
+from .._shown import shown
 from . import style
 
 if TYPE_CHECKING:
@@ -61,4 +62,4 @@ def accounts(history: "History", ax: Axes | None = None) -> Axes:
 
 def _check(history: "History") -> None:
     if not (hasattr(history, "names") and len(history)):
-        raise ValueError(f"history = {history!r} must be a ji.training.History with records")
+        raise ValueError(f"history = {shown(history)} must be a ji.training.History with records")

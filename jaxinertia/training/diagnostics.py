@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 from jaxtyping import Bool, Float
 
+from .._shown import shown
 from .history import History
 
 Flags = Bool[np.ndarray, " calls"]
@@ -176,9 +177,11 @@ def _past(values: np.ndarray, window: int, missing: float = 0.0) -> np.ndarray:
 
 def _check(history: History, window: int, **positive: float) -> None:
     if not isinstance(history, History) or not len(history):
-        raise ValueError(f"history = {history!r} must be a History with records; make one with ji.training.history")
+        raise ValueError(
+            f"history = {shown(history)} must be a History with records; make one with ji.training.history"
+        )
     if isinstance(window, bool) or not isinstance(window, int | np.integer) or window < 1:
-        raise ValueError(f"window = {window!r} must be a positive whole number of calls")
+        raise ValueError(f"window = {shown(window)} must be a positive whole number of calls")
     for name, x in positive.items():
         if not x >= 0:
-            raise ValueError(f"{name} = {x!r} must not be negative")
+            raise ValueError(f"{name} = {shown(x)} must not be negative")

@@ -21,6 +21,7 @@ import optax
 from jaxtyping import Array
 
 from .._checks import as_number, check_step
+from .._shown import shown
 from .._types import ArrayLike, Index, Scalar
 from . import taken
 from .accounts import MonitorState as MonitorState
@@ -79,11 +80,13 @@ def monitor(
     Source: the paper's Eq. 2, 4 and 9-11; its section V-C proposes the monitor.
     """
     if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
-        raise ValueError(f"optimizer = {optimizer!r} must be an optax transformation, such as optax.sgd(0.01, 0.9)")
+        raise ValueError(
+            f"optimizer = {shown(optimizer)} must be an optax transformation, such as optax.sgd(0.01, 0.9)"
+        )
     step = _schedule(dt)
     decay = as_number("weight_decay", weight_decay, least=0.0)
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 0:
-        raise ValueError(f"depth = {depth!r} must be a whole number of levels, 0 for one group")
+        raise ValueError(f"depth = {shown(depth)} must be a whole number of levels, 0 for one group")
     several = taken.multi_steps(optimizer)
     inner = optax.with_extra_args_support(optimizer if several is None else several.gradient_transformation())
 

@@ -32,12 +32,13 @@ def test_a_nan_never_passes():
 
 def test_tables_carry_every_number_and_escape_bars():
     claim = Claim("Eq. (4)", "dI/dt = -gamma |v|^2", (Check("max |I|", 0.0, 1.25e-3, 1e-2, "because"),))
-    text = markdown([claim], {"section V": "ours"})
+    text = markdown([claim], {"section V": "ours"}, {"fig1": "what it shows"})
     row = next(line for line in text.splitlines() if "0.00125" in line)
     assert row.replace(r"\|", "").count("|") == 8  # seven cells
     assert "**holds**" in text
     assert "ours" in text
-    loaded = json.loads(to_json([claim], {"section V": "ours"}))
+    assert "- `fig1`: what it shows" in text
+    loaded = json.loads(to_json([claim], {"section V": "ours"}, {"fig1": "what it shows"}))
     assert loaded["claims"][0]["literal"][0]["measured"] == 1.25e-3
     assert loaded["claims"][0]["verdict"] == "holds"
 
@@ -122,7 +123,9 @@ def test_every_claim_can_fail(findings):
 
 
 def test_the_five_figures_of_the_paper_and_one_on_noise_are_drawn(findings):
-    names = {part.name for part in findings.values() if part.figure is not None}
+    drawn = [part for part in findings.values() if part.figure is not None]
+    assert all(len(part.caption) > 80 for part in drawn)
+    names = {part.name for part in drawn}
     assert names == {
         "fig1_energy",
         "fig2_phase_portrait",

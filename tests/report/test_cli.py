@@ -61,3 +61,39 @@ def test_readme_runs():
         [sys.executable, "-W", "error::UserWarning", "-c", code], check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_version_is_said():
+    import jaxinertia
+
+    result = RUNNER.invoke(cli.app, ["--version"])
+    assert result.output.split() == ["jaxinertia", jaxinertia.__version__]
+    assert result.exit_code == 0
+
+
+def test_the_doctor_says_what_a_report_needs(tmp_path, monkeypatch):
+    import jax
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(cli, "cache", lambda: None)
+    monkeypatch.setattr("jaxinertia.report.doctor.cache", lambda: tmp_path)
+    (tmp_path / "program").write_bytes(b"x" * 2_000_000)
+    lines = RUNNER.invoke(cli.app, ["doctor"]).output.splitlines()
+    told = {line.split("  ")[0]: line.split("  ", 1)[1].strip() for line in lines}
+    assert told["jax"] == jax.__version__
+    assert told["devices"].count("cpu") >= 1
+    assert told["x64"].startswith("on;")  # as the tests have it
+    assert told["cache"] == f"{tmp_path}, 1 files, 2.0 MB"
+
+
+def test_a_missing_package_and_a_cache_that_cannot_be_written_are_said(monkeypatch):
+    from jaxinertia.report import doctor
+
+    def refuse():
+        raise ValueError("folder = '/' cannot be written")
+
+    monkeypatch.setattr(doctor, "cache", refuse)
+    monkeypatch.setattr(doctor, "OPTIONAL", ("no-such-package",))
+    said = "\n".join(doctor.report())
+    assert "no-such-package  not installed" in said
+    assert "NONE, so that every start compiles anew: folder = '/' cannot be written" in said

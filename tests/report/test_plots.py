@@ -130,3 +130,45 @@ def test_without_axes_a_figure_is_made(one):
     made = ji.plots.phase_portrait(one)
     assert made.figure.get_size_inches()[0] == pytest.approx(3.5)
     plt.close(made.figure)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """A hold, then a ring-down: least squares take the free motion alone."""
+    ts = np.linspace(0, 30, 301)
+    q, _ = ji.analytic.quadratic(np.maximum(ts - 4.0, 0.0), 1.0, 0.0, 9.0, 0.2)
+    data = ji.Observations(ts, np.asarray(q) + 0.02 * np.random.default_rng(0).standard_normal(301))
+    free = lambda s: (s.damping.gamma, s.potential.stiffness)  # noqa: E731
+    system = ji.System(ji.potentials.Quadratic())
+    return data, ji.fit(system, data, free), system, free
+
+
+def test_a_fit_draws_its_four_panels(fitted):
+    """Of the fit alone: its readings, what it left out, its residuals and their autocorrelation."""
+    data, result, _, _ = fitted
+    axes = ji.plots.fit(result, Figure().subplots(2, 2))
+    readings, left_out = axes[0, 0].get_lines()[0], axes[0, 0].get_lines()[-2]
+    np.testing.assert_array_equal(readings.get_ydata(), data.position[result.data.rows])
+    assert len(readings.get_ydata()) + len(left_out.get_ydata()) == len(data.ts)
+    residuals = result.diagnostics.residuals
+    np.testing.assert_array_equal(axes[0, 1].get_lines()[0].get_ydata(), residuals[~np.isnan(residuals)])
+    bars = axes[1, 1].collections[-1].get_segments()
+    np.testing.assert_array_equal([bar[-1, 1] for bar in bars], result.diagnostics.autocorrelation)
+
+
+def test_a_fit_from_a_file_is_drawn_with_its_readings(fitted, tmp_path):
+    data, result, system, free = fitted
+    again = ji.Fit.load(result.save(tmp_path / "fit"), system, free)
+    with pytest.raises(ValueError, match=r"result is from a file.*pass data="):
+        ji.plots.fit(again, Figure().subplots(2, 2))
+    with pytest.raises(ValueError, match="data has readings that were not fitted"):
+        ji.plots.fit(again, Figure().subplots(2, 2), data=data)
+    axes = ji.plots.fit(again, Figure().subplots(2, 2), data=result.data, whole=data)
+    np.testing.assert_array_equal(axes[0, 0].get_lines()[0].get_ydata(), result.data.position)
+    with pytest.raises(ValueError, match="axes has the shape"):
+        ji.plots.fit(result, Figure().subplots())
+
+
+def test_a_fit_prints_its_summary(fitted):
+    assert repr(fitted[1]) == fitted[1].summary()
+    assert "damping.gamma" in fitted[1]._repr_html_()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ..._shown import shown
 from .chunks import unravel
 
 
@@ -106,7 +107,7 @@ def parse(axes: Mapping[Any, Any]) -> Axes:
     Raises ValueError for no axes, an empty axis, a name used twice, or zipped arrays of different lengths.
     """
     if not isinstance(axes, Mapping) or not axes:
-        raise ValueError(f"axes = {axes!r} must be a dict such as {{'gamma': gammas}} with at least one axis")
+        raise ValueError(f"axes = {shown(axes)} must be a dict such as {{'gamma': gammas}} with at least one axis")
     parsed = tuple(_axis(key, value) for key, value in axes.items())
     names = [name for axis in parsed for name in axis.values]
     twice = {name for name in names if names.count(name) > 1}

@@ -7,11 +7,13 @@ n-th share, goes on from the mark of each, and the result is made of all shares 
 import time
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from ..._shown import shown
 from . import labels as labels_module
 from . import reductions
 from .axes import Axes
@@ -158,12 +160,14 @@ class Collector:
         failures = self._failures(marks)
         counts = (failed, failures, computed, seconds)
         if self.store is not None and self._left(marks):
-            return Sweep(self.axes, self.axes.names, lambda: self._refuse_unfinished(marks), *counts, self.labels)
+            read = partial(self._refuse_unfinished, marks)
+            return Sweep(self.axes, self.axes.names, read, *counts, self.labels, in_memory=False)
         if self.store is not None and jax.process_index() == 0:
             self.store.note_failed(failed)
         if isinstance(self.kept, States):
             return self._statistics(self.kept, marks, counts)
-        return Sweep(self.axes, self.axes.names, lambda: self._values(marks), *counts, self.labels)
+        values = partial(self._values, marks)
+        return Sweep(self.axes, self.axes.names, values, *counts, self.labels, in_memory=self.store is None)
 
     def _failures(self, marks: list[Mark]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -275,7 +279,9 @@ def collector(
 
 def _parse_reduce(axes: Axes, reduce: Any) -> tuple[tuple[int, ...], tuple[reductions.Statistic, ...]]:
     if not isinstance(reduce, Mapping) or len(reduce) != 1:
-        raise ValueError(f"reduce = {reduce!r} must be a dict of one entry such as {{'seed': ('mean', 'variance')}}")
+        raise ValueError(
+            f"reduce = {shown(reduce)} must be a dict of one entry such as {{'seed': ('mean', 'variance')}}"
+        )
     ((names, statistics),) = reduce.items()
     names = names if isinstance(names, tuple) else (names,)
     if len(set(names)) < len(names):

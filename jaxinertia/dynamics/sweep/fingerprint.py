@@ -1,9 +1,11 @@
 """What makes two sweeps "the same call": the traced program, all that it holds, the axes, the key, and what is kept."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from .axes import Axes, Progression
 from .chunks import Plan
@@ -54,17 +56,42 @@ def _told_by(named: tuple[str, Any]) -> tuple[str, Any]:
     return (name, str(values)) if isinstance(values, Progression) else (name, values)
 
 
-def compare(store: str, stored: Any, call: dict[str, str]) -> None:
-    """ValueError that names every difference between the call that a store belongs to and this one."""
+def compare(store: str, stored: Any, call: dict[str, str], axes: Callable[[], str] = str) -> None:
+    """ValueError that names every difference between the call that a store belongs to and this one.
+
+    axes() says in words how the axes differ, or "" where it cannot.
+    """
     stored = stored if isinstance(stored, dict) else {}
     differing = [name for name in {**call, **stored} if stored.get(name) != call.get(name)]
     if differing:
-        told = "; ".join(f"{name}: {_told(stored, name)} there, {_told(call, name)} here" for name in differing)
+        words = {"axes": axes()} if "axes" in differing else {}
+        both = {name: words.get(name) or _both(stored, call, name) for name in differing}
+        told = "; ".join(f"{name}: {said}" for name, said in both.items() if said)
         raise OtherCall(
-            f"store = {store!r} was made by another call, which differs in {', '.join(differing)} "
-            f"({told}); pass another path, or delete it to start anew"
+            f"store = {store!r} was made by another call, which differs in {', '.join(differing)}"
+            f"{f' ({told})' if told else ''}; pass another path, or delete it to start anew"
         )
 
 
-def _told(call: dict[str, str], name: str) -> str:
-    return str(call.get(name, "not recorded"))
+def _both(stored: dict[str, str], call: dict[str, str], name: str) -> str:
+    """What both say; "" where it is digests, which tell nobody how things differ."""
+    there, here = (str(known.get(name, "not recorded")) for known in (stored, call))
+    if all(re.fullmatch("[0-9a-f]{16}", said) for said in (there, here)):
+        return ""
+    return f"{there} there, {here} here"
+
+
+def _is_nan(x: np.ndarray) -> np.ndarray:
+    return np.isnan(x) if np.issubdtype(x.dtype, np.inexact) else np.zeros(x.shape, bool)
+
+
+def difference(name: str, there: np.ndarray, here: np.ndarray) -> str:
+    """How one axis differs, in words; "" where it does not."""
+    if there.shape != here.shape:
+        points = [f"{len(x):,}{f' x {x.shape[1:]}' if x.ndim > 1 else ''} points" for x in (there, here)]
+        return f"{name} {points[0]} there, {points[1]} here"
+    unlike = ~((there == here) | (_is_nan(there) & _is_nan(here)))
+    if not unlike.any():
+        return "" if there.dtype == here.dtype else f"{name} {there.dtype} there, {here.dtype} here"
+    first = tuple(np.argwhere(unlike)[0])
+    return f"{name} differs in {unlike.sum():,} of {here.size:,} points, first {there[first]} there, {here[first]} here"

@@ -7,23 +7,9 @@ import jax
 import numpy as np
 
 from ..._origin import Origin, find, same
+from ..quantities import attributes_of, name_of, quantity_of
 from ..trajectory import Trajectory
 from .axes import Axes
-
-# What each is, and its unit: the user's own for time and for position, and what follows from them.
-QUANTITIES = {
-    "ts": ("time", "unit of time"),
-    "position": ("position", "unit of position"),
-    "momentum": ("momentum", "unit of momentum"),
-    "kinetic": ("kinetic energy K", "unit of energy"),
-    "potential": ("potential energy L", "unit of energy"),
-    "inertia": ("inertia I = K + L", "unit of energy"),
-    "friction": ("energy from friction since the start", "unit of energy"),
-    "noise": ("energy from noise since the start", "unit of energy"),
-    "work": ("work of the external force since the start", "unit of energy"),
-    "discretization": ("energy from the integrator's error since the start", "unit of energy"),
-    "total": ("change of the inertia since the start", "unit of energy"),
-}
 
 
 class Timed(NamedTuple):
@@ -69,18 +55,6 @@ def timed(out: Any, seen: list[Origin]) -> dict[str, Timed]:
             if quantity and getattr(leaf, "shape", ())[: len(rows)] == rows and np.issubdtype(leaf.dtype, np.inexact):
                 found[name_of((*path, *inner))] = Timed(quantity, len(rows) - 1, rows[-1], None)
     return found
-
-
-def quantity_of(path: Any) -> str | None:
-    """The quantity of a trajectory's leaf by its path: the field, or the account of the balance."""
-    names = [key.name for key in path if isinstance(key, jax.tree_util.GetAttrKey)]
-    quantity = names[1] if names[:1] == ["balance"] else names[0]
-    return quantity if quantity in QUANTITIES else None
-
-
-def name_of(path: Any) -> str:
-    """What an output is called, by its place in what fn returns."""
-    return jax.tree_util.keystr(tuple(path), simple=True, separator=".") or "value"
 
 
 def label(
@@ -156,8 +130,3 @@ def check_storable(outputs: Mapping[str, jax.ShapeDtypeStruct]) -> None:
 
 
 HIDDEN = "_sweep"  # the group in which a store keeps what is not for its readers
-
-
-def attributes_of(quantity: str) -> dict[str, str]:
-    what, unit = QUANTITIES[quantity]
-    return {"long_name": what, "units": unit}

@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..._checks import nan_for_bad_values
 from ..._origin import watched
+from ..._shown import shown
 from ..random_numbers import threefry
 from .axes import Axes
 from .contents import Contents, Held
@@ -75,7 +76,7 @@ def trace(fn: Callable, axes: Axes, key: Any) -> Program:
     jaxpr, out = jax.make_jaxpr(point, return_shape=True)(parameters, (word, word), key)
     leaves = jax.tree_util.tree_leaves_with_path(out)
     if not leaves:
-        raise ValueError(f"fn = {fn!r} returns no array; return what should be kept of each point")
+        raise ValueError(f"fn = {shown(fn)} returns no array; return what should be kept of each point")
     names = [name_of(path) for path, _ in leaves]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"fn returns several outputs called {twice} (nested names are joined by dots); rename them")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._shown import shown
 from .contents import Contents
 
 State = dict[str, np.ndarray]
@@ -100,7 +101,9 @@ class Histogram(Statistic):
     def __post_init__(self):
         edges = np.asarray(self.edges, float)
         if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0):
-            raise ValueError(f"edges = {self.edges!r} must increase, with at least two; e.g. np.linspace(0, 1, 51)")
+            raise ValueError(
+                f"edges = {shown(self.edges)} must increase, with at least two; e.g. np.linspace(0, 1, 51)"
+            )
         object.__setattr__(self, "edges", tuple(edges.tolist()))
 
     def empty(self, cells):
@@ -143,7 +146,7 @@ class Quantiles(Statistic):
     def __post_init__(self):
         object.__setattr__(self, "probabilities", tuple(np.atleast_1d(self.probabilities).astype(float).tolist()))
         if not all(0 <= p <= 1 for p in self.probabilities):
-            raise ValueError(f"probabilities = {self.probabilities!r} must lie in [0, 1]")
+            raise ValueError(f"probabilities = {shown(self.probabilities)} must lie in [0, 1]")
         if not 0 < self.relative_error < 1:
             raise ValueError(f"relative_error = {self.relative_error!r} must lie between 0 and 1")
         if not 0 < self.smallest < self.largest < np.inf:
@@ -239,7 +242,7 @@ def parse(statistics) -> tuple[Statistic, ...]:
     for statistic in parsed:
         if not isinstance(statistic, Statistic):
             raise ValueError(
-                f"reduce has the statistic {statistic!r}; use 'mean', 'variance', 'count', "
+                f"reduce has the statistic {shown(statistic)}; use 'mean', 'variance', 'count', "
                 "ji.reductions.Histogram(edges) or ji.reductions.Quantiles(probabilities)"
             )
     names = [statistic.name for statistic in parsed]

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from ... import _files
+from ..._shown import Card, Shown
+from .. import cards
 from ..trajectory import Trajectory, read_arrays
 from .axes import Axes, Axis
 from .labels import Labels, Variable, describe, label
@@ -23,7 +25,7 @@ _HEAD: dict[str, Any] = {
 }
 
 
-class Sweep:
+class Sweep(Shown):
     """The results of `ji.sweep`.
 
     values: the pytree that fn returns, each leaf a NumPy array with the axes leading (after `reduce`: a dict from the
@@ -44,11 +46,12 @@ class Sweep:
         computed: int,
         seconds: float,
         labels: Labels,
+        in_memory: bool = True,
     ):
         self._axes, self._dimensions, self._read = axes, dimensions, read
         self._cached: tuple[Any, dict[str, np.ndarray]] | None = None
         self.failed, self.failures, self.computed, self.seconds = failed, failures, computed, seconds
-        self._labels = labels
+        self._labels, self._in_memory = labels, in_memory
 
     @property
     def axes(self) -> dict[str, np.ndarray]:
@@ -116,8 +119,8 @@ class Sweep:
         lines += [f"  {failure}" for failure in self.failures]
         return "\n".join(lines)
 
-    def __repr__(self) -> str:
-        return f"Sweep({', '.join(f'{n}={s}' for n, s in zip(self._axes.names, self._axes.shape, strict=True))})"
+    def _card(self) -> Card:
+        return cards.of_sweep(self, self._axes, self._in_memory or self._cached is not None)
 
     def save(self, path: str | Path) -> Path:
         """Write to a NumPy .npz file (no pickle); the suffix is added if missing. Returns the path written.

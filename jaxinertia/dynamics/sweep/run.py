@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..._checks import is_key, is_traced
+from ..._shown import shown
 from ..._types import Key
 from . import axes as axes_module
 from .axes import Axes
@@ -89,13 +90,13 @@ def sweep(
     """
     whole = isinstance(chunk_size, int | np.integer) and not isinstance(chunk_size, bool)
     if chunk_size is not None and not (whole and chunk_size >= 1):
-        raise ValueError(f"chunk_size = {chunk_size!r} must be a whole number of at least 1")
+        raise ValueError(f"chunk_size = {shown(chunk_size)} must be a whole number of at least 1")
     objects = None if store is None else locate(store)
     worker = _worker(shard, objects)
     if key is not None and not is_key(key):
-        raise ValueError(f"key = {key!r} must be one JAX random key: jax.random.key(0)")
+        raise ValueError(f"key = {shown(key)} must be one JAX random key: jax.random.key(0)")
     if not callable(fn):
-        raise ValueError(f"fn = {fn!r} must be a function of one point, called with the axes as keywords")
+        raise ValueError(f"fn = {shown(fn)} must be a function of one point, called with the axes as keywords")
     if isinstance(axes, Mapping) and is_traced(list(axes.values())):
         raise ValueError("axes are traced: take gradients inside fn, one for every point, e.g. jax.grad(energy)(gamma)")
     parsed = axes_module.parse(axes)
@@ -120,16 +121,16 @@ def _worker(shard: Any, objects: Any) -> Worker:
         return Worker(jax.process_index(), processes)
     whole = isinstance(shard, tuple | list) and all(type(x) is int or isinstance(x, np.integer) for x in shard)
     if not whole or len(shard) != 2 or not 0 <= shard[0] < shard[1]:
-        raise ValueError(f"shard = {shard!r} must be (i, n) with 0 <= i < n: the i-th of n parts, counted from 0")
+        raise ValueError(f"shard = {shown(shard)} must be (i, n) with 0 <= i < n: the i-th of n parts, counted from 0")
     if objects is None:
-        raise ValueError(f"shard = {shard!r} needs store=, the place where all shards keep what they compute")
+        raise ValueError(f"shard = {shown(shard)} needs store=, the place where all shards keep what they compute")
     return Worker(int(shard[0]) * processes + jax.process_index(), int(shard[1]) * processes)
 
 
 def _devices(given: Any) -> list[jax.Device]:
     devices = jax.local_devices() if given is None else list(given) if isinstance(given, list | tuple) else []
     if not devices or not all(isinstance(device, jax.Device) for device in devices):
-        raise ValueError(f"devices = {given!r} must be a list of JAX devices, e.g. jax.devices()[:2]")
+        raise ValueError(f"devices = {shown(given)} must be a list of JAX devices, e.g. jax.devices()[:2]")
     return devices
 
 

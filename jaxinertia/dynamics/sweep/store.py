@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import marks
-from .fingerprint import compare
+from .fingerprint import compare, difference
 from .labels import HIDDEN, Variable
 from .marks import Mark
 from .objects import NoZarr, Objects, import_zarr
@@ -69,12 +69,32 @@ class Store:
         try:
             if self._root() is None:
                 self._make(told)
-            compare(self.name, self._attach(), told.call)
+            compare(self.name, self._attach(), told.call, lambda: self._axes_differ(told))
         except OSError as error:
             raise self.unusable(error) from error
         self._check_arrays(told)
         self._mend_coordinates(told)
         self.look_through()
+
+    def _axes_differ(self, told: Description) -> str:
+        """How the axes of the call that the store belongs to differ from this call's, in words."""
+        found = []
+        for name, (_, here) in told.coordinates.items():
+            called = name.removeprefix(f"{HIDDEN}/axes/")
+            if name.startswith(HIDDEN) and called == name:
+                continue  # times
+            try:
+                found.append(difference(called, np.asarray(self.group[name][...]), here))
+            except KeyError:
+                found.append(f"{called} is here alone")
+            except Exception:  # a broken file must not hide that the calls differ
+                return ""
+        counted = [_counted(sweep) for sweep in (self.sweep, told.sweep)]  # axes such as range(1000)
+        for name in counted[1]:
+            rows = [known[name] for known in counted if name in known]
+            if len(rows) == 2 and rows[0] != rows[1]:
+                found.append(f"{name} {_progression(rows[0])} there, {_progression(rows[1])} here")
+        return ", ".join(filter(None, found))
 
     def _root(self) -> Any:
         """What the root's description says; None if there is none."""
@@ -297,6 +317,15 @@ def unfinished(dtype: Any) -> Any:
     if dtype.kind in "iu":
         return np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max
     return {"f": math.nan, "c": complex(math.nan, math.nan)}.get(dtype.kind, False)
+
+
+def _counted(sweep: dict[str, Any]) -> dict[str, list[Any]]:
+    """The axes that are told as [first, step, size, type], by name."""
+    return {name: list(x) for _, rows in sweep.get("axes", []) for name, x in rows.items() if x is not None}
+
+
+def _progression(x: list[Any]) -> str:
+    return f"{x[2]:,} points from {x[0]} by {x[1]}"
 
 
 def _draw(told: Description) -> dict[str, bytes]:

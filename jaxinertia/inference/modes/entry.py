@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..._shown import shown
 from ..observations import Observations
 from . import free, noise
 from .found import Found
@@ -118,7 +119,7 @@ def _check_band(band: Any, record: Record) -> tuple[float, float] | None:
     try:
         low, high = (float(x) for x in band)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"band = {band!r} must be (low, high), in cycles per time") from error
+        raise ValueError(f"band = {shown(band)} must be (low, high), in cycles per time") from error
     limit = 0.5 / record.typical
     if not 0 <= low < high or low >= limit:
         raise ValueError(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ..._checks import require
+from ..._shown import shown
 from ..potentials import as_module
 from ..series import phi
 from ..shapes import leaves_of, match
@@ -34,7 +35,9 @@ class PositionDependent(AbstractDamping):
 
     def __init__(self, gamma: Callable):
         if not callable(gamma):
-            raise ValueError(f"gamma = {gamma!r} must be a function of the position; a constant one is damping.Linear")
+            raise ValueError(
+                f"gamma = {shown(gamma)} must be a function of the position; a constant one is damping.Linear"
+            )
         self.gamma = as_module("gamma", gamma, "position")
 
     asks_for_time: ClassVar[bool] = False

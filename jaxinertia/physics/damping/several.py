@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ... import _tree
+from ..._shown import shown
 from .abstract import AbstractDamping
 
 
@@ -30,7 +31,9 @@ class Sum(AbstractDamping):
 
     def __init__(self, *laws: AbstractDamping):
         if len(laws) < 2 or not all(isinstance(law, AbstractDamping) for law in laws):
-            raise ValueError(f"laws = {laws!r}: pass two or more damping laws, such as Sum(Drag(dry=0.1), Linear(0.2))")
+            raise ValueError(
+                f"laws = {shown(laws)}: pass two or more damping laws, such as Sum(Drag(dry=0.1), Linear(0.2))"
+            )
         self.laws = laws
 
     def force_at(self, t, position, momentum, velocity):

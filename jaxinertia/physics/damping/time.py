@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._checks import as_float, is_traced, require
+from ..._shown import shown
 from ..._types import ArrayLike, Position, Scalar
 from ..potentials import as_module
 from .abstract import AbstractDamping
@@ -68,7 +69,9 @@ class TimeVarying(AbstractTimeVarying):
 
     def __init__(self, gamma: Callable):
         if not callable(gamma):
-            raise ValueError(f"gamma = {gamma!r} must be a function of time; a constant one is damping.Linear(gamma)")
+            raise ValueError(
+                f"gamma = {shown(gamma)} must be a function of time; a constant one is damping.Linear(gamma)"
+            )
         self.gamma = as_module("gamma", gamma, "t")
 
     def rate(self, t):

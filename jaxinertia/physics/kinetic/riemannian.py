@@ -9,6 +9,7 @@ import optimistix
 
 from ... import _tree
 from ..._checks import require
+from ..._shown import shown
 from ..._types import Position, Scalar
 from ..potentials import as_module
 from ..shapes import leaves_of, match
@@ -44,7 +45,9 @@ class Riemannian(AbstractKinetic):
 
     def __init__(self, metric: Callable):
         if not callable(metric):
-            raise ValueError(f"metric = {metric!r} must be a function of the position, such as lambda q: 1 + q @ q")
+            raise ValueError(
+                f"metric = {shown(metric)} must be a function of the position, such as lambda q: 1 + q @ q"
+            )
         self.metric = as_module("metric", metric, "position")
 
     def energy_at(self, position: Position, momentum: Position) -> Scalar:

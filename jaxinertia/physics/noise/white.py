@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._checks import as_float, is_symmetric_psd, is_traced, require
+from ..._shown import shown
 from ..._types import ArrayLike, Position
 from ..damping import AbstractDamping, Linear
 from ..linear_flow import cholesky
@@ -43,7 +44,7 @@ class White(AbstractNoise):
 
     def __init__(self, sigma: ArrayLike, law: str = "gaussian"):
         if law not in LAWS:
-            raise ValueError(f"noise law = {law!r} is unknown; use one of {LAWS}")
+            raise ValueError(f"noise law = {shown(law)} is unknown; use one of {LAWS}")
         self.sigma = jax.tree.map(amplitude_of, leaves_of("noise sigma", sigma))
         self.law = law
 
@@ -93,11 +94,13 @@ def thermal(temperature: ArrayLike, damping: ArrayLike, law: str = "gaussian") -
     temperature = as_float("temperature", temperature)
     if temperature.ndim:
         raise ValueError(f"temperature must be one number, got shape {temperature.shape}")
-    shown = "" if is_traced(temperature) else f", got {temperature}"
+    said = "" if is_traced(temperature) else f", got {temperature}"
     holds = (temperature >= 0) & jnp.isfinite(temperature)
-    temperature = require(temperature, holds, f"temperature must be finite and not negative{shown}")
+    temperature = require(temperature, holds, f"temperature must be finite and not negative{said}")
     if isinstance(damping, AbstractDamping) and not isinstance(damping, Linear):
-        raise ValueError(f"damping = {damping!r} has no white noise that balances it; pass gamma, or a damping.Linear")
+        raise ValueError(
+            f"damping = {shown(damping)} has no white noise that balances it; pass gamma, or a damping.Linear"
+        )
     gamma = damping.gamma if isinstance(damping, Linear) else Linear(damping).gamma
     bare = hasattr(gamma, "dtype")
     return White(jax.tree.map(lambda gamma: _thermal_amplitude(temperature, gamma, bare), gamma), law)

@@ -25,6 +25,11 @@ START, STOP, GAMMA = (1.0, 0.3), 20.0, 0.4
 STEPS = np.array([0.05, 0.025, 0.0125])
 ROUNDING = np.finfo(float).eps
 HEAVY_BALL = {"stiffness": 1.0, "learning_rate": 0.5, "momentum": 0.5, "noise": 0.04}
+CAPTION = (
+    "Beyond the paper: (a) the inertia, modified inertias and the shadow energy from the steps; (b) "
+    "angular momentum, which falls by e^{-gamma h} a step where the loss is round; (c) the balancedness "
+    "of a diagonal network beside its law."
+)
 
 
 def measure(quick: bool) -> Findings:
@@ -41,7 +46,7 @@ def measure(quick: bool) -> Findings:
         _preserved(10_000 if quick else 100_000),
         _backwards(),
     ]
-    return Findings(claims, "fig8_beyond", _draw(wobbles, turning, balance))
+    return Findings(claims, "fig8_beyond", _draw(wobbles, turning, balance), CAPTION)
 
 
 def _claim(where, statement, *checks):

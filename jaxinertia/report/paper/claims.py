@@ -66,8 +66,8 @@ future work: what stands there as said is a statement of ours.
 """
 
 
-def markdown(claims: list[Claim], settings: dict[str, str]) -> str:
-    """The table as Markdown."""
+def markdown(claims: list[Claim], settings: dict[str, str], captions: dict[str, str]) -> str:
+    """The table as Markdown, with the figures' captions."""
     lines = [HEADER, "Settings (ours: the text at hand had lost the paper's numbers):\n"]
     lines += [f"- {name}: {value}" for name, value in settings.items()]
     lines += ["", "| where | the paper says | verdict | correction |", "|---|---|---|---|"]
@@ -78,6 +78,7 @@ def markdown(claims: list[Claim], settings: dict[str, str]) -> str:
     for claim in claims:
         for statement, checks in (("paper", claim.literal), ("corrected", claim.corrected)):
             lines += [_row(claim.where, statement, check) for check in checks]
+    lines += ["", "## The figures", "", *(f"- `{name}`: {caption}" for name, caption in captions.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -92,15 +93,15 @@ def _line(*cells: str) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
-def to_json(claims: list[Claim], settings: dict[str, str]) -> str:
+def to_json(claims: list[Claim], settings: dict[str, str], captions: dict[str, str]) -> str:
     """The table as JSON."""
     rows = [asdict(claim) | {"verdict": str(claim.verdict)} for claim in claims]
-    return json.dumps({"settings": settings, "claims": rows}, indent=2) + "\n"
+    return json.dumps({"settings": settings, "claims": rows, "figures": captions}, indent=2) + "\n"
 
 
-def write(claims: list[Claim], settings: dict[str, str], folder: Path) -> list[Path]:
+def write(claims: list[Claim], settings: dict[str, str], folder: Path, captions: dict[str, str]) -> list[Path]:
     """Write claims.md and claims.json."""
     paths = [folder / "claims.md", folder / "claims.json"]
-    paths[0].write_text(markdown(claims, settings))
-    paths[1].write_text(to_json(claims, settings))
+    paths[0].write_text(markdown(claims, settings, captions))
+    paths[1].write_text(to_json(claims, settings, captions))
     return paths

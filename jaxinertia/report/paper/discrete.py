@@ -13,11 +13,16 @@ from .claims import Check, Claim, Verdict
 from .findings import MOMENTUM, POSITION, STEPS, STOP, Findings, slope, times
 
 FORMS = (  # word, order of the modified inertia, the order of its wobble on a potential that is not quadratic
-    ("BA", 0, 1, r"$\hat I$, the paper's (11)"),
-    ("BA", 1, 2, r"$\hat I - \frac{h}{2} v\cdot\nabla L$"),
-    ("BA", 2, 3, r"$\;\ldots$ to $h^2$"),
-    ("BAB", 0, 2, r"$\hat I$, Verlet"),
-    ("BAB", 2, 4, r"Verlet, to $h^2$"),
+    ("BA", 0, 1, "kick, drift: the paper's (11)"),
+    ("BA", 1, 2, r"kick, drift: $I - \frac{h}{2} v\cdot\nabla L$"),
+    ("BA", 2, 3, "kick, drift: modified to $h^2$"),
+    ("BAB", 0, 2, "Verlet: $I$ itself"),
+    ("BAB", 2, 4, "Verlet: modified to $h^2$"),
+)
+CAPTION = (
+    "What discrete steps keep. (a) The inertia of the paper's (11) wobbles in proportion to the step. (b) "
+    "The wobble, peak to peak, of the inertia and of its modified forms; lines have the slopes that are "
+    "written beside them."
 )
 
 
@@ -53,7 +58,7 @@ def measure(quick: bool) -> Findings:
             Verdict.IN_THE_LIMIT,
         ),
     ]
-    return Findings(claims, "fig5_discrete", _draw(quadratic, steps, steps / 4, wobbles))
+    return Findings(claims, "fig5_discrete", _draw(quadratic, steps, steps / 4, wobbles), CAPTION)
 
 
 def _run(system, word, h, stop=STOP):
@@ -83,18 +88,21 @@ def _kick_then_drift():
 
 
 def _draw(quadratic, shown, steps, wobbles):
-    fig, (left, right) = style.figure(2)
+    fig, (left, right) = style.figure(1, width=style.COLUMN, height=5.0, rows=2)
     colors = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE)
     for h, color in zip(shown, colors, strict=True):
         plots.discrete(_run(quadratic, "BA", h), left, color=color, lw=0.9, label=f"$h = {h:g}$")
-    left.set(ylabel=r"$\hat I(t) - \hat I(0)$", title="kick-then-drift, quadratic loss", ylim=(-0.085, 0.075))
-    left.legend(ncols=4, loc="lower center", columnspacing=1, handlelength=1)
+    left.set(ylabel=r"$\hat I(t) - \hat I(0)$", title="kick-then-drift, quadratic loss", xticks=range(0, 21, 5))
+    fig_legend = dict(loc="upper center", bbox_to_anchor=(0.5, -0.22), columnspacing=1, handlelength=1)
+    left.legend(ncols=4, **fig_legend)
     marks = (("o", style.BLUE), ("s", style.ORANGE), ("^", style.GREEN), ("D", style.RED), ("v", style.PURPLE))
     for (word, order, power, label), (mark, color) in zip(FORMS, marks, strict=True):
         y = np.array(wobbles[word, order])
-        right.loglog(steps, y, mark, ms=3.5, color=color, label=f"{label}: $h^{power}$")
+        right.loglog(
+            steps, y, mark, ms=3.5, color=color, label=rf"{label}, $\propto h{f'^{power}' if power > 1 else ''}$"
+        )
         right.loglog(steps, y[-1] * (steps / steps[-1]) ** power, color=color, lw=0.7)
-    right.set(xlabel="step $h$", ylabel="wobble (peak to peak)", title="Duffing loss", ylim=(1e-12, None))
+    right.set(xlabel="step $h$", ylabel="wobble (peak to peak)", title="Duffing loss")
     style.mark_steps(right, steps)
-    right.legend(loc="lower right", fontsize=6)
+    right.legend(ncols=1, **fig_legend)
     return fig

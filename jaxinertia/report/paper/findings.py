@@ -18,7 +18,7 @@ SETTINGS = {
     "Eq. 5-7": "L = 0.75 theta^2, gamma = 0.4, theta(0) = 1, v(0) = 0, t in [0, 10]; white sigma = 0.7 and 0.014, "
     "coloured sigma = 0.8, tau = 0.5",
     "appendix B": "L = theta^2 / 2, gamma from 0.1 to 8, rates from t in [20, 40]",
-    "appendix C": "L = (x^2 + 4 y^2) / 2, eight starts at rest on the unit circle",
+    "appendix C": "L = (x^2 + 4 y^2) / 2, four starts at rest on the unit circle",
     "appendix D": "h in {0.2, 0.1, 0.05, 0.025}, t in [0, 20]",
     "beyond the paper": "Duffing from (1, 0.3), h in {0.05, 0.025, 0.0125}; a round quartic bowl; a two-layer diagonal "
     "network (5 data, 8 features), gamma = 3, from rest; heavy ball at eta = beta = 0.5 on a unit stiffness",
@@ -28,11 +28,12 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Findings:
-    """Claims, and a figure with its file name (or None)."""
+    """Claims, and a figure with its file name (or None) and what it shows."""
 
     claims: list[Claim]
     name: str | None = None
     figure: Figure | None = None
+    caption: str = ""
 
 
 def times(stop: float, every: float) -> np.ndarray:

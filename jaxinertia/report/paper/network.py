@@ -23,6 +23,11 @@ from .findings import Findings, largest, slope, times
 GAMMA = 0.5
 STOP = 4.0
 HIDDEN = 32
+CAPTION = (
+    "A two-layer network on digits: (a) without friction the inertia stays to the order of the solver "
+    "where the loss is smooth (tanh), not at kinks (ReLU); (b) with friction it falls by the friction, as "
+    "recomputed from the path."
+)
 
 
 def available() -> bool:
@@ -65,7 +70,7 @@ def measure(quick: bool) -> Findings:
     }
     damped, recomputed = _damped(network_loss(jnp.tanh, count))
     claims = [_conserved(steps, drift), _friction(damped, recomputed)]
-    return Findings(claims, "fig7_network", _draw(steps, drift, damped, recomputed))
+    return Findings(claims, "fig7_network", _draw(steps, drift, damped, recomputed), CAPTION)
 
 
 def _solver(name):

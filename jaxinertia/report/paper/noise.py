@@ -22,6 +22,11 @@ FORCE, TAU = 0.8, 0.5  # the coloured noise: standard deviation and correlation 
 FAINT = 0.02 * SIGMA
 DT = 0.02
 ERRORS = 4.0  # standard errors: one false alarm in 16,000 for a single comparison
+CAPTION = (
+    "The mean inertia under noise: (a) measured (points) beside the paper's (7) without and with what "
+    "noise gives, (b) what is left to the corrected one, (c) for vanishing noise, what is left to the "
+    "paper's. Bars: 4 standard errors to either side."
+)
 
 
 class Curves(NamedTuple):
@@ -49,7 +54,7 @@ def measure(quick: bool) -> Findings:
     colored = _curves(Colored(FORCE, TAU), ts, runs, FORCE, TAU)
     faint = _curves(White(FAINT), ts, runs, FAINT, None)
     claims = [_pathwise(), _in_the_mean(white), _with_memory(colored), _vanishing(faint)]
-    return Findings(claims, "fig6_noise", _draw(white, colored, faint, runs))
+    return Findings(claims, "fig6_noise", _draw(white, colored, faint, runs), CAPTION)
 
 
 def _curves(noise: AbstractNoise, ts, runs, sigma, tau) -> Curves:
@@ -177,20 +182,31 @@ def _pathwise() -> Claim:
 
 
 def _draw(white: Curves, colored: Curves, faint: Curves, runs: int):
-    fig, axes = style.figure(3)
-    titles = (
-        rf"white, $\sigma={SIGMA}$",
-        rf"coloured, $\sigma={FORCE}$, $\tau={TAU}$",
-        rf"vanishing, $\sigma={FAINT:.3g}$",
-    )
-    for ax, curves, title in zip(axes, (white, colored, faint), titles, strict=True):
-        band = ERRORS * curves.error
-        ax.fill_between(curves.ts, curves.mean - band, curves.mean + band, color=style.SKY, alpha=0.6, lw=0)
-        ax.plot(curves.ts, curves.mean, ".", ms=4, color=style.BLUE, label=rf"measured, {runs:,} runs, $\pm 4$ errors")
-        ax.plot(curves.ts, curves.exact, color=style.BLACK, lw=1, label="corrected: with what noise gives")
-        ax.plot(curves.ts, curves.paper, color=style.RED, ls="--", lw=1.2, label="paper's (7)")
-        ax.axhline(0, color=style.GREY, lw=0.5)
-        ax.set(xlabel="time $t$", title=title)
-    axes[0].set_ylabel(r"mean inertia $\mathrm{E}[I]$")
-    axes[2].legend(loc="upper right")
+    fig, (means, rest, faintly) = style.figure(1, width=style.COLUMN, height=6.2, rows=3)
+    named = {rf"white, $\sigma = {SIGMA}$": (white, style.BLUE, "o")}
+    named[rf"coloured, $\sigma = {FORCE}$, $\tau = {TAU}$"] = (colored, style.ORANGE, "s")
+    for k, (label, (curves, color, mark)) in enumerate(named.items()):
+        means.plot(curves.ts, curves.exact, color=color, lw=1, label=f"{label}: (7) corrected")
+        means.plot(curves.ts, curves.paper, color=color, ls="--", lw=1, label="the same: (7) of the paper")
+        means.plot(curves.ts, curves.mean, mark, ms=2.5, mfc="white", mew=0.7, color=color)
+        shift = (k - 0.5) * 0.08  # beside each other, not upon
+        _with_errors(rest, curves.ts + shift, curves.mean - curves.exact, curves.error, color, mark, None)
+    means.set(ylabel=r"mean inertia $\mathrm{E}[I]$", title=f"points: {runs:,} runs")
+    below = dict(loc="upper center", columnspacing=1.2)
+    means.legend(bbox_to_anchor=(0.5, -0.12), ncols=1, **below)
+    rest.axhline(0, color=style.BLACK, lw=0.6)
+    rest.set(ylabel=r"$\mathrm{E}[I]$ $-$ corrected (7)", title="what is left, $\\pm 4$ standard errors")
+    _with_errors(faintly, faint.ts, faint.mean - faint.paper, faint.error, style.GREEN, "o", "measured")
+    faintly.plot(faint.ts, faint.given, color=style.BLACK, lw=0.8, label=r"corrected: $\sigma^2 t/2$")
+    faintly.axhline(0, color=style.RED, ls="--", lw=1, label="paper's (7)")
+    faintly.set(xlabel="time $t$", ylabel=r"$\mathrm{E}[I]$ $-$ paper's (7)")
+    faintly.set_title(rf"vanishing noise, $\sigma = {FAINT:.3g}$")
+    faintly.ticklabel_format(axis="y", scilimits=(0, 0), useMathText=True)
+    faintly.legend(bbox_to_anchor=(0.5, -0.28), ncols=3, **below)
     return fig
+
+
+def _with_errors(ax, ts, values, errors, color, mark, label):
+    """Points with ERRORS standard errors to either side."""
+    style_of = dict(fmt=mark, ms=2, color=color, elinewidth=0.6, capsize=0, label=label)
+    ax.errorbar(ts, values, ERRORS * errors, **style_of)

@@ -44,6 +44,7 @@ def run(folder: Path, quick: bool = False, progress: bool = True) -> tuple[list[
         del parts["a real network"]
         left_out.append("a real network: scikit-learn is missing; pip install 'jaxinertia[io]'")
     claims: list[Claim] = []
+    captions: dict[str, str] = {}
     written: list[Path] = []
     with tqdm(parts.items(), disable=not progress, unit="part") as bar, style.applied():
         for name, measure in bar:
@@ -52,5 +53,6 @@ def run(folder: Path, quick: bool = False, progress: bool = True) -> tuple[list[
             claims += findings.claims
             if findings.figure is not None and findings.name is not None:
                 written += style.save(findings.figure, folder, findings.name)
-            tables = write(claims, SETTINGS, folder)
+                captions[findings.name] = findings.caption
+            tables = write(claims, SETTINGS, folder, captions)
     return claims, written + tables, left_out
