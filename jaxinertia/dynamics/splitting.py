@@ -118,8 +118,8 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
             return position
         remedy = f"the word {self._word!r} has no O to apply it; use 'BAOAB', 'OBABO', or a composition of one of them"
         shown = "" if is_traced(law) else f" = {type(law).__name__}({_numbers(law.strength)})"
-        none = jnp.asarray(False)
-        if law.strength is not None:
+        none: Any = False  # known, and inside a sweep still an error
+        if law.strength is not None and is_traced(law.strength):
             none = jnp.all(jnp.stack([jnp.all(x == 0) for x in jax.tree.leaves(law.strength)]))
         return require(position, none, f"{name}{shown} would be dropped: {remedy}")
 

@@ -140,3 +140,11 @@ def test_the_steps_error_leaves_the_runs_as_they_are():
 def test_no_steps_error_where_none_follows(change):
     with pytest.raises(ValueError, match="step_error = True needs"):
         small(**dict(step_error=True, n=8) | change)
+
+
+def test_a_word_that_would_drop_friction_or_noise_is_refused():
+    """Where the numbers are known there is nothing to wait for, inside a sweep neither."""
+    system = ji.System(ji.potentials.Quadratic(), damping=0.3, noise=0.2)
+    word = ji.solvers.Splitting("BAB")
+    with pytest.raises(ValueError, match="would be dropped"):
+        ji.ensemble(system, np.linspace(0, 1, 3), 1.0, n=4, key=jax.random.key(0), dt=0.1, solver=word)
