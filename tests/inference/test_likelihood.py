@@ -30,7 +30,7 @@ def three(s):
 
 def record_of(system, data, free):
     """As a fit takes it."""
-    task = fitting.prepare(system, data, free, None, None, None, Options(100))
+    task = fitting.prepare(system, data, free, None, None, None, "squares", Options(100))
     return on_one_grid(task.system, task.parameters, [data])
 
 
