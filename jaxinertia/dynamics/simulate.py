@@ -65,7 +65,7 @@ def simulate(
             default adjoint is for reverse mode; for forward mode through its solvers, and for events, pass
             adjoint=diffrax.ForwardMode(). adjoint="reversible" is for reverse mode through a Splitting without noise,
             event, controller and laws that stop: the run is not remembered but run backwards, so that memory does not
-            grow with the number of steps, at twice to three times the work. Each of ts is a state to start from, and
+            grow with the number of steps, in about the time of the default. Each of ts is a state to start from, and
             where friction is strong states between are stored: as many as gamma times the run over 5, or 128 where
             gamma is not known yet (traced). A run that loses its way back raises an error when it runs.
         event: a `diffrax.Event` whose conditions take (t, y, args, **kwargs), with y.position and y.momentum. With a

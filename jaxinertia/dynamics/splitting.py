@@ -32,10 +32,11 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
     A drifts, q += h grad K(p);  B kicks, p -= h grad L(q);  O relaxes, p -> e^{-Gamma h} p + noise, exactly;  D flies,
     which is A and O at once without noise: q += int_0^h e^{-Gamma s} ds p, p -> e^{-Gamma h} p;  F rubs, which is B and
     O at once without noise and q at rest;  E is A and B at once, by a step that keeps K + L to rounding (and is solved
-    for: 10 to 20 gradients). Each letter of a plain word takes dt divided by its count. "BA" is symplectic
-    Euler (the paper's Eq. 9-10), "OBA" heavy ball and so SGD with momentum, "BAB" velocity Verlet, "OBABO" and "BAOAB"
-    the damped and Langevin Verlets, "BDB" the damped Verlet that is exact where there is no force, "AFA" the one in
-    which dry friction holds, "OEO" the one whose discretization is rounding alone, with any kinetic energy.
+    for: 30 to 75 values and gradients of L, the more the longer the step is). Each letter of a plain word takes dt
+    divided by its count. "BA" is symplectic Euler (the paper's Eq. 9-10), "OBA" heavy ball and so SGD with momentum,
+    "BAB" velocity Verlet, "OBABO" and "BAOAB" the damped and Langevin Verlets, "BDB" the damped Verlet that is exact
+    where there is no force, "AFA" the one in which dry friction holds, "OEO" the one whose discretization is rounding
+    alone, with any kinetic energy.
 
     Where `diffrax.diffeqsolve` saves between steps, the position and the momentum are cubics through both ends with
     their rates, of order 4 (with white noise the momentum is linear, and the noise account NaN there).
