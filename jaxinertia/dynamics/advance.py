@@ -10,7 +10,7 @@ from .._words import LETTERS, SubFlow
 from ..physics.system import System
 from .letters import Maps, Scene, time
 from .phase import Phase
-from .repeats import Repeat, unstacked
+from .repeats import Repeat, points_last, unstacked
 from .stages import Stage
 
 
@@ -31,7 +31,7 @@ def _repeated(scene: Scene, repeat: Repeat, phase: Phase, table: Mapping[str, Su
         stages, maps = unstacked(repeat, columns)
         return advance(scene._replace(maps=maps), stages, phase, None, table)
 
-    columns = scene.maps[repeat]
+    columns = jax.tree.map(points_last, scene.maps[repeat])
     phase, _ = jax.lax.scan(lambda p, x: (pattern(p, x)[0], None), phase, jax.tree.map(lambda x: x[:-1], columns))
     return pattern(phase, jax.tree.map(lambda x: x[-1], columns))
 

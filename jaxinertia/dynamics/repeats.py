@@ -4,6 +4,10 @@ Written out, the eleven kicks of a sixth-order step become one fusion for each a
 computes all gradients anew: XLA takes its arithmetic for cheap. In a scan a gradient is computed once, and the compiler
 sees one stage; that pays where a gradient is more than a few operations, and where the stages are not K, which XLA
 keeps apart as they are.
+
+What the scan reads has the patterns along its first axis, and `jax.vmap` puts the points there. It would be transposed
+in every turn, for XLA moves no bare transposition out of a loop: a third of the step. So `_points_last` is the identity,
+whose vmap has its points last, behind a barrier that does move out.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +16,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend.core import ClosedJaxpr, Jaxpr, Primitive
+from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
 from .._types import Scalar
@@ -99,3 +104,21 @@ def unstacked(repeat: Repeat, columns: Any) -> tuple[list[Stage], dict[Any, Any]
         if only is not None:
             maps[here.flow] = only
     return stages, maps
+
+
+def points_last(x: Any) -> Any:
+    """The same; of what is one number a pattern, `jax.vmap` then has the points last."""
+    return _points_last.bind(x) if x.ndim == 1 else x
+
+
+def _batched(operands, axes):
+    x = jnp.moveaxis(operands[0], axes[0], -1)
+    return _points_last.bind(x), x.ndim - 1
+
+
+_points_last = Primitive("points_last")
+_points_last.def_impl(lambda x: x)
+_points_last.def_abstract_eval(lambda x: x)
+batching.primitive_batchers[_points_last] = _batched
+ad.primitive_jvps[_points_last] = lambda primals, tangents: (_points_last.bind(*primals), *tangents)
+mlir.register_lowering(_points_last, mlir.lower_fun(jax.lax.optimization_barrier, multiple_results=False))
