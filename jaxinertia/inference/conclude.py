@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import evidence as errors
+from .compiled import Compiled
 from .doubts import doubts, failures
 from .likelihood import Likelihood, Posed, Reading, innovations_of_all
 from .observations import Observations
@@ -203,7 +204,7 @@ def _information(normal: Any) -> jax.Array:
     return jax.vmap(lambda one: one.information())(normal)
 
 
-@eqx.filter_jit
+@Compiled
 def _natural(u: jax.Array, parameters: Parameters) -> tuple[jax.Array, jax.Array]:
     """Values, and their derivatives by the coordinates."""
     return jax.vmap(parameters.natural)(u), jax.vmap(jax.jacfwd(parameters.natural))(u)

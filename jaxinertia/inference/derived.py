@@ -16,6 +16,7 @@ import numpy as np
 from ..physics.potentials import Duffing, Pendulum
 from ..physics.system import System
 from . import evidence
+from .compiled import Compiled
 from .parameters import Parameters
 
 
@@ -27,14 +28,25 @@ def of(system: System, parameters: Parameters, flat: np.ndarray, covariance: np.
 
 def of_all(system: System, parameters: Parameters, flat: np.ndarray, covariance: np.ndarray) -> dict[str, Any]:
     """The same of rows of values; NaN where a number makes no sense."""
-    out = {}
+    out: dict[str, Any] = {}
+    if not _formulas(system):
+        return out
     with jax.enable_x64(True):
-        for name, formula in _formulas(system).items():
-            slopes = jax.vmap(jax.value_and_grad(lambda x, formula=formula: formula(parameters.put(system, x))))
-            values, gradients = (np.asarray(x) for x in slopes(jnp.asarray(flat, float)))
-            spread = np.array([_error(*each) for each in zip(gradients, covariance, strict=True)])
-            out[name] = values, np.where(np.isfinite(values), spread, np.nan)
+        values, slopes = jax.tree.map(np.asarray, _slopes(system, parameters, jnp.asarray(flat, float)))
+    for name in values:
+        spread = np.array([_error(*each) for each in zip(slopes[name], covariance, strict=True)])
+        out[name] = values[name], np.where(np.isfinite(values[name]), spread, np.nan)
     return out
+
+
+@Compiled
+def _slopes(system: System, parameters: Parameters, flat: jax.Array) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The numbers of rows of values, and their derivatives by them."""
+
+    def numbers(x):
+        return {name: formula(parameters.put(system, x)) for name, formula in _formulas(system).items()}
+
+    return jax.vmap(numbers)(flat), jax.vmap(jax.jacrev(numbers))(flat)
 
 
 def _formulas(system: System) -> dict[str, Callable[[Any], Any]]:

@@ -32,6 +32,7 @@ from jaxtyping import Array, Float
 from ..physics.linear_flow import LinearFlow, linear_flow
 from ..physics.system import System
 from . import linear, moves
+from .compiled import Compiled
 from .evidence import Evidence
 from .likelihood import Likelihood, Reading
 from .normal import without_states
@@ -143,7 +144,7 @@ class Filter(Likelihood):
         return replace(self, transient=None if None in each else max(each))
 
 
-_score = eqx.filter_jit(Filter.score)
+_score = Compiled(Filter.score)
 
 
 def innovations(u: Float[Array, " p"], problem: Filter):

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..physics.system import System
+from .compiled import Compiled
 from .evidence import Evidence
 from .likelihood import Likelihood, Reading
 from .loss import SQUARES, Loss, Squares, Student
@@ -179,7 +180,7 @@ class LeastSquares(Likelihood):
         return Evidence(**joined, variance=variance, freedom=int(self.freedom))
 
 
-_linearise = eqx.filter_jit(LeastSquares.linearise)
+_linearise = Compiled(LeastSquares.linearise)
 
 
 def pose(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..physics.system import System
+from .compiled import Compiled
 from .evidence import Evidence
 from .normal import Normal, Problem
 from .parameters import Parameters
@@ -89,7 +90,7 @@ class Likelihood(Problem):
         return slice(0, 0)
 
 
-@eqx.filter_jit
+@Compiled
 def _all_innovations(likelihood: Likelihood, u: Any, x: Any) -> Any:
     return eqx.filter_vmap(lambda u, x, one: one.innovations(u, x), in_axes=(0, 0, likelihood.axes()))(u, x, likelihood)
 

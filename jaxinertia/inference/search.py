@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 from tqdm import tqdm
 
 from .._machine import cores
+from .compiled import Compiled
 from .normal import Normal, Problem, Step, without_states
 
 TOLERANCE = 1e-10  # of the cost that one standard error is worth: steps end below 1e-5 standard errors
@@ -178,7 +179,7 @@ def _block(search: Search, problem: Problem, options: Options) -> Search:
 _begin = jax.jit(jax.vmap(start, in_axes=(0, 0, None)))
 
 
-@eqx.filter_jit
+@Compiled
 def _run(problem: Problem, search: Search, tolerance: float, most: jax.Array, few: int) -> tuple[Search, jax.Array]:
     """Until no more than `few` are left, and the iterations left then."""
     one = eqx.filter_vmap(lambda s, p: iterate(p, s, tolerance), in_axes=(0, problem.axes()))

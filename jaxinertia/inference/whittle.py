@@ -20,6 +20,7 @@ from scipy import signal
 
 from ..physics.system import System
 from . import linear
+from .compiled import Compiled
 from .evidence import Evidence
 from .likelihood import Likelihood, Reading
 from .normal import without_states
@@ -115,7 +116,7 @@ class Band(Likelihood):
         return self
 
 
-_score = eqx.filter_jit(Band.score)
+_score = Compiled(Band.score)
 
 
 def runs_of(records: Any, component: int) -> list[Run]:
