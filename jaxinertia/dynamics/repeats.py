@@ -5,9 +5,9 @@ computes all gradients anew: XLA takes its arithmetic for cheap. In a scan a gra
 sees one stage; that pays where a gradient is more than a few operations, and where the stages are not K, which XLA
 keeps apart as they are.
 
-What the scan reads has the patterns along its first axis, and `jax.vmap` puts the points there. It would be transposed
-in every turn, for XLA moves no bare transposition out of a loop: a third of the step. So `_points_last` is the identity,
-whose vmap has its points last, behind a barrier that does move out.
+What the scan reads has the patterns along its first axis, and `jax.vmap` puts the points there. It would be turned
+over in every turn, for XLA moves no bare transposition out of a loop: a third of the step. So `_points_last` is the
+identity, whose vmap has its points last, behind a barrier that does move out.
 """
 
 from collections.abc import Callable, Sequence
