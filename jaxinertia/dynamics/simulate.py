@@ -47,11 +47,12 @@ def simulate(
 
     Arguments:
         system: a `ji.System`.
-        ts: increasing output times, shape (times,), any spacing; ts[0] is the start.
+        ts: increasing output times, shape (times,), any spacing and unit; ts[0] is the start.
         position: initial position, a pytree of float arrays; of an Equinox model its inexact arrays move.
-        momentum: like the position; None starts at rest.
-        dt: the largest inner step. Every interval takes n = ceil(interval / dt) equal steps and lands on its end (on
-            uneven spacing n may be larger). With an adaptive controller, the first step (None: chosen by it).
+        momentum: like the position, in its unit over time times the mass; None starts at rest.
+        dt: the largest inner step, a number, in the unit of ts. Every interval takes n = ceil(interval / dt) equal
+            steps and lands on its end (on uneven spacing n may be larger). With an adaptive controller, the first step
+            (None: chosen by it).
         substeps: instead of dt, the number of steps in every interval; for ts traced inside jit, such as those that go
             on from an event.
         solver: a word such as "BAB", a `ji.solvers.Splitting`, or any diffrax solver; None means "BAOAB".
