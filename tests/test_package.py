@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import jaxinertia as ji
 
@@ -44,6 +45,12 @@ def python(program):
     result = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout.split()
+
+
+def test_the_citation_has_this_version():
+    """The version's one place is the package; what cannot read it there must agree."""
+    citation = (Path(__file__).parents[1] / "CITATION.cff").read_text()
+    assert f"\nversion: {ji.__version__}\n" in citation
 
 
 def test_import_loads_neither_matplotlib_nor_optax():
