@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: paper test slow lint notebooks bench clean
+.PHONY: paper test slow lint notebooks bench oldest newest dist clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -29,6 +29,8 @@ paper: .venv/.paper ## the paper's figures and a verdict on every claim, into pa
 # the rest so too.
 PLAIN := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
 	--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+NEWEST := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
+	--xla_cpu_parallel_codegen_split_count=1"  # the other switch is gone
 TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test: .venv/.dev ## the tests, and the first two notebooks as they stand
@@ -52,5 +54,37 @@ notebooks: .venv/.dev ## run the notebooks and keep their outputs
 bench: .venv/.bench ## the tables in benchmarks/results, beside their peers (needs gcc)
 	$(BIN)/python -m benchmarks
 
+# The lowest versions that pyproject.toml allows, and the newest there are: a part of the tests that touches every
+# folder. Each has an environment of its own, made afresh. Another Python: make newest NEWEST_PYTHON=python3.12
+OLDEST_PYTHON ?= python3.11
+NEWEST_PYTHON ?= python3.13
+PART := tests/test_package.py tests/test_shown.py tests/dynamics/test_trajectory.py tests/dynamics/test_loop.py \
+	tests/dynamics/test_given.py tests/dynamics/test_events.py tests/dynamics/sweep/test_labels.py \
+	tests/energy/test_balance.py tests/inference/test_observations.py tests/training/test_optimizer.py \
+	tests/report/test_plots.py
+UV := $(BIN)/uv pip install --quiet --python
+
+oldest: .venv/.dev ## part of the tests, with the lowest versions that are allowed
+	$(BIN)/uv venv --quiet --clear --python "$$(command -v $(OLDEST_PYTHON))" .venv-oldest
+	$(UV) .venv-oldest --resolution lowest-direct --requirements pyproject.toml --extra io
+	# Later ones of pyparsing deprecate what the oldest matplotlib calls.
+	$(UV) .venv-oldest "pyparsing<3.3" pytest hypothesis beartype mpmath
+	$(PLAIN) PYTHONPATH=. .venv-oldest/bin/python -m pytest -m "not slow and not optimised" $(PART)
+
+newest: .venv/.dev ## part of the tests, with the newest versions there are
+	$(BIN)/uv venv --quiet --clear --python "$$(command -v $(NEWEST_PYTHON))" .venv-newest
+	$(UV) .venv-newest --requirements pyproject.toml --extra io pytest hypothesis beartype mpmath
+	$(NEWEST) PYTHONPATH=. .venv-newest/bin/python -m pytest -m "not slow and not optimised" $(PART)
+
+dist: .venv/.dev ## sdist and wheel in dist/, checked; then in clean environments, without extras and with [io]
+	rm -rf dist .venv-dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-dist
+	$(UV) .venv-dist dist/*.whl
+	.venv-dist/bin/python -W error tests/installed.py
+	$(UV) .venv-dist "$$(echo dist/*.whl)[io]"
+	.venv-dist/bin/python -W error tests/installed.py io
+
 clean:
-	rm -rf .venv build dist paper
+	rm -rf .venv .venv-oldest .venv-newest .venv-dist build dist paper

@@ -67,5 +67,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+# What is in reach and no public name: imports of this file, and the folders behind the public modules.
+_INNER = {"Any", "TYPE_CHECKING", "importlib", "dynamics", "energy", "inference", "physics", "report"}
+
+
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY, *_LAZY_MEMBERS])
+    names = {*globals(), *_LAZY, *_LAZY_MEMBERS} - _INNER
+    return sorted(name for name in names if name == "__version__" or not name.startswith("_"))

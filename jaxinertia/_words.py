@@ -9,35 +9,45 @@ from typing import Any, NamedTuple, TypeAlias
 
 
 class SubFlow(NamedTuple):
-    """What a letter stands for: one entry of the table."""
+    """What a letter stands for: the map of a phase over a part of the step, and which jobs that map does.
+
+    Arguments:
+        act: a function (scene, stage, phase, gradient) -> phase after it, its accounts booked.
+        drifts: whether it moves the position, and with it time.
+        kicks: whether the potential and the force act on the momentum.
+        relaxes: whether friction acts.
+        draws: whether it takes a noise, one random number a component.
+        at_rest: whether it takes grad L at the place where it acts, and stays there.
+        exact: whether it is the flow of all its jobs at once, of K, L and friction, where K does not ask for the place
+            (else a symplectic step): then the energy is known that a word conserves.
+        joins: whether acting over a and then over b is acting over a + b, for every K.
+        refuses: a function (system, position) -> why it cannot run that system, and the remedy; None if it can.
+        frictionless: the letter that does the same where there is no friction; "" for none at all; None for itself.
+        reverses: whether acting over -h undoes what it did over h, where it draws no noise.
+        begin: a function (phase) -> what it keeps from step to step, at a run's start; it finds it in
+            phase.memory[letter]. None: nothing.
+        verdict: a function (what it kept) -> whether all its steps went well, and what to say if not.
+
+    Raises:
+        ValueError: by `add_letter`, which takes it, for a letter that is none or taken.
+
+    Example:
+        >>> ji.solvers.add_letter("W", ji.solvers.SubFlow(act=wait, drifts=True))
+    """
 
     act: Callable[..., Any]
-    """(scene, stage, phase, gradient) -> phase after it, its accounts booked."""
     drifts: bool = False
-    """Whether it moves the position, and with it time."""
     kicks: bool = False
-    """Whether the potential and the force act on the momentum."""
     relaxes: bool = False
-    """Whether friction acts."""
     draws: bool = False
-    """Whether it takes a noise, one random number a component."""
     at_rest: bool = False
-    """Whether it takes grad L at the place where it acts, and stays there."""
     exact: bool = False
-    """Whether it is the flow of all its jobs at once, of K, L and friction, where K does not ask for the place (else a
-    symplectic step): then the energy is known that a word conserves."""
     joins: bool = False
-    """Whether acting over a and then over b is acting over a + b, for every K."""
     refuses: Callable[[Any, Any], str | None] = lambda system, position: None
-    """(system, position) -> why it cannot run that system, and the remedy; None if it can."""
     frictionless: str | None = None
-    """The letter that does the same where there is no friction; "" for none at all; None for itself."""
     reverses: bool = False
-    """Whether acting over -h undoes what it did over h, where it draws no noise."""
     begin: Callable[[Any], Any] | None = None
-    """(phase) -> what it keeps from step to step, at a run's start; it finds it in phase.memory[letter]."""
     verdict: Callable[[Any], tuple[Any, str]] = lambda kept: (True, "")
-    """(what it kept) -> whether all its steps went well, and what to say if not."""
 
 
 LETTERS: dict[str, SubFlow] = {}

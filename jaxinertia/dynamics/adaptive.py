@@ -30,6 +30,7 @@ class Options(eqx.Module):
     event: Any = None
     adjoint: diffrax.AbstractAdjoint | None = None
     max_steps: int | None = eqx.field(static=True, default=None)
+    progress: bool = eqx.field(static=True, default=False)
 
     @property
     def any_given(self) -> bool:
@@ -156,7 +157,10 @@ def _solve(system, ts, first: Phase, solver, path, controller, dt0, max_steps, o
         max_steps=max_steps,
     )
     y0 = (first.position, first.momentum) if bare else first
-    solution = diffrax.diffeqsolve(**run, y0=y0, event=events.by_steps(event), throw=False, **adjoint)
+    meter = diffrax.TqdmProgressMeter() if options.progress else diffrax.NoProgressMeter()
+    solution = diffrax.diffeqsolve(
+        **run, y0=y0, event=events.by_steps(event), throw=False, progress_meter=meter, **adjoint
+    )
     rows = solution.ys if event is None else solution.ys[0]
     if throw:
         rows = _reached(rows, solution.result, max_steps)

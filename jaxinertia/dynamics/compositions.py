@@ -38,6 +38,15 @@ def yoshida4(step: Word = "BAB") -> Splitting:
     Arguments:
         step: a symmetric word of order 2; "BAOAB" makes it damped.
 
+    Returns:
+        A `Splitting`.
+
+    Raises:
+        ValueError: if step is no word, or is not symmetric.
+
+    Example:
+        >>> ji.simulate(system, ts, 1.0, dt=0.1, solver=ji.solvers.yoshida4("BAOAB"))
+
     Source: H. Yoshida, Phys. Lett. A 150, 262 (1990).
     """
     return Splitting(compose(step, _YOSHIDA_4), order=4)
@@ -48,6 +57,15 @@ def suzuki4(step: Word = "BAOAB") -> Splitting:
 
     Arguments:
         step: a symmetric word of order 2.
+
+    Returns:
+        A `Splitting`.
+
+    Raises:
+        ValueError: if step is no word, or is not symmetric.
+
+    Example:
+        >>> ji.simulate(system, ts, 1.0, dt=0.2, solver=ji.solvers.suzuki4())
 
     Source: M. Suzuki, Phys. Lett. A 146, 319 (1990).
     """
@@ -60,6 +78,15 @@ def kahan_li6(step: Word = "BAOAB") -> Splitting:
     Arguments:
         step: a symmetric word of order 2.
 
+    Returns:
+        A `Splitting`.
+
+    Raises:
+        ValueError: if step is no word, or is not symmetric.
+
+    Example:
+        >>> ji.simulate(system, ts, 1.0, dt=0.2, solver=ji.solvers.kahan_li6())
+
     Source: W. Kahan and R.-C. Li, Math. Comp. 66, 1089 (1997), s9odr6a.
     """
     return Splitting(compose(step, _KAHAN_LI_6), order=6)
@@ -70,6 +97,9 @@ def blanes_moan4() -> Splitting:
 
     For the Euclidean kinetic energy, with linear friction or without. (Quadratic drag is not linear in the momentum:
     the order falls, and `suzuki4` keeps it.) When run, raises ValueError for noise or another kinetic energy.
+
+    Returns:
+        A `Splitting`.
 
     Example:
         >>> ji.simulate(system, ts, 1.0, dt=0.2, solver=ji.solvers.blanes_moan4())
@@ -85,6 +115,9 @@ def blanes_moan6() -> Splitting:
 
     For the Euclidean kinetic energy, with linear friction or without. (Quadratic drag is not linear in the momentum:
     the order falls, and `kahan_li6` keeps it.) When run, raises ValueError for noise or another kinetic energy.
+
+    Returns:
+        A `Splitting`.
 
     Example:
         >>> ji.simulate(system, ts, 1.0, dt=0.2, solver=ji.solvers.blanes_moan6())

@@ -36,14 +36,18 @@ class Energies(eqx.Module):
 class Ensemble(Shown, eqx.Module):
     """Statistics over n runs at the output times; a run that diverges is left out from where it does.
 
-    ts: output times, shape (times,).
-    count: the finite runs behind each number.
-    mean, variance (with n - 1): each an `Energies`.
-    standard_error: of the mean, sqrt(variance / count): of Monte Carlo alone. What the length of the step does to the
-        mean is not in it, and does not shrink with n.
-    step_error: mean - (the mean at dt -> 0), estimated from runs at twice dt; None unless asked for.
-    quantiles: an `Energies` with a last axis of `probabilities`, to 1 % of their size; None if none were asked for.
-    failed: how many runs diverged.
+    Each statistic has `.kinetic`, `.potential`, `.inertia` and `.balance`, of shape (times,).
+
+    Attributes:
+        ts: output times, shape (times,).
+        count: the finite runs behind each number.
+        mean, variance: over the runs; the variance with n - 1.
+        standard_error: of the mean, sqrt(variance / count): of Monte Carlo alone. What the length of the step does to
+            the mean is not in it, and does not shrink with n.
+        step_error: mean - (the mean at dt -> 0), estimated from runs at twice dt; None unless asked for.
+        quantiles: of shape (times, probabilities), to 1 % of their size; None if none were asked for.
+        probabilities: those of the quantiles.
+        failed: how many runs diverged.
     """
 
     ts: Float[Array | np.ndarray, " times"]

@@ -41,9 +41,12 @@ def add_letter(kind: str, flow: SubFlow) -> None:
     """Make a letter known: words may use it from then on.
 
     Arguments:
-        kind: one character.
+        kind: its name, one character.
         flow: a `SubFlow`: `act(scene, stage, phase, gradient) -> phase`, over stage.weight * scene.h, with the jobs
             that it does. See `dynamics/letters.py` for those that the package has.
+
+    Returns:
+        None.
 
     Raises:
         ValueError: if the letter is not one character, or is taken, or flow is no `SubFlow`.

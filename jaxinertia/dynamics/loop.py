@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.core import ShapedArray
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Primitive, jaxpr_as_fun, new_jaxpr_eqn
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
@@ -168,8 +168,9 @@ def _jvp(primals, tangents, **params):
     return jax.jvp(of_live, [primals[i] for i in live], [tangents[i] for i in live])
 
 
-def _needed(used: list[bool], eqn: JaxprEqn) -> tuple[list[bool], JaxprEqn | None]:
+def _needed(used: list[bool], *live_and_eqn: Any) -> tuple[list[bool], JaxprEqn | None]:
     """The loop without the rows that nobody reads, and without what only they needed to be carried."""
+    eqn: JaxprEqn = live_and_eqn[-1]  # JAX 0.12 tells first which operands are live references: here none is one
     params = dict(eqn.params)
     fixed, carried = params["counts"]
     if not any(used):
@@ -185,7 +186,7 @@ def _needed(used: list[bool], eqn: JaxprEqn) -> tuple[list[bool], JaxprEqn | Non
     params |= {"body": ClosedJaxpr(body, ()), "counts": (sum(keep[:fixed]), sum(used[:carried]))}
     params["mapped"] = tuple(compress(params["mapped"], keep))
     operands, results = list(compress(eqn.invars, keep)), list(compress(eqn.outvars, used))
-    return keep, new_jaxpr_eqn(operands, results, _loop, params, eqn.effects, eqn.source_info, eqn.ctx)
+    return keep, eqn.replace(invars=operands, outvars=results, params=params)
 
 
 batching.primitive_batchers[_loop] = _batched

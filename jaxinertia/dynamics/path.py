@@ -23,8 +23,8 @@ class BrownianPath(diffrax.AbstractPath):
     multiples of (t1 - t0)/2^levels (for words with two O, twice that).
 
     Arguments:
-        t0, t1: start and end.
-        levels: 2^levels steps, at most 2^24.
+        t0, t1: start and end, numbers, in the unit of time.
+        levels: an integer from 0 to 24: 2^levels steps.
         like: a position to shape the path like.
         key: a JAX random key.
 

@@ -16,8 +16,13 @@ from ..physics.system import System, prepare
 class Phase(eqx.Module):
     """A point in phase space with its cumulative energy accounts: diffrax's y.
 
-    noise and work are None where the system has no noise or nothing that does work; push, the random force, where the
-    noise has no memory.
+    Attributes:
+        position, momentum: pytrees of float arrays.
+        friction: what friction took so far, a scalar, in units of energy.
+        noise, work: the same of the noise and of the outside; None where the system has no noise, or nothing does work.
+        push: the random force, like the position; None where the noise has no memory.
+        memory: what letters keep from step to step, by letter; None if nothing.
+        below: in float32, what O did to `relaxing` below its last place, where that is kept; else None.
     """
 
     position: Position
@@ -26,8 +31,8 @@ class Phase(eqx.Module):
     noise: Scalar | None
     work: Scalar | None
     push: Position | None = None
-    memory: dict[str, Any] | None = None  # what letters keep from step to step, by letter
-    below: Any = None  # in float32, what O did to `relaxing` below its last place, where that is kept
+    memory: dict[str, Any] | None = None
+    below: Any = None
 
     @property
     def relaxing(self) -> Any:
@@ -35,7 +40,7 @@ class Phase(eqx.Module):
         return self.momentum if self.push is None else Pushed(self.momentum, self.push)
 
     def book(self, friction: Any = 0.0, noise: Any = 0.0, work: Any = 0.0) -> "Phase":
-        """The same point with these amounts added to the accounts that there are, in their precision."""
+        """The same point with amounts of friction, noise and work added to those accounts that it has."""
 
         def on(account, amount):
             return None if account is None else account + jnp.asarray(amount, account.dtype)
@@ -54,7 +59,7 @@ def initial(system: System, position: Any, momentum: Any = None, *, key: Key | N
 
     Arguments:
         system, position, momentum: as for `ji.simulate`.
-        key: draws the start of a coloured noise, where that is not given.
+        key: a JAX random key, which draws the start of a coloured noise where that is not given.
 
     Returns:
         (system, phase), with all accounts at zero.

@@ -58,8 +58,9 @@ def shadow_inertia(
     Arguments:
         system: no noise, no external force, a potential that does not depend on time; friction none, or one number
             gamma with dp/dt = -gamma p, such as `damping.Momentum(gamma)`.
-        position, momentum: the state to start from; momentum None starts at rest.
-        dt: the step.
+        position, momentum: the state to start from, pytrees of float arrays, in the position's unit and that over time
+            times the mass; momentum None starts at rest.
+        dt: the step, a number, in the unit of time.
         solver: a `ji.solvers.Splitting`, or a word such as "BAB".
         steps: how many, at least 2 points.
         points: how many steps the differences reach to either side.

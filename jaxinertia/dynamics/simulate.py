@@ -15,6 +15,7 @@ from .._types import Key
 from .._words import Word
 from ..physics.system import System, check_system, prepare, vary_alike
 from . import adaptive, clock, fixed, foreign, grid, reversible, stored
+from . import progress as watch
 from .brownian import check_path
 from .cards import lost_rows
 from .splitting import Splitting, as_solver
@@ -38,6 +39,7 @@ def simulate(
     max_steps: int | None = None,
     store: Any = None,
     warn: bool = True,
+    progress: bool = False,
 ) -> Trajectory:
     r"""Integrate dq/dt = grad K(p), dp = (-grad L(q) - Gamma v + F(t)) dt + sigma dW, and book its energy.
 
@@ -47,11 +49,12 @@ def simulate(
 
     Arguments:
         system: a `ji.System`.
-        ts: increasing output times, shape (times,), any spacing; ts[0] is the start.
+        ts: increasing output times, shape (times,), any spacing and unit; ts[0] is the start.
         position: initial position, a pytree of float arrays; of an Equinox model its inexact arrays move.
-        momentum: like the position; None starts at rest.
-        dt: the largest inner step. Every interval takes n = ceil(interval / dt) equal steps and lands on its end (on
-            uneven spacing n may be larger). With an adaptive controller, the first step (None: chosen by it).
+        momentum: like the position, in its unit over time times the mass; None starts at rest.
+        dt: the largest inner step, a number, in the unit of ts. Every interval takes n = ceil(interval / dt) equal
+            steps and lands on its end (on uneven spacing n may be larger). With an adaptive controller, the first step
+            (None: chosen by it).
         substeps: instead of dt, the number of steps in every interval; for ts traced inside jit, such as those that go
             on from an event.
         solver: a word such as "BAB", a `ji.solvers.Splitting`, or any diffrax solver; None means "BAOAB".
@@ -81,6 +84,9 @@ def simulate(
             `xarray.open_zarr(store)`; rows that a killed run has not reached are NaN there, and it cannot go on.
         warn: whether a run whose energy is not finite says so, in a `RuntimeWarning` with the first such output time.
             Inside jit, vmap or a sweep there is nothing to see yet, and no warning. False does not wait for the run.
+        progress: whether to show a bar: of a Splitting at fixed steps its steps, as the numbers at output times are
+            there (the run goes in about a hundred parts, the same to rounding); else diffrax's own, of the time. Not
+            inside jit, vmap, grad or a sweep.
 
     Returns:
         A `Trajectory` with leading axis len(ts). After an event its rows are NaN, and `event_state` is (time, position,
@@ -90,10 +96,10 @@ def simulate(
         ValueError: for times that do not increase, a dt that is not positive, traced ts or dt, shapes that do not
             match, noise without key or path, a word that would drop damping or noise, an event with a root_finder in a
             system with noise, whose path between steps is not known, a store that is not empty or cannot be written or
-            for a run that is no Splitting's at fixed steps, or a diffrax solver or adjoint that cannot run this system
-            (it says which one can). Values that are traced are checked when the program runs; one for
-            several devices, or for another platform than this process runs on, gives NaN instead. diffrax's own checks
-            (its solvers, its Brownian trees) bind a program to its platform.
+            for a run that is no Splitting's at fixed steps, progress where nothing runs yet, or a diffrax solver or
+            adjoint that cannot run this system (it says which one can). Values that are traced are checked when the
+            program runs; one for several devices, or for another platform than this process runs on, gives NaN instead.
+            diffrax's own checks (its solvers, its Brownian trees) bind a program to its platform.
 
     Example:
         >>> system = ji.System(ji.potentials.Quadratic(), damping=0.2)
@@ -103,6 +109,7 @@ def simulate(
     Source: the paper's Eq. 1-5; B. Leimkuhler and C. Matthews, Molecular Dynamics, 2015.
     """
     check_system(system)
+    watch.check(progress, (system, ts, position, momentum, key, path))
     solver = as_solver("solver", solver)
     if dt is None and substeps is None and stepsize_controller is None:
         raise ValueError(
@@ -117,11 +124,11 @@ def simulate(
     _check_noise(system, position, key, path, solver)
     if isinstance(adjoint, str):
         others = {"stepsize_controller": stepsize_controller, "event": event, "max_steps": max_steps}
-        others["store"] = store
+        others |= {"store": store, "progress": True if progress else None}
         letters, position = reversible.check(adjoint, system, solver, position, others)
         trajectory = reversible.run(system, grid.plan(ts, dt, substeps), position, momentum, letters)
     else:
-        options = adaptive.Options(stepsize_controller, event, adjoint, max_steps)
+        options = adaptive.Options(stepsize_controller, event, adjoint, max_steps, progress)
         trajectory = _run(system, ts, position, momentum, dt, substeps, solver, key, path, options, store)
     where = (lambda x: x.position) if trajectory.event_time is None else (lambda x: (x.position, x.event_position))
     trajectory = eqx.tree_at(where, trajectory, replace_fn=lambda moved: eqx.combine(moved, rest))
@@ -151,7 +158,9 @@ def _run(system, ts, position, momentum, dt, substeps, solver, key, path, option
     """By the scan where it can be, else by diffrax."""
     adaptive.check(options, solver, system)
     if foreign.innermost(solver) is solver and isinstance(solver, Splitting) and not options.any_given:
-        run = fixed.run if store is None else partial(stored.run, store=store)
+        run = watch.run if options.progress else fixed.run
+        if store is not None:
+            run = partial(stored.run, store=store, progress=options.progress)
         return run(system, grid.plan(ts, dt, substeps), position, momentum, solver, key, path)
     if store is not None:
         raise ValueError(

@@ -1,5 +1,6 @@
 """`ji.solvers`: splittings, their compositions, and what `diffrax.diffeqsolve` needs to run them."""
 
+from .._names import offered
 from .._words import SubFlow as SubFlow
 from . import energy_letter as energy_letter  # its letter joins the table
 from .compositions import blanes_moan4 as blanes_moan4
@@ -12,3 +13,7 @@ from .phase import Phase as Phase
 from .phase import initial as initial
 from .splitting import Splitting as Splitting
 from .terms import terms as terms
+
+
+def __dir__() -> list[str]:
+    return offered(globals())

@@ -11,6 +11,7 @@ from .._checks import is_traced
 from ..energy.balance import Balance, close
 from . import fixed
 from .grid import Grid
+from .progress import watched
 from .quantities import attributes_of, name_of
 from .sweep.objects import import_zarr, locate
 from .trajectory import Trajectory
@@ -18,7 +19,7 @@ from .trajectory import Trajectory
 PART = 2**25  # bytes of positions and momenta that are computed, and put, at a time
 
 
-def run(system, grid: Grid, position, momentum, solver, key, path, store: Any) -> Trajectory:
+def run(system, grid: Grid, position, momentum, solver, key, path, store: Any, progress: bool = False) -> Trajectory:
     """As `fixed.run`, into a store; the positions and momenta of the trajectory are Zarr's arrays there.
 
     Raises ValueError for a store that is not empty or cannot be written, and where nothing has numbers yet.
@@ -29,7 +30,8 @@ def run(system, grid: Grid, position, momentum, solver, key, path, store: Any) -
     rows = max(1, PART // max(sum(x.nbytes for x in jax.tree.leaves(states)), 1))
     kept = _Kept(store, np.asarray(grid.ts, float), states, min(rows, len(grid.ts)))
     try:
-        for phase, energies in fixed.in_parts(system, grid, position, momentum, solver, key, path, kept.chunk):
+        parts = fixed.in_parts(system, grid, position, momentum, solver, key, path, kept.chunk)
+        for phase, energies in watched(parts, grid, kept.chunk, progress):
             along = (energies, phase.friction, phase.noise, phase.work)
             kept.write({"position": phase.position, "momentum": phase.momentum}, along)
         (kinetic, potential), *rest = jax.tree.map(jnp.asarray, kept.along)

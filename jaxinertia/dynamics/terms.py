@@ -25,6 +25,9 @@ def terms(system: System, path: Any = None) -> diffrax.AbstractTerm:
             serves all parameters.
         path: a Brownian path with the structure of the position, required if the system has noise.
 
+    Returns:
+        A `diffrax.AbstractTerm`.
+
     Raises:
         ValueError: if the system has noise and no path is given. When run: for args or y0 that
             `solvers.initial` did not make, or a path that is not shaped like the position.

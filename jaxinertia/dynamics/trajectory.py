@@ -24,17 +24,19 @@ _IS_VELOCITY = "momentum_is_velocity"
 
 
 class Trajectory(Shown, eqx.Module):
-    """States and energies at the output times, leading axis len(ts).
+    """States and energies at the output times, leading axis len(ts); I = K + L and its balance close to rounding.
 
-    ts: output times, shape (times,).
-    position, momentum: pytrees like the initial position, each leaf with a leading axis of times; of a run with
-        `store=` they are Zarr's arrays, which give what is sliced of them.
-    kinetic, potential: K and L, shape (times,); `inertia` is their sum, the paper's I.
-    balance: cumulative friction, noise, work and discretization, each (times,); their sum is inertia - inertia[0].
-    event_time: the time at which the `event` stopped the run; later rows are NaN. inf if it did not happen, NaN if the
-        run failed before; None without an event.
-    event_position, event_momentum: the state at that time, without an axis of times; NaN if the event did not happen.
-    momentum_is_velocity: whether grad K(p) = p; None where that is not known, as of a file of an earlier release.
+    Attributes:
+        ts: output times, shape (times,).
+        position, momentum: pytrees like the initial position, each leaf with a leading axis of times; of a run with
+            `store=` they are Zarr's arrays, which give what is sliced of them.
+        kinetic, potential: K and L, shape (times,); `inertia` is their sum, the paper's I.
+        balance: cumulative friction, noise, work and discretization, each (times,); their sum is inertia - inertia[0].
+        event_time: the time at which the `event` stopped the run; later rows are NaN. inf if it did not happen, NaN if
+            the run failed before; None without an event.
+        event_position, event_momentum: the state at that time, without an axis of times; NaN if the event did not
+            happen.
+        momentum_is_velocity: whether grad K(p) = p; None where that is not known, as of a file of an earlier release.
     """
 
     ts: Float[Array | np.ndarray, " *runs times"]
@@ -162,7 +164,7 @@ class Trajectory(Shown, eqx.Module):
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, Any], like: Any = None) -> "Trajectory":
-        """A trajectory from its arrays by name, such as "position" and "balance.friction"."""
+        """A trajectory from its arrays by name, such as "position" and "balance.friction"; like as for `load`."""
         state = {name: _state(arrays, name, like) for name in ("position", "momentum")}
         balance = Balance(**{k: jnp.asarray(arrays[f"balance.{k}"]) for k in Balance.__annotations__})
         for name in ("event_position", "event_momentum"):

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import is_traced
+from .._names import offered
 from .._types import ArrayLike
 from .bias import diagonal_laws as diagonal_laws
 from .bias import heavy_ball_edge as heavy_ball_edge
@@ -28,6 +29,29 @@ from .moments import oscillator_law as oscillator_law
 from .moments import stationary as stationary
 from .numbers import numbers
 
+__all__ = [
+    "Gaussian",
+    "colored_power",
+    "damped_invariant",
+    "decay_rate",
+    "diagonal_laws",
+    "heavy_ball_edge",
+    "heavy_ball_variance",
+    "inertia_moments",
+    "linear_sde",
+    "mean_inertia",
+    "modified_loss",
+    "nesterov_edge",
+    "nesterov_lyapunov",
+    "oscillator_law",
+    "quadratic",
+    "stationary",
+]
+
+
+def __dir__() -> list[str]:
+    return offered(globals())
+
 
 def quadratic(
     t: ArrayLike, position: ArrayLike, momentum: ArrayLike, stiffness: ArrayLike, gamma: ArrayLike
@@ -38,8 +62,9 @@ def quadratic(
 
     Arguments:
         t: times since the start, any shape.
-        position, momentum, stiffness, gamma: the state and the parameters at t = 0, broadcasting against each other
-            (each component moves on its own).
+        position, momentum: the state at t = 0, numbers or arrays, in the position's unit and that over time.
+        stiffness, gamma: numbers or arrays, in one over time squared, and one over time. All four broadcast, and each
+            component moves on its own.
 
     Returns:
         (position, momentum), each of shape t.shape + the broadcast shape of the rest.
@@ -68,10 +93,11 @@ def damped_invariant(
     The inertia itself only does so on average (the paper's Eq. 16). J is positive definite where underdamped.
 
     Arguments:
-        position, momentum, stiffness, gamma, center: broadcasting against each other.
+        position, momentum, center: numbers or arrays, in the position's unit and that over time.
+        stiffness, gamma: numbers or arrays, in one over time squared, and one over time. All five broadcast.
 
     Returns:
-        J per component, of their broadcast shape.
+        J per component, of their broadcast shape, in units of energy.
 
     Raises:
         ValueError: if gamma is negative or an argument is not finite.
@@ -92,10 +118,11 @@ def decay_rate(stiffness: ArrayLike, gamma: ArrayLike) -> Float[Array, "..."]:
     greatest, it falls as 2 stiffness / gamma.
 
     Arguments:
-        stiffness: positive; gamma: not negative; broadcasting.
+        stiffness: a number or array, positive (of a unit mass: one over time squared).
+        gamma: a number or array, not negative, in one over time; the two broadcast.
 
     Returns:
-        The rate, one over time.
+        The rate, one over time, of their broadcast shape.
 
     Raises:
         ValueError: if gamma is negative or an argument is not finite.

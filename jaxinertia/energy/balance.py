@@ -14,15 +14,17 @@ from .._shown import Card, Shown, is_there, numbers
 class Balance(Shown, eqx.Module):
     r"""I(t) - I(0) = friction + noise + work + discretization, each cumulative from the start, shape (times,).
 
-    friction: what damping took, -int v.force dt; never positive. Per exact relaxation over h from K0 by linear friction
-        it is -[K0 - K(e^{-Gamma h} p0)] - [tr(sigma sigma^T) h - tr C] / 2 (unit mass), the expected dissipation given
-        the start; for any other law the change of K that friction made.
-    noise: what the random force gave; of mean tr(sigma sigma^T) t / 2 (with a mass, tr(M^-1 sigma sigma^T) t / 2) at
-        every step size if it is white and friction linear, and int v.xi dt if it has a memory.
-    work: what came from outside: int F.v dt of the external force, int dL/dt dt of a potential that depends on time.
-    discretization: the integrator's own error, of its order in h; zero where the flow is exact. NaN where diffrax's
-        stochastic solvers run on white noise, which cannot tell it from noise; with its Langevin solvers (ALIGN,
-        ShOULD, QUICSORT), which carry no account, friction and noise are NaN too.
+    Attributes:
+        friction: what damping took, -int v.force dt; never positive. Per exact relaxation over h from K0 by linear
+            friction it is -[K0 - K(e^{-Gamma h} p0)] - [tr(sigma sigma^T) h - tr C] / 2 (unit mass), the expected
+            dissipation given the start; for any other law the change of K that friction made.
+        noise: what the random force gave; of mean tr(sigma sigma^T) t / 2 (with a mass, tr(M^-1 sigma sigma^T) t / 2)
+            at every step size if it is white and friction linear, and int v.xi dt if it has a memory.
+        work: what came from outside: int F.v dt of the external force, int dL/dt dt of a potential that depends on
+            time.
+        discretization: the integrator's own error, of its order in h; zero where the flow is exact. NaN where diffrax's
+            stochastic solvers run on white noise, which cannot tell it from noise; with its Langevin solvers (ALIGN,
+            ShOULD, QUICSORT), which carry no account, friction and noise are NaN too.
     """
 
     friction: Float[Array | np.ndarray, " *times"]

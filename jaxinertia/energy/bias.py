@@ -37,8 +37,10 @@ def modified_loss(
     places.
 
     Arguments:
-        potential: L, from a position to a scalar; position: one position (use `jax.vmap` for many).
-        learning_rate: > 0; momentum: beta in [0, 1).
+        potential: L, a function from a position to a scalar.
+        position: one position, a pytree of float arrays (use `jax.vmap` for many).
+        learning_rate: > 0, a number, in units of the position squared over those of the loss.
+        momentum: beta in [0, 1), a number, dimensionless.
 
     Returns:
         A scalar, in units of the loss.
@@ -71,8 +73,10 @@ def heavy_ball_variance(
     so that lambda Var theta / Var v = (1 + beta) / 2 at every step size: no equipartition at beta < 1.
 
     Arguments:
-        stiffness: lambda > 0; learning_rate: > 0; momentum: in [0, 1); noise: S >= 0, the variance of each gradient's
-            error; numbers or arrays that broadcast, one a component.
+        stiffness: lambda > 0, a number or array, one a component, in units of the loss over those of theta squared.
+        learning_rate: eta > 0, a number or array, in one over the stiffness's unit.
+        momentum: beta in [0, 1), a number or array, dimensionless.
+        noise: S >= 0, a number or array: the variance of each gradient's error. All four broadcast.
 
     Returns:
         (position, velocity), a named tuple of variances; infinite at and beyond `heavy_ball_edge`, where there is no
@@ -100,10 +104,10 @@ def heavy_ball_edge(momentum: ArrayLike) -> Float[Array, "..."]:
     r"""The largest learning_rate * stiffness at which heavy ball is stable on a quadratic: 2 (1 + momentum).
 
     Arguments:
-        momentum: in [0, 1).
+        momentum: beta in [0, 1), a number or array, dimensionless.
 
     Returns:
-        The edge, of its shape.
+        The edge, of its shape, dimensionless.
 
     Raises:
         ValueError: for a momentum outside of this range.
@@ -118,13 +122,15 @@ def heavy_ball_edge(momentum: ArrayLike) -> Float[Array, "..."]:
 
 
 def nesterov_edge(momentum: ArrayLike) -> Float[Array, "..."]:
-    r"""The same for Nesterov's method at a fixed momentum (gradient ahead): 2 (1 + momentum) / (1 + 2 momentum).
+    r"""The largest stable learning_rate * stiffness of Nesterov's method: 2 (1 + momentum) / (1 + 2 momentum).
+
+    At a fixed momentum, with the gradient taken ahead.
 
     Arguments:
-        momentum: in [0, 1).
+        momentum: beta in [0, 1), a number or array, dimensionless.
 
     Returns:
-        The edge, of its shape.
+        The edge, of its shape, dimensionless.
 
     Raises:
         ValueError: for a momentum outside of this range.
@@ -164,7 +170,9 @@ def diagonal_laws(
     in beta: for a linear model in the row span of its data.
 
     Arguments:
-        u, v: the two layers' weights; u_velocity, v_velocity; gamma > 0: numbers or arrays that broadcast.
+        u, v: the two layers' weights, numbers or arrays that broadcast, as all five do.
+        u_velocity, v_velocity: their rates, numbers or arrays, in the weights' unit over time.
+        gamma: > 0, a number or array, in one over time.
 
     Returns:
         A named tuple of arrays, one entry a component: (balancedness, balance, balance_rate, tilt, tilt_rate), the
@@ -196,11 +204,14 @@ def nesterov_lyapunov(
     With L counted from its minimum. So L <= 2 |x(0)|^2 / t^2 from rest. The dynamics are `damping.nesterov()`.
 
     Arguments:
-        t: one time; position, velocity: one state, pytrees (use `jax.vmap` for many); loss: L there, 0 at the minimum;
-            minimum: where it is, like the position; None means 0.
+        t: one time since the start, a number.
+        position, velocity: one state, pytrees of float arrays, the velocity in the position's unit over that of t (use
+            `jax.vmap` for many).
+        loss: L there, a number, 0 at the minimum.
+        minimum: where that is, like the position; None means 0.
 
     Returns:
-        A scalar.
+        A scalar, in units of the position squared.
 
     Raises:
         ValueError: if t is negative or an argument is not finite.

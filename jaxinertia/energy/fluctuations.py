@@ -10,8 +10,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._names import offered
 from .._shown import shown
 from .._types import ArrayLike
+
+__all__ = ["Alarm", "detect", "rolling_variance", "temperature"]
+
+
+def __dir__() -> list[str]:
+    return offered(globals())
 
 
 def rolling_variance(inertia: ArrayLike, window: int) -> Float[np.ndarray, "..."]:
@@ -50,7 +57,7 @@ def temperature(inertia: ArrayLike, window: int, degrees: int) -> Float[np.ndarr
     Arguments:
         inertia: as for `rolling_variance`.
         window: n, at least 20 g: how many times.
-        degrees: d.
+        degrees: d, how many quadratic degrees of freedom I is the energy of: an integer.
 
     Returns:
         Shape (..., times - window + 1), in units of energy. One window scatters by sqrt(v) / 2 of T.
@@ -105,11 +112,13 @@ def _correlation(values: np.ndarray, window: int) -> tuple[float, float]:
 
 
 class Alarm(NamedTuple):
-    """What `detect` found.
+    """Where `detect` saw the fluctuations of I change, if it did; a named tuple.
 
-    found: the end of the first window whose score passes the threshold (I[:found] were seen by then), or None.
-    ends: the end of every window judged, and scores: how far its log variance lies from those of the reference, in
-    their standard deviations; positive for larger fluctuations.
+    Attributes:
+        found: the end of the first window whose score passes the threshold (I[:found] were seen by then), or None.
+        ends: the end of every window judged, shape (windows,).
+        scores: how far the log variance of each lies from those of the reference, in their standard deviations, shape
+            (windows,); positive for larger fluctuations.
     """
 
     found: int | None
@@ -137,9 +146,9 @@ def detect(inertia: ArrayLike, window: int, reference: int, threshold: float = 6
 
     Arguments:
         inertia: I at equal times, shape (times,).
-        window: how many times make one variance.
+        window: how many of the times make one variance.
         reference: how many windows at the start are quiet, at least three.
-        threshold: the score that raises the alarm, in either direction.
+        threshold: the score that raises the alarm, in either direction: a positive number, dimensionless.
 
     Returns:
         An `Alarm`.

@@ -12,8 +12,16 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .._checks import as_float
+from .._names import offered
 from .._shown import shown
 from .._types import ArrayLike, Position
+
+__all__ = ["angular_momentum", "momentum", "rescaling", "rotation"]
+
+
+def __dir__() -> list[str]:
+    return offered(globals())
+
 
 Part = Callable[[Any], Array]
 
@@ -62,12 +70,12 @@ def rotation(
     It leaves outer (inner x + bias) as it is. With an activation in between it is no symmetry.
 
     Arguments:
-        inner, outer, bias: from a position to the leaf of shape (hidden, in), (out, hidden), (hidden,): as
+        inner, outer, bias: functions from a position to the leaf of shape (hidden, in), (out, hidden), (hidden,): as
             `eqx.tree_at` takes them. bias None: the layer has none.
         units: (i, j), which two hidden units turn.
 
     Returns:
-        A generator.
+        A generator: a function from a position to what is shaped like it.
 
     Raises:
         ValueError: unless units are two different whole numbers; when called, if the layers have no such units.
@@ -88,12 +96,12 @@ def rescaling(
     It is no isometry: momentum breaks its charge by |inner velocity|^2 - |outer velocity|^2.
 
     Arguments:
-        inner, outer, bias: from a position to the leaf, hidden units along the first axis of inner and bias and the
-            last of outer; vectors u and v of a diagonal network u * v will do.
+        inner, outer, bias: functions from a position to the leaf, hidden units along the first axis of inner and bias
+            and the last of outer; vectors u and v of a diagonal network u * v will do. bias None: there is none.
         unit: which one; None: all at once.
 
     Returns:
-        A generator.
+        A generator: a function from a position to what is shaped like it.
 
     Raises:
         ValueError: unless unit is a whole number or None; when called, if the layers have no such unit.

@@ -22,10 +22,10 @@ def inertia(system: System, position: Any, momentum: Any = None, *, t: Any = Non
     """I = K(p) + L(q): with the Euclidean kinetic energy, |v|^2 / 2 + L (the paper's Eq. 2).
 
     Arguments:
-        system: gives K and L.
+        system: a `ji.System`, which gives K and L.
         position: a pytree of float arrays, one state (use `jax.vmap` for many).
-        momentum: like the position; None means at rest.
-        t: the time, where the potential depends on it.
+        momentum: like the position, in its unit over time times the mass; None means at rest.
+        t: the time, a number, where the potential depends on it.
 
     Returns:
         A scalar, in units of energy (of the loss).

@@ -51,13 +51,14 @@ def modified_inertia(
     With friction dH~/dt = -gamma p.dH~/dp along the steps.
 
     Arguments:
-        system: gives L, K (any that does not depend on the place) and friction: none, or one number gamma with
-            dp/dt = -gamma p, such as `damping.Linear(gamma)` with the Euclidean K.
-        position, momentum: one state (use `jax.vmap` for many).
-        dt: the step h.
+        system: a `ji.System`, which gives L, K (any that does not depend on the place) and friction: none, or one
+            number gamma with dp/dt = -gamma p, such as `damping.Linear(gamma)` with the Euclidean K.
+        position, momentum: one state, pytrees of float arrays, in the position's unit and that over time times the
+            mass (use `jax.vmap` for many).
+        dt: the step h, a number, in the unit of time.
         solver: a `ji.solvers.Splitting`, or a word such as "BAB".
-        order: the highest power of h kept, from 0 (the inertia itself) to 4; gamma h counts as a power of h.
-        t: the time, where the potential depends on it.
+        order: the highest power of h kept, an integer from 0 (the inertia itself) to 4; gamma h counts as a power of h.
+        t: the time, a number, where the potential depends on it.
 
     Returns:
         A scalar, in units of energy.

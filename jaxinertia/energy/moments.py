@@ -20,7 +20,12 @@ from .numbers import finite, numbers
 
 
 class Gaussian(NamedTuple):
-    """mean, shape (..., d), and covariance, shape (..., d, d)."""
+    """A normal law, z ~ N(mean, covariance), a named tuple.
+
+    Attributes:
+        mean: shape (..., d).
+        covariance: shape (..., d, d).
+    """
 
     mean: Float[Array, "..."]
     covariance: Float[Array, "..."]
@@ -35,8 +40,10 @@ def linear_sde(
 
     Arguments:
         t: times since the start, any shape, not negative.
-        mean: m at the start, shape (d,); drift: A, (d, d); diffusion: B, (d, noises).
-        covariance: C at the start, (d, d); None means a sharp start.
+        mean: m at the start, shape (d,).
+        drift: A, shape (d, d), in one over time.
+        diffusion: B, shape (d, noises), in the unit of z over the root of time.
+        covariance: C at the start, shape (d, d); None means a sharp start.
 
     Returns:
         (mean, covariance), of shapes t.shape + (d,) and t.shape + (d, d).
@@ -79,9 +86,11 @@ def oscillator_law(
 
     Arguments:
         t: times since the start, any shape.
-        position, momentum: d numbers, or scalars; stiffness, gamma, sigma: scalars, d numbers, or (d, d) matrices.
+        position, momentum: d numbers, or scalars, in the position's unit and that over time.
+        stiffness, gamma, sigma: scalars, d numbers, or (d, d) matrices, in one over time squared; one over time; and
+            the momentum's unit over the root of time, with tau the momentum's unit over time.
         tau: None for white noise sigma dW; else the correlation time of a force of standard deviation sigma
-            (`ji.noise.Colored`), stationary at the start; z is then (q, p, xi).
+            (`ji.noise.Colored`), a number, stationary at the start; z is then (q, p, xi).
 
     Returns:
         (mean, covariance), of shapes t.shape + (2 d,) and t.shape + (2 d, 2 d); 3 d with tau.
@@ -113,12 +122,13 @@ def mean_inertia(
 
     Arguments:
         t: times since the start, any shape.
-        position, momentum: the sharp initial state; stiffness, gamma, sigma: all broadcasting, one entry a component;
-            or (d, d) matrices where position and momentum are scalars or 1-D.
-        tau: None for white noise; else as in `oscillator_law`.
+        position, momentum: the sharp initial state, numbers or arrays, in the position's unit and that over time.
+        stiffness, gamma, sigma: all broadcasting, one entry a component; or (d, d) matrices where position and
+            momentum are scalars or 1-D. Units as for `oscillator_law`.
+        tau: None for white noise; else as for `oscillator_law`.
 
     Returns:
-        The mean inertia, of shape t.shape.
+        The mean inertia, of shape t.shape, in units of energy.
 
     Raises:
         ValueError: if gamma is negative, tau is not positive, or an argument is not finite.
@@ -148,10 +158,13 @@ def inertia_moments(law: Gaussian, stiffness: ArrayLike) -> tuple[Float[Array, "
 
     Arguments:
         law: what `oscillator_law` or `stationary` returns.
-        stiffness: a scalar, d numbers, or a (d, d) matrix.
+        stiffness: a scalar, d numbers, or a (d, d) matrix, in one over time squared.
 
     Returns:
-        Two arrays of the law's leading shape.
+        Two arrays of the law's leading shape, in units of energy and of energy squared.
+
+    Raises:
+        ValueError: if the stiffness does not fit the law's d components, or is not finite.
 
     Example:
         >>> ji.analytic.inertia_moments(ji.analytic.stationary(1.5, 0.4, 0.7), 1.5)    # (T, T^2) with T = 0.6125
@@ -180,7 +193,7 @@ def stationary(stiffness: ArrayLike, gamma: ArrayLike, sigma: ArrayLike, tau: Ar
     E[I] = d T and Var[I] = d T^2.
 
     Arguments:
-        stiffness, gamma, sigma, tau: as in `oscillator_law`.
+        stiffness, gamma, sigma, tau: as for `oscillator_law`.
 
     Returns:
         (mean, covariance) of (q, p), or of (q, p, xi) with tau.
@@ -211,7 +224,9 @@ def colored_power(stiffness: ArrayLike, gamma: ArrayLike, sigma: ArrayLike, tau:
     white noise's s^2/2 as tau -> 0.
 
     Arguments:
-        stiffness, gamma, sigma, tau: broadcasting; sigma is the force's standard deviation (`ji.noise.Colored`).
+        stiffness, gamma, tau: numbers or arrays, in one over time squared, one over time, and time.
+        sigma: the force's standard deviation (`ji.noise.Colored`), a number or array, in the momentum's unit over
+            time. All four broadcast.
 
     Returns:
         The power, of their broadcast shape, in units of energy over time.

@@ -23,21 +23,27 @@ AROUND = 0.1  # how far from it, in units of its size
 
 
 class Charge(eqx.Module):
-    """What `ji.noether` gives: Q = p.xi(q), its rate of change, and its law in a sentence."""
+    """What `ji.noether` gives: Q = p.xi(q), its rate of change, and its law in a sentence.
+
+    Attributes:
+        system: the `ji.System` whose law it is.
+        generator: xi, a function from a position to what is shaped like it.
+        law: a sentence: whether Q is conserved, or how it falls, or by how much it breaks.
+    """
 
     system: System
     generator: Callable
     law: str = eqx.field(static=True)
 
     def charge(self, position: Any, momentum: Any) -> Scalar:
-        """Q = p.xi(q) of one state (use `jax.vmap` for many)."""
+        """Q = p.xi(q) of one state (position, momentum), pytrees (use `jax.vmap` for many)."""
         q, p = _state(position, momentum)
         return _tree.dot(p, self.generator(q))
 
     def rate(self, position: Any, momentum: Any, t: Any = None) -> Scalar:
-        """dQ/dt = p.Dxi v - (grad L + dK/dq + friction - F).xi of one state; t where something depends on time.
+        """dQ/dt = p.Dxi v - (grad L + dK/dq + friction - F).xi of one state (position, momentum) at the time t.
 
-        grad L.xi vanishes where the symmetry holds. Noise adds xi.sigma dW.
+        t may be None where nothing depends on it. grad L.xi vanishes where the symmetry holds. Noise adds xi.sigma dW.
         """
         _check_time(self.system, t)
         q, p = _state(position, momentum)
@@ -61,7 +67,7 @@ def noether(system: System, generator: Callable[[Any], Any], position: Any, *, t
         system: a `ji.System`.
         generator: xi, from a position to what is shaped like it: one of `ji.generators`, or any callable.
         position: where to look; a pytree of float arrays, or an Equinox module.
-        t: the time to look at, where the potential, the friction or the force depends on it.
+        t: the time to look at, a number, where the potential, the friction or the force depends on it.
 
     Returns:
         A `Charge`: `.charge(q, p)`, `.rate(q, p)`, and `.law`, a sentence.

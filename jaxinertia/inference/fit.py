@@ -60,12 +60,12 @@ def fit(
             result says why. The unscented filter is for systems that are not linear; it needs readings that tell where
             the particle is: a few each cycle, and which well. The extended one takes half its time and is more biased.
         band: (low, high) in cycles per time: the frequencies that count, for "whittle".
-        loss: the law that readings scatter by: "squares", the normal one; for records with spikes "soft_l1", the
-            hyperbolic one, or "student", Student's t with its degrees of freedom fitted: far readings count less, or
-            next to nothing. Their scale is fitted, with `position_error` as weights alone, and stderr holds whatever
-            law the readings have. For least squares.
-        max_iterations: of the last search.
-        progress: show the searches as they go.
+        loss: the name of the law that readings scatter by: "squares", the normal one; for records with spikes
+            "soft_l1", the hyperbolic one, or "student", Student's t with its degrees of freedom fitted: far readings
+            count less, or next to nothing. Their scale is fitted, with `position_error` as weights alone, and stderr
+            holds whatever law the readings have. For least squares.
+        max_iterations: of the last search, an integer.
+        progress: whether to show the searches as they go.
 
     Returns:
         A `Fit`: system, values, stderr, covariance, interval, summary, diagnostics.
@@ -110,10 +110,11 @@ def fit_many(
     blocks of records on a thread for each core.
 
     Arguments:
-        data: records of positions of as many components; all else may differ: times, lengths, units, runs, momenta,
-            inputs, what is known of errors and offsets. Those that are alike go side by side.
+        data: a list of records, each an `Observations` of positions of as many components; all else may differ: times,
+            lengths, units, runs, momenta, inputs, what is known of errors and offsets. Those that are alike go side by
+            side.
         system, free, bounds, method, band, loss, max_iterations: as for `ji.fit`.
-        progress: show a bar with the records that have ended.
+        progress: whether to show a bar with the records that have ended.
 
     Returns:
         `Fits`: the table of all, and `fits[i]`, the `Fit` of one. A record that cannot be fitted has NaN, and its

@@ -30,7 +30,7 @@ class Observations(eqx.Module):
             of its own (repeats, or a record with interruptions). None: all rows are one run.
         input: sampled external force, shape (n,) or (n, d), on a straight line between samples; see `force.Sampled`.
         offset: the reading at position 0, if known; None if unknown, and then fitted.
-        momentum_error: like position_error.
+        momentum_error: like the position_error, in the unit of momenta.
         reading: how the record was read from its file, and which part of it was taken, in sentences.
         labels: the names of times and positions, for figures.
 

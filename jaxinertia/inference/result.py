@@ -42,19 +42,29 @@ class Diagnostics(eqx.Module):
 
 
 class Fit(eqx.Module):
-    """A fitted system and what is known of its numbers.
+    """A fitted system, values +- stderr, and what is known of its numbers.
 
-    system: the system with the fitted values. values, stderr: in the structure that `free` returned. covariance: of the
-    flat values, (p, p); `labels` names them. stderr and covariance are those of the curvature where residuals are
-    white, and corrected for their autocorrelation where they are not; both are kept, as covariance_curvature and
-    covariance_corrected. offset: the fitted offset and its error, or None. position_error: standard deviation of a
-    reading, known or estimated, of another loss the scale of its law; of several components, or of runs that scatter
-    differently, one for each (None for "whittle"). initial: position and momentum
-    at the start of each run (least squares). method, why: how it was fitted, and the reason. readings, missing: how
-    many numbers were read, and how many are NaN; freedom: readings less what was fitted; deviance: -2 log L but for a
-    constant of the record; numbers: parameters, states, offset and errors that were fitted. record: a fingerprint of
-    the times and readings, by which `compare` knows fits of one record. data: what was fitted, of the `whole`
-    record; None of a fit from a file.
+    Attributes:
+        system: the system with the fitted values.
+        values, stderr: in the structure that `free` returned, in the units of the record.
+        covariance: of the flat values, (p, p); `labels` names them. stderr and covariance are those of the curvature
+            where residuals are white, and corrected for their autocorrelation where they are not.
+        covariance_curvature, covariance_corrected: both of these.
+        labels, flat: the names and the values as one vector, p of them.
+        offset: the fitted offset and its error, or None.
+        position_error: standard deviation of a reading, known or estimated, of another loss the scale of its law; of
+            several components, or of runs that scatter differently, one for each (None for "whittle").
+        initial: position and momentum at the start of each run (least squares).
+        method, why: how it was fitted, and the reason.
+        cost, deviance: the least sum, and -2 log L but for a constant of the record.
+        numbers: parameters, states, offset and errors that were fitted.
+        readings, missing: how many numbers were read, and how many are NaN.
+        freedom: readings less what was fitted.
+        diagnostics: how the search ended, and what the residuals say of the model.
+        parameters: which leaves of the system were free, and their bounds.
+        posed: the problem as it was solved, which profile and bootstrap solve again; None where they cannot.
+        record: a fingerprint of the times and readings, by which `compare` knows fits of one record.
+        data, whole: what was fitted, and the record that it is a part of; None of a fit from a file.
     """
 
     system: System
@@ -192,11 +202,20 @@ class Fit(eqx.Module):
 class Fits(eqx.Module):
     """Fits of many records; every array has a leading axis of records. `fits[i]` is all that `ji.fit` says of one.
 
-    values, stderr: in the structure that `free` returned, NaN where a fit failed. covariance: (records, p, p), as
-    `Fit` has it: corrected for their autocorrelation where residuals are not white. converged: which did, as `ji.fit`
-    says it. failures: for each other record, why. reduced_chi_square: (records,), of readings of known error, else the
-    residuals' variance; NaN with noise in the system, of several components of unknown error, and of a robust loss.
-    whiteness: the probability of so much autocorrelation by chance.
+    Attributes:
+        values, stderr: in the structure that `free` returned, NaN where a fit failed.
+        covariance: (records, p, p), as `Fit` has it: corrected for their autocorrelation where residuals are not white.
+        flat, labels: the values as (records, p), and their names.
+        converged: which did, as `ji.fit` says it.
+        iterations: of the last search of each.
+        reduced_chi_square: (records,), of readings of known error, else the residuals' variance; NaN with noise in the
+            system, of several components of unknown error, and of a robust loss.
+        freedom: (records,), readings less what was fitted.
+        whiteness: (records,), the probability of so much autocorrelation by chance.
+        failures: for each record that did not converge, why.
+        parameters: which leaves of the system were free, and their bounds.
+        system: the one that was given, with the start values.
+        each: what makes the `Fit` of one record; None of a table from a file.
     """
 
     values: Any
@@ -238,7 +257,7 @@ class Fits(eqx.Module):
         return derived.of_all(self.system, self.parameters, self.flat, self.covariance)
 
     def interval(self, level: float = 0.95) -> Any:
-        """(low, high) in the structure of `values`, from the standard errors (Student's t)."""
+        """(low, high) in the structure of `values`, from the standard errors (Student's t), at this level."""
         check_level(level)
         spread = np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
         reach = stats.t.ppf((1 + level) / 2, self.freedom)[:, None] * spread
@@ -284,7 +303,7 @@ class Fits(eqx.Module):
 
     @classmethod
     def load(cls, path: str | Path, system: System, free: Callable) -> "Fits":
-        """Read what `save` wrote, with the system and `free` that were fitted.
+        """Read what `save` wrote to path, with the system and `free` that were fitted.
 
         Raises:
             ValueError: if the file is missing, damaged or of something else, or `free` returns other leaves.

@@ -7,7 +7,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._checks import as_float, is_traced, unevenness
+from .._names import offered
 from .._types import ArrayLike, Scalar
+
+__all__ = ["Sampled"]
+
+
+def __dir__() -> list[str]:
+    return offered(globals())
 
 
 class Sampled(eqx.Module):

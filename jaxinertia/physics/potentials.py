@@ -18,10 +18,17 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, PyTree
 
 from .._checks import is_traced
+from .._names import offered
 from .._shown import shown
 from .._tree import dot, sum_leaves
 from .._types import ArrayLike, Position, Scalar
 from .shapes import leaves_of, match
+
+__all__ = ["DoubleWell", "Duffing", "Himmelblau", "Loss", "Pendulum", "Quadratic", "Rosenbrock", "TimeDependent"]
+
+
+def __dir__() -> list[str]:
+    return offered(globals())
 
 
 def _parameter(name: str, value: ArrayLike) -> Array:
@@ -86,12 +93,16 @@ class Duffing(eqx.Module):
     The force is -(linear x + quadratic x^2 + cubic x^3).
 
     Arguments:
-        linear, cubic, quadratic: coefficients of the restoring force; scalars, or broadcasting against each leaf.
+        linear, cubic, quadratic: coefficients of the restoring force, in force over length, length cubed and length
+            squared; scalars, or arrays that broadcast against each leaf. Any may be negative.
 
-    Source: G. Duffing, Erzwungene Schwingungen bei veraenderlicher Eigenfrequenz, 1918.
+    Raises:
+        ValueError: if a coefficient is not a real finite number or array.
 
     Example:
         >>> ji.potentials.Duffing(linear=1.0, cubic=0.5)
+
+    Source: G. Duffing, Erzwungene Schwingungen bei veraenderlicher Eigenfrequenz, 1918.
     """
 
     linear: Array
@@ -131,8 +142,11 @@ class DoubleWell(eqx.Module):
     """L(x) = sum(height (x^2 / width^2 - 1)^2): minima at +-width, a barrier of `height` between.
 
     Arguments:
-        height: barrier, an energy.
-        width: distance of each minimum from the barrier, a length; not zero.
+        height: barrier, a number or array, in units of energy.
+        width: distance of each minimum from the barrier, a number or array, in the position's unit; not zero.
+
+    Raises:
+        ValueError: if one is not a real finite number or array, or the width is zero.
 
     Example:
         >>> ji.potentials.DoubleWell(height=1.0, width=1.0)
@@ -155,7 +169,10 @@ class Pendulum(eqx.Module):
     """L(x) = sum(frequency^2 (1 - cos x)): small swings have the angular frequency `frequency`.
 
     Arguments:
-        frequency: omega_0, radians per time.
+        frequency: omega_0, a number or array, in radians per time.
+
+    Raises:
+        ValueError: if it is not a real finite number or array.
 
     Example:
         >>> ji.potentials.Pendulum(frequency=2.0)
@@ -186,12 +203,17 @@ def _(primals, tangents):
 class Rosenbrock(eqx.Module):
     """L(x, y) = (a - x)^2 + b (y - x^2)^2: a curved valley with its minimum at (a, a^2).
 
-    Position: shape (2,). Raises ValueError for any other shape when called.
+    Arguments:
+        a: where the minimum is, a number, in the position's unit.
+        b: how steep the valley's walls are, a number. The position that it is called with has shape (2,).
 
-    Source: H. H. Rosenbrock, The Computer Journal 3, 175 (1960).
+    Raises:
+        ValueError: if one is not a real finite number; when called, for a position of another shape.
 
     Example:
         >>> ji.potentials.Rosenbrock(a=1.0, b=100.0)
+
+    Source: H. H. Rosenbrock, The Computer Journal 3, 175 (1960).
     """
 
     a: Array
@@ -209,12 +231,15 @@ class Rosenbrock(eqx.Module):
 class Himmelblau(eqx.Module):
     """L(x, y) = (x^2 + y - 11)^2 + (x + y^2 - 7)^2: four minima of equal depth, 0.
 
-    Position: shape (2,). Raises ValueError for any other shape when called.
+    The position that it is called with has shape (2,).
 
-    Source: D. M. Himmelblau, Applied Nonlinear Programming, 1972.
+    Raises:
+        ValueError: when called, for a position of another shape.
 
     Example:
         >>> ji.potentials.Himmelblau()
+
+    Source: D. M. Himmelblau, Applied Nonlinear Programming, 1972.
     """
 
     def __call__(self, position: Position) -> Scalar:

@@ -47,7 +47,7 @@ def fit(result: Fit, axes: Any = None, *, data: Observations | None = None, whol
     Arguments:
         result: what `ji.fit` returns.
         axes: (2, 2) Axes to draw on; None makes a figure over both columns.
-        data: the readings that were fitted; None takes those that the fit keeps. A fit from a file has none.
+        data: the `Observations` that were fitted; None takes those that the fit keeps. A fit from a file has none.
         whole: the record that they are a part of, which is shown beside them; None as for `data`.
 
     Returns:

@@ -28,11 +28,11 @@ def heat_map(
     """One number of each point as a colour, over two axes; what failed stays white.
 
     Arguments:
-        sweep: with a scalar output.
+        sweep: a `Sweep` with a scalar output.
         ax: where to draw; None makes a figure.
         output: which of `sweep.outputs`; None if there is only one.
         at: for each axis beyond two, the value near which to cut, as in `{"gamma": 0.1}`.
-        log: colours on a logarithmic scale.
+        log: whether the colours are on a logarithmic scale.
 
     Returns:
         The Axes. The last axis of the sweep that is left runs upwards.
@@ -72,9 +72,12 @@ def basins(
     grey: not settled, or settled elsewhere. What failed stays white.
 
     Arguments:
-        sweep: whose output is the final position, scalar or of shape (d,).
-        minima: shape (minima,) or (minima, d).
+        sweep: a `Sweep` whose output is the final position, scalar or of shape (d,).
+        minima: shape (minima,) or (minima, d), in the position's unit.
         ax, output, at: as for `heat_map`.
+
+    Returns:
+        The Axes.
 
     Raises:
         ValueError: if positions and minima differ in size, or other than two axes are left.

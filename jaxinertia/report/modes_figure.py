@@ -18,9 +18,10 @@ FALLEN = 6.0  # e-folds of the slowest mode's energy that are drawn
 
 
 def stabilization(modes: Modes, ax: Axes | None = None) -> Axes:
-    """The spectrum of the record and of what the modes leave of it; over it the modes of every number of them that was
-    tried (right axis), and as bands the chosen ones: as wide as their resonances, gamma / 2 pi, with their 95 %
-    intervals.
+    """The spectrum of the record and of what the modes leave of it, over frequency in cycles per time.
+
+    Over it the modes of every number of them that was tried (right axis), and as bands the chosen ones: as wide as
+    their resonances, gamma / 2 pi, with their 95 % intervals.
 
     Arguments:
         modes: what `ji.modes` returns.
@@ -28,6 +29,12 @@ def stabilization(modes: Modes, ax: Axes | None = None) -> Axes:
 
     Returns:
         The Axes of the spectrum.
+
+    Raises:
+        ValueError: if `modes` is not what `ji.modes` returns, or was read from a file without its spectrum.
+
+    Example:
+        >>> ji.plots.stabilization(ji.modes(data))
     """
     ax = style.axes(ax)
     if modes.checks.spectrum is not None:
@@ -60,20 +67,23 @@ def stabilization(modes: Modes, ax: Axes | None = None) -> Axes:
 
 
 def modes(modes: Modes, ax: Axes | None = None, *, what: str = "damping") -> Axes:
-    """The modes themselves.
+    """Gamma against frequency of the modes, their shapes over the channels, or their energies against time.
 
     Arguments:
         modes: what `ji.modes` returns.
         ax: where to draw; None makes a figure.
-        what: "damping", gamma against frequency with 95 % intervals; "shapes", real (full) and imaginary (dotted) part
-            of each over the channels; "energy", of each mode since the first run's start, exp(-gamma t) but for its
-            wobble.
+        what: the word "damping", for gamma (one over time) against frequency (cycles per time) with 95 % intervals;
+            "shapes", real (full) and imaginary (dotted) part of each over the channels; "energy", of each mode since
+            the first run's start, exp(-gamma t) but for its wobble.
 
     Returns:
         The Axes.
 
     Raises:
         ValueError: for another `what`, or energies where noise drives.
+
+    Example:
+        >>> ji.plots.modes(ji.modes(data), what="shapes")
     """
     drawings = {"damping": _damping, "shapes": _shapes, "energy": _energy}
     if what not in drawings:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
+from .._names import offered
 from .._shown import shown
 from ..dynamics.sweep.result import Sweep
 from ..dynamics.trajectory import Trajectory
@@ -25,6 +26,25 @@ from .modes_figure import stabilization as stabilization
 from .training import accounts as accounts
 from .training import training as training
 
+__all__ = [
+    "accounts",
+    "basins",
+    "decay_rates",
+    "discrete",
+    "energy",
+    "fit",
+    "heat_map",
+    "landscape",
+    "modes",
+    "phase_portrait",
+    "stabilization",
+    "training",
+]
+
+
+def __dir__() -> list[str]:
+    return offered(globals())
+
 
 def energy(trajectory: Trajectory | Sweep, ax: Axes | None = None, *, parts: bool = True) -> Axes:
     """Inertia against time, with kinetic and potential energy and the booked losses I(0) + friction + work.
@@ -32,10 +52,16 @@ def energy(trajectory: Trajectory | Sweep, ax: Axes | None = None, *, parts: boo
     Arguments:
         trajectory: one run; of many, the inertia alone is drawn.
         ax: where to draw; None makes a figure.
-        parts: also draw K and L.
+        parts: whether to draw K and L too.
+
+    Returns:
+        The Axes.
 
     Raises:
         ValueError: if a Sweep does not hold trajectories.
+
+    Example:
+        >>> ji.plots.energy(ji.simulate(system, np.linspace(0, 20, 201), 1.0, dt=0.01))
     """
     trajectory = _trajectory("energy", trajectory)
     ax = style.axes(ax)
@@ -69,8 +95,14 @@ def phase_portrait(trajectory: Trajectory | Sweep, ax: Axes | None = None, *, co
         component: which component of the flattened position.
         **line: passed on to `Axes.plot`.
 
+    Returns:
+        The Axes.
+
     Raises:
         ValueError: if there is no such component.
+
+    Example:
+        >>> ji.plots.phase_portrait(traj, component=1, lw=0.8)
     """
     trajectory = _trajectory("phase_portrait", trajectory)
     ax = style.axes(ax)
@@ -94,15 +126,22 @@ def decay_rates(
     """Measured decay rate of the inertia against gamma, with the exact line where the stiffness is given.
 
     Arguments:
-        trajectory: many runs with a leading axis, one for each gamma, whose potential has its minimum at 0; or a Sweep
-            over an axis "gamma", of such runs or of their rates.
+        trajectory: many runs, a `Trajectory` with a leading axis, one for each gamma, whose potential has its minimum
+            at 0; or a Sweep over an axis "gamma", of such runs or of their rates.
         ax: where to draw; None makes a figure.
-        gamma: shape (runs,); None takes the axis "gamma" of a Sweep.
-        stiffness: of a quadratic potential (over the mass): draws the exact rate and the critical point.
+        gamma: shape (runs,), in one over time; None takes the axis "gamma" of a Sweep.
+        stiffness: of a quadratic potential (over the mass), a number, in one over time squared: draws the exact rate
+            and the critical point. None draws neither.
         window: (from, to), the times that count; None takes the later half.
+
+    Returns:
+        The Axes.
 
     Raises:
         ValueError: if gamma does not have one entry for each run.
+
+    Example:
+        >>> ji.plots.decay_rates(runs, gamma=gammas, stiffness=1.0)
     """
     if isinstance(trajectory, Sweep):
         gamma = _at_each_point(trajectory, "gamma") if gamma is None else gamma
@@ -143,8 +182,14 @@ def landscape(
         potential: a callable from shape (2,) to a scalar, for the contours; None draws the paths alone.
         levels: number of contours.
 
+    Returns:
+        The Axes.
+
     Raises:
-        ValueError: if the position does not have two components.
+        ValueError: if the position does not have two components, or the potential depends on time.
+
+    Example:
+        >>> ji.plots.landscape(traj, potential=system.potential)
     """
     trajectory = _trajectory("landscape", trajectory)
     ax = style.axes(ax)
@@ -187,6 +232,15 @@ def discrete(trajectory: Trajectory | Sweep, ax: Axes | None = None, **line: Any
         trajectory: one run, or many with a leading axis, or a Sweep of them.
         ax: where to draw; None makes a figure.
         **line: passed on to `Axes.plot`.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: if a Sweep does not hold trajectories.
+
+    Example:
+        >>> ji.plots.discrete(traj)
     """
     trajectory = _trajectory("discrete", trajectory)
     ax = style.axes(ax)

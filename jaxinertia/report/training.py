@@ -20,10 +20,16 @@ def training(history: "History", ax: Axes | None = None, *, log: bool = False) -
     Arguments:
         history: a `ji.training.History`.
         ax: where to draw; None makes a figure.
-        log: a logarithmic energy axis.
+        log: whether the energy axis is logarithmic.
+
+    Returns:
+        The Axes.
 
     Raises:
         ValueError: if the history is empty or none.
+
+    Example:
+        >>> ji.plots.training(ji.training.history(readouts))
     """
     _check(history)
     ax = style.axes(ax)
@@ -45,8 +51,14 @@ def accounts(history: "History", ax: Axes | None = None) -> Axes:
         history: a `ji.training.History`.
         ax: where to draw; None makes a figure.
 
+    Returns:
+        The Axes.
+
     Raises:
         ValueError: if the history is empty or none.
+
+    Example:
+        >>> ji.plots.accounts(ji.training.history(readouts))
     """
     _check(history)
     ax = style.axes(ax)

@@ -1,5 +1,6 @@
 """The same in training: hyper-parameter maps, the energy monitor, and optimizers designed with it."""
 
+from .._names import offered
 from .designed import energy_conserving_descent as energy_conserving_descent
 from .designed import energy_restart as energy_restart
 from .designed import inertia_controlled as inertia_controlled
@@ -24,3 +25,7 @@ from .readout import postfix as postfix
 from .readout import readout as readout
 from .readout import scalars as scalars
 from .readout import velocity as velocity
+
+
+def __dir__() -> list[str]:
+    return offered(globals())

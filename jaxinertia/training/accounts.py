@@ -44,31 +44,49 @@ class MonitorState(NamedTuple):
     """The optimizer's own state and the accounts; `readout` says what they mean.
 
     Booked call k went from theta_k to theta_{k+1}. Accounts include what call k did; "latest" is that part alone.
+
+    Attributes:
+        inner: the state of the optimizer that is monitored.
+        count: booked calls, k + 1.
+        skipped: calls whose gradient the optimizer left out, wholly or in part.
+        given: booked calls that were given their loss.
+        time, dt, dt_before: t_k, h_k and h_{k-1}, in units of the physical step.
+        start, potential: L_0 and L_k.
+        slope: g_k.u_k, where no loss value is given.
+        gathered: the loss of the micro-batches since call k.
+        moved, moved_before: h_k v_{k+1} and h_{k-1} v_k, like the parameters.
+        gradient: g_k, like the parameters.
+        kicks: the kinetic energy given by the loss, for each parameter, since it was last put aside.
+        work, work_latest: by decoupled weight decay, likewise; None without.
+        noise, noise_latest: by group of parameters, shape (groups,).
+        unreferenced: booked calls since the last one with a reference gradient.
+        lost, put_aside: what keeps long sums exact in single precision.
+        depth: as many empty tuples as levels of the tree name a group.
     """
 
     inner: Any
-    count: Index  # type: ignore[assignment]  # booked calls: k + 1
-    skipped: Index  # calls whose gradient the optimizer left out, wholly or in part
-    given: Index  # booked calls that were given their loss
-    time: Scalar  # t_k
-    dt: Scalar  # h_k
-    dt_before: Scalar  # h_{k-1}
-    start: Scalar  # L_0
-    potential: Scalar  # L_k
-    slope: Scalar  # g_k.u_k, where no loss value is given
-    gathered: Scalar  # the loss of the micro-batches since call k
-    moved: Parameters  # h_k v_{k+1}
-    moved_before: Parameters  # h_{k-1} v_k
-    gradient: Parameters  # g_k
-    kicks: Parameters  # K given by the loss, for each parameter, since it was last put aside
-    work: Parameters | None  # by decoupled weight decay, likewise
+    count: Index  # type: ignore[assignment]
+    skipped: Index
+    given: Index
+    time: Scalar
+    dt: Scalar
+    dt_before: Scalar
+    start: Scalar
+    potential: Scalar
+    slope: Scalar
+    gathered: Scalar
+    moved: Parameters
+    moved_before: Parameters
+    gradient: Parameters
+    kicks: Parameters
+    work: Parameters | None
     work_latest: Parameters | None
     noise: Float[Array, " groups"]
     noise_latest: Float[Array, " groups"]
-    unreferenced: Index  # booked calls since the last one with a reference gradient
+    unreferenced: Index
     lost: Lost
     put_aside: PutAside
-    depth: tuple[tuple[()], ...]  # as many empty tuples as levels name a group: fixed, and no array
+    depth: tuple[tuple[()], ...]  # a length that is fixed, in no array
 
     @property
     def velocity(self) -> Parameters:

@@ -47,7 +47,9 @@ def energy_conserving_descent(
     method's random bounces, which help it out of orbits.
 
     Arguments:
-        dt: the step h. floor: a bound below the loss; extra_energy: E - V at the start, which starts at rest.
+        dt: the step h, a positive number, in the unit of time.
+        floor: a bound below the loss, a number.
+        extra_energy: E - V at the start, which starts at rest: a number >= 0, in units of the loss.
         conserve: whether to rescale.
 
     Returns:
@@ -99,7 +101,9 @@ def energy_restart(dt: ArrayLike, *, gamma: float = 0.0, uphill: float = math.in
     Law: with gamma = 0 friction is zero while the loss falls, and takes the whole kinetic energy at each turn uphill.
 
     Arguments:
-        dt: the step h. gamma: friction throughout; uphill: further friction while climbing, one over time.
+        dt: the step h, a positive number, in the unit of time.
+        gamma: friction throughout, a number >= 0, in one over time.
+        uphill: further friction while climbing, a number >= 0, in one over time.
 
     Returns:
         An `optax.GradientTransformation`.
@@ -135,8 +139,11 @@ def inertia_controlled(
     1 - e^{-2 gamma_max h}; else it is that of gamma_max.
 
     Arguments:
-        dt: the step h. rate: of the fall of I, one over time; floor: the loss to fall to.
-        gamma_max: the highest gamma; None takes ten times the rate: the law then holds from K = (I - floor) / 20 on.
+        dt: the step h, a positive number, in the unit of time.
+        rate: of the fall of I, a positive number, in one over time.
+        floor: the loss to fall to, a number.
+        gamma_max: the highest gamma, a number; None takes ten times the rate: the law then holds from K = (I - floor) /
+            20 on.
 
     Returns:
         An `optax.GradientTransformationExtraArgs`; `update` needs `value=loss`.
@@ -174,7 +181,9 @@ def relativistic_heavy_ball(
     by e^{-gamma h} per parameter and step.
 
     Arguments:
-        dt: the step h. gamma: friction on p. speed: c, in units of parameters over time.
+        dt: the step h, a positive number, in the unit of time.
+        gamma: friction on p, a number >= 0, in one over time.
+        speed: c, a positive number, in units of parameters over time.
         per_parameter: whether the limit is for each parameter, or for all together.
 
     Returns:

@@ -24,7 +24,9 @@ def instability(history: History, window: int = 10, threshold: float = 1.0) -> F
     friction: take a threshold of 2 or more there.
 
     Arguments:
-        history: of a run; window: how many calls back; threshold: of their ratio.
+        history: the `History` of a run.
+        window: how many calls (steps) back.
+        threshold: of their ratio, a number.
 
     Returns:
         One bool for each call.
@@ -48,10 +50,11 @@ def stall(
     times L - floor, and L is above `high`.
 
     Arguments:
-        history: of a run; window: how many calls back.
-        high: the loss that is not good enough; None takes the mean of the first loss and the floor.
-        floor: the loss that could be reached.
-        tolerance: the fraction of L - floor that counts as nothing.
+        history: the `History` of a run.
+        window: how many calls (steps) back.
+        high: the loss that is not good enough, a number; None takes the mean of the first loss and the floor.
+        floor: the loss that could be reached, a number.
+        tolerance: the fraction of L - floor that counts as nothing, a number.
 
     Returns:
         One bool for each call.
@@ -77,7 +80,8 @@ def quality_factor(history: History, window: int = 50) -> Float[np.ndarray, " ca
     Zero for a descent in which K rises or falls only.
 
     Arguments:
-        history: of a run; window: how many calls back, some oscillations long.
+        history: the `History` of a run.
+        window: how many calls (steps) back, some oscillations long.
 
     Returns:
         Q for each call; 0 where the past is too short, inf where nothing was lost.
@@ -103,7 +107,9 @@ def underdamping(history: History, window: int = 50, threshold: float = 5.0) -> 
     """Energy sloshes between kinetic and potential: the quality factor exceeds `threshold` (critical damping is 1/2).
 
     Arguments:
-        history: of a run; window: how many calls back, some oscillations long; threshold: of Q.
+        history: the `History` of a run.
+        window: how many calls (steps) back, some oscillations long.
+        threshold: of Q, a number.
 
     Returns:
         One bool for each call.
@@ -126,7 +132,8 @@ def diagnose(history: History, window: int = 50) -> dict[str, bool]:
     updates, which keep no ratio, are let be.
 
     Arguments:
-        history: of a run; window: how many calls back.
+        history: the `History` of a run.
+        window: how many calls (steps) back.
 
     Returns:
         {"instability": ..., "stall": ..., "underdamping": ...}.

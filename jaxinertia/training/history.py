@@ -15,7 +15,18 @@ REQUIRED = ("step", "time", "kinetic", "potential", "inertia", "friction", "nois
 class History:
     """Columns of equal length, one row for each recorded call: `history["inertia"]`; `history.names` lists them.
 
-    Groups of parameters have columns such as "layers/kinetic". `append` records a live run, one call at a time.
+    Groups of parameters have columns such as "layers/kinetic". `append` records a live run, one call at a time;
+    `ji.training.history` takes the stacked readouts of a scan.
+
+    Arguments:
+        columns: a dict of arrays, each of shape (calls,), by name; None starts an empty one.
+
+    Raises:
+        ValueError: if a column that every history has is missing, or their lengths differ.
+
+    Example:
+        >>> history = ji.training.History()
+        >>> history.append(state).inertia
     """
 
     def __init__(self, columns: Mapping[str, Any] | None = None):

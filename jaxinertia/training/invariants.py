@@ -31,12 +31,12 @@ def damped_invariant(
     modified inertia I - (h/2) v.grad L. Elsewhere, how well it follows beta^k says how quadratic the run was.
 
     Arguments:
-        potential: L, from a position to a scalar.
-        position, velocity: the parameters after a step, and the velocity that brought them there
-            (`ji.training.velocity`).
-        dt, momentum: h and beta, see `to_physical`.
+        potential: L, a function from a position to a scalar.
+        position, velocity: the parameters after a step, a pytree of float arrays, and the velocity that brought them
+            there (`ji.training.velocity`), in their unit over time.
+        dt, momentum: h, in the unit of time, and beta, dimensionless: two numbers, as for `to_physical`.
         minimum: where L is least, like the position; None means zero.
-        floor: L there.
+        floor: L there, a number.
 
     Returns:
         A scalar, in units of the loss.
@@ -82,8 +82,9 @@ def rotation_charges(
     does not turn with the hidden units, does not keep it; nor does a network with an activation between the layers.
 
     Arguments:
-        inner: shape (hidden, in); outer: (out, hidden), as `eqx.nn.Linear.weight`; bias: (hidden,), of the inner layer.
-        inner_velocity, outer_velocity, bias_velocity: like them.
+        inner, outer: shapes (hidden, in) and (out, hidden), as `eqx.nn.Linear.weight`.
+        inner_velocity, outer_velocity: like them, their rates over time.
+        bias, bias_velocity: shape (hidden,), of the inner layer; None: it has none.
 
     Returns:
         Q, antisymmetric, shape (hidden, hidden).

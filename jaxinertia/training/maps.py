@@ -41,8 +41,9 @@ def to_physical(learning_rate: ArrayLike, momentum: ArrayLike, reading: Reading 
     Inertia survives at a fixed gamma, that is momentum -> 1.
 
     Arguments:
-        learning_rate: positive; momentum: in (0, 1], or [0, 1] for "drag"; numbers or arrays that broadcast.
-        reading: "exact" or "drag".
+        learning_rate: positive, a number or array, in units of time squared.
+        momentum: in (0, 1], or [0, 1] for "drag": a number or array that broadcasts, dimensionless.
+        reading: the word "exact" or "drag".
 
     Returns:
         (dt, gamma), a named tuple.
@@ -69,7 +70,8 @@ def to_optax(dt: ArrayLike, gamma: ArrayLike, reading: Reading = "exact") -> Hea
     r"""learning_rate = dt^2, and momentum = e^{-gamma dt} ("exact") or 1 - gamma dt ("drag"): undoes `to_physical`.
 
     Arguments:
-        dt: positive; gamma: not negative (at most 1/dt for "drag"); numbers or arrays that broadcast.
+        dt: positive, a number or array, in the unit of time.
+        gamma: not negative (at most 1/dt for "drag"), a number or array that broadcasts, in one over time.
         reading: "exact" or "drag", as for `to_physical`.
 
     Returns:

@@ -59,10 +59,12 @@ def monitor(
     `readout(state).skipped` counts what was refused. A gradient that is not finite counts as no force.
 
     Arguments:
-        optimizer: any optax transformation whose updates are added to the parameters, or an `optax.MultiSteps`.
-        dt: the physical step: sqrt(learning_rate), see `to_physical`; or a schedule, count -> dt.
-        weight_decay: as in `optax.adamw`: a part -dt^2 weight_decay theta of the update moves theta without being
-            velocity, and is booked as work. Needs `params`, and `value`.
+        optimizer: any `optax.GradientTransformation` whose updates are added to the parameters, or an
+            `optax.MultiSteps`.
+        dt: the physical step, a number in the unit of time: sqrt(learning_rate), see `to_physical`; or a schedule, a
+            function count -> dt.
+        weight_decay: a number, as in `optax.adamw`: a part -dt^2 weight_decay theta of the update moves theta without
+            being velocity, and is booked as work. Needs `params`, and `value`.
         depth: how many levels of the parameters' tree name a group in `readout(state).groups`.
 
     Returns:

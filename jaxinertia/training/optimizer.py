@@ -38,9 +38,10 @@ def as_optimizer(
 
     Arguments:
         splitting: a `ji.solvers.Splitting` or a word such as "BAOAB".
-        dt: the step h, the square root of a learning rate.
-        gamma: damping, a number, or a pytree like the parameters.
-        sigma: amplitude of white noise, as gamma.
+        dt: the step h, a number, in the unit of time: the square root of a learning rate.
+        gamma: damping, a number, or a pytree like the parameters, in one over time.
+        sigma: amplitude of white noise, a number, or a pytree like the parameters, in units of velocity over the root
+            of time.
         key: a JAX random key, required if sigma is not zero.
 
     Returns:

@@ -26,7 +26,8 @@ def inertia_penalty(weight: ArrayLike, dt: ArrayLike = 1.0) -> optax.GradientTra
     regulariser is friction. With dt = sqrt(eta) that is beta - weight.
 
     Arguments:
-        weight: not negative. dt: the physical step, which makes the weight a pure number.
+        weight: a number, not negative.
+        dt: the physical step, a positive number in the unit of time, which makes the weight a pure number.
 
     Returns:
         An `optax.GradientTransformation`; `update` needs `params`.

@@ -31,16 +31,20 @@ class Group(eqx.Module):
 class Readout(eqx.Module):
     r"""The state before the latest update, in units of the loss.
 
-    step, time: its number k and t_k. kinetic, potential: K = |v|^2/2 and L; `inertia` is their sum, the paper's Eq. 2.
-    balance: friction, noise, work and discretization from the start up to it; their sum is I - I(0).
-    effective_gamma: what the latest update's friction takes, over 2 K dt; 0 at rest. Heavy ball's is
-        (1 - e^{-2 gamma dt}) / (2 dt), less than gamma by its own order in dt. Negative where the optimizer drives.
-    temperature: 2 K / d, for d parameters. dt: the latest step.
-    groups: the same for each group of parameters, by name.
-    skipped: calls whose gradient the optimizer left out, as not finite or otherwise refused; they are no steps, unless
-        `optax.zero_nans` left out a part.
-    learning_rate: eta, if the latest update is that of SGD with or without momentum, else 0; the accounts are the
-        splitting's where it is dt^2. A clipped or scheduled update has less or another; `diagnose` tells them apart.
+    Attributes:
+        step, time: its number k and t_k.
+        dt: the latest step, in the unit of time.
+        kinetic, potential: K = |v|^2/2 and L; `inertia` is their sum, the paper's Eq. 2.
+        balance: friction, noise, work and discretization from the start up to it; their sum is I - I(0).
+        effective_gamma: what the latest update's friction takes, over 2 K dt; 0 at rest. Heavy ball's is
+            (1 - e^{-2 gamma dt}) / (2 dt), less than gamma by its own order in dt. Negative where the optimizer drives.
+        temperature: 2 K / d, for d parameters.
+        groups: the same for each group of parameters, by name.
+        skipped: calls whose gradient the optimizer left out, as not finite or otherwise refused; they are no steps,
+            unless `optax.zero_nans` left out a part.
+        learning_rate: eta, if the latest update is that of SGD with or without momentum, else 0; the accounts are the
+            splitting's where it is dt^2. A clipped or scheduled update has less or another; `diagnose` tells them
+            apart.
     """
 
     step: Int[Array | np.ndarray, "*calls"]

@@ -10,8 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from ..._names import offered
 from ..._shown import shown
 from .contents import Contents
+
+__all__ = ["Histogram", "Quantiles"]
+
+
+def __dir__() -> list[str]:
+    return offered(globals())
+
 
 State = dict[str, np.ndarray]
 
@@ -89,10 +97,14 @@ class Histogram(Statistic):
     """Counts between edges, shape (*cells, len(edges) - 1); what falls outside is left out.
 
     Arguments:
-        edges: increasing, at least two.
+        edges: increasing numbers, at least two, in the unit of the output.
+        name: the word that it goes by in `Sweep.values`.
 
     Raises:
         ValueError: if the edges do not increase.
+
+    Example:
+        >>> ji.sweep(final, {"seed": range(10_000)}, reduce={"seed": (ji.reductions.Histogram(np.linspace(0, 1, 51)),)})
     """
 
     edges: tuple[float, ...]
@@ -126,13 +138,17 @@ class Quantiles(Statistic):
     """Quantiles to a relative error, from counts in logarithmic bins; shape (*cells, len(probabilities)).
 
     Arguments:
-        probabilities: each in [0, 1].
-        relative_error: of the answer, for magnitudes between `smallest` and `largest`; smaller ones count as zero,
-            larger ones as infinite.
-        name: of the result; two sketches in one sweep need two names.
+        probabilities: numbers, each in [0, 1].
+        relative_error: of the answer, a number in (0, 1), for magnitudes between `smallest` and `largest`.
+        smallest, largest: numbers, in the unit of the output: smaller magnitudes count as zero, larger as infinite.
+        name: the word that it goes by in `Sweep.values`; two sketches in one sweep need two names.
 
     Raises:
-        ValueError: for a probability outside [0, 1], or a relative error outside (0, 1).
+        ValueError: for a probability outside [0, 1], a relative error outside (0, 1), or a `smallest` not below
+            `largest`.
+
+    Example:
+        >>> ji.sweep(final, {"seed": range(10_000)}, reduce={"seed": ji.reductions.Quantiles((0.05, 0.5, 0.95))})
 
     Source: C. Masson, J. E. Rim, H. K. Lee, DDSketch, PVLDB 12, 2195 (2019).
     """

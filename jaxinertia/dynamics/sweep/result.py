@@ -26,14 +26,16 @@ _HEAD: dict[str, Any] = {
 
 
 class Sweep(Shown):
-    """The results of `ji.sweep`.
+    """The results of `ji.sweep`: fn at each point of the product of the axes.
 
-    values: the pytree that fn returns, each leaf a NumPy array with the axes leading (after `reduce`: a dict from the
-        statistic's name to such a pytree, without the reduced axes). Read from the store on first use, if there is one.
-    axes: parameter names and their values, in the order of the dimensions.
-    failed: how many points have an output that is not finite; `failures` are the first few, as dicts of parameters.
-    computed, seconds: points computed by this call (not those found in the store) in all its processes, and the time
-        that took.
+    Attributes:
+        values: the pytree that fn returns, each leaf a NumPy array with the axes leading (after `reduce`: a dict from
+            the statistic's name to such a pytree, without the reduced axes). Read from the store on first use, if
+            there is one.
+        axes: parameter names and their values, in the order of the dimensions.
+        failed, failures: how many points have an output that is not finite, and the first few, as dicts of parameters.
+        computed, seconds: points computed by this call (not those found in the store) in all its processes, and the
+            time that took.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Sweep(Shown):
 
     @property
     def axes(self) -> dict[str, np.ndarray]:
+        """The parameters' values by name, in the order of the dimensions."""
         return {name: x for axis in self._axes.axes for name, x in axis.values.items()}
 
     @property
@@ -70,6 +73,7 @@ class Sweep(Shown):
 
     @property
     def values(self) -> Any:
+        """What fn returned at each point, the axes leading."""
         return self._both()[0]
 
     @property
@@ -143,7 +147,7 @@ class Sweep(Shown):
 
     @classmethod
     def load(cls, path: str | Path) -> "Sweep":
-        """Read what `save` wrote; trajectories of array positions come back as such, other pytrees as a dict by name.
+        """Read what `save` wrote to path; trajectories of array positions come back as such, other pytrees as a dict.
 
         Raises:
             ValueError: if the file is missing, damaged or not a saved sweep, or its fields do not match each other.

@@ -45,8 +45,8 @@ def sweep(
         fn: a function of one point, called with each axis as a keyword (a scalar, or a row of an array with more
             dimensions) and `key=` if a key is given; returns any pytree of arrays. It usually calls `ji.simulate` and
             returns what should be kept; it may take gradients.
-        axes: `{"gamma": gammas, "q0": q0s}`; the product is mapped in C order, last axis fastest. A tuple zips:
-            `{("q0", "p0"): (q0s, p0s)}`.
+        axes: a dict of arrays, `{"gamma": gammas, "q0": q0s}`; the product is mapped in C order, last axis fastest. A
+            tuple zips: `{("q0", "p0"): (q0s, p0s)}`.
         key: each point gets `fold_in(key, global index)`: the same random bits for any chunk size, devices or restart.
         chunk_size: points at a time; None chooses from the size of the output and a memory limit.
         devices: JAX devices; None means all of this process. On a CPU, `jax.config.update("jax_num_cpu_devices", n)`
@@ -66,7 +66,8 @@ def sweep(
             power cut. Without it a power cut may cost what was written last, which is then computed again.
         reduce: `{"seed": ("mean", "variance")}`: keep statistics over these axes instead of every point; also
             "count", `ji.reductions.Histogram(edges)`, `ji.reductions.Quantiles(probabilities)`.
-        progress: show a bar with points per second and the time left; of several processes in the first, for all.
+        progress: whether to show a bar with points per second and the time left; of several processes in the first, for
+            all.
 
     Returns:
         A `Sweep`: `values` with the axes leading, `axes`, `to_xarray()`, `summary()`. Points that diverge are NaN,

@@ -39,7 +39,7 @@ def modes(
         band: (low, high), in cycles per time: only modes with frequencies inside; None means all.
         driven: "free" for a decay after a release, "noise" for ambient vibration or thermal motion; None decides by the
             record.
-        kind: "displacement", "velocity" or "acceleration", or one for each channel: what the readings are.
+        kind: what the readings are: the word "displacement", "velocity" or "acceleration", or one for each channel.
             Shapes and amplitudes are those of the displacement.
 
     Returns:

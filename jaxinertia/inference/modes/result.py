@@ -36,20 +36,37 @@ class Errors(eqx.Module):
 class Modes(eqx.Module):
     r"""K modes over d channels and R runs, in order of frequency: q'' + gamma q' + (2 pi frequency)^2 q = force.
 
-    frequency: (K,), natural, in cycles per time. damped_frequency: (K,), (omega_0^2 - gamma^2/4)^{1/2} / 2 pi, 0 where
-    overdamped. gamma: (K,), in one over time. damping_ratio: gamma / (2 omega_0). quality_factor: omega_0 / gamma.
-    lone: (K,), whether it is a single real pole -r (a relaxation, or an overdamped motion whose fast part has died),
-    told as the critically damped gamma = 2 r, omega_0 = r.
-    shape: (K, d), complex, 1 in the channel where the mode is greatest (`reference`): the displacement in channel j is
-    Re(shape_j z), z = amplitude e^{i phase + s t}. amplitude, phase: (K, R), at the start of each run; where noise
-    drives the root-mean-square, and NaN. stderr: of each.
-    covariance: (2K, 2K), of (gamma_1 .. gamma_K, frequency_1 .. frequency_K), allowing for correlated residuals.
-    position_error: (d,), of a reading. offset: (R, d), or None. force: (K, K), intensity of the white forces that drive
-    the modes (units of q'^2 over time), or None.
-    orders: what else was tried: an `Order` (modes, deviance, numbers, criterion, frequency, gamma) for each number of
-    modes; chosen_by: the rule. driven, why: "free" or "noise", and how that was decided. checks: residuals (None where
-    a band or spectra were fitted), prediction, rms, autocorrelation, whiteness, halves (gamma and frequency early, late
-    and the error of the difference) and spectrum. warnings: what is wrong, in words.
+    Attributes:
+        frequency: (K,), natural, in cycles per time.
+        damped_frequency: (K,), (omega_0^2 - gamma^2/4)^{1/2} / 2 pi, in cycles per time; 0 where overdamped.
+        gamma: (K,), in one over time: the amplitude falls as e^{-gamma t / 2}, the energy as e^{-gamma t}.
+        damping_ratio, quality_factor: (K,), gamma / (2 omega_0) and omega_0 / gamma.
+        lone: (K,), whether it is a single real pole -r (a relaxation, or an overdamped motion whose fast part has
+            died), told as the critically damped gamma = 2 r, omega_0 = r.
+        shape: (K, d), complex, 1 in the channel where the mode is greatest: the displacement in channel j is
+            Re(shape_j z), z = amplitude e^{i phase + s t}.
+        reference: (K,), that channel.
+        amplitude, phase: (K, R), at the start of each run; where noise drives the root-mean-square, and NaN.
+        stderr: of each of these, by the same names.
+        covariance: (2K, 2K), of (gamma_1 .. gamma_K, frequency_1 .. frequency_K), allowing for correlated residuals.
+        parts: (K, d, 2), alpha and beta of the displacement y_j = alpha_j q + beta_j q', q that of the reference.
+        state: (K, R, 2), q and q' at the start of each run; NaN where noise drives.
+        force: (K, K), intensity of the white forces that drive the modes (units of q'^2 over time), or None.
+        offset: (R, d), or None.
+        position_error: (d,), of a reading.
+        orders: what else was tried: an `Order` (modes, deviance, numbers, criterion, frequency, gamma) for each number
+            of modes.
+        chosen, chosen_by: which of `orders` was taken, its place there, and the rule.
+        profile: (K, 2, values), values of gamma, and how much the deviance rises there with all else refitted; NaN
+            where errors are small and no profile is needed.
+        checks: residuals (None where a band or spectra were fitted), prediction, rms, autocorrelation, whiteness,
+            halves (gamma and frequency early, late and the error of the difference) and spectrum.
+        driven, why: "free" or "noise", and how that was decided.
+        band: (low, high) as it was given, in cycles per time, or None.
+        kinds: what each channel reads.
+        starts: (R,), the first time of each run.
+        readings: how many numbers were read.
+        warnings: what is wrong, in words.
     """
 
     frequency: np.ndarray
@@ -84,7 +101,7 @@ class Modes(eqx.Module):
 
     @classmethod
     def of(cls, found: Found, record: Record, driven: str, why: str, band: tuple[float, float] | None) -> "Modes":
-        """What was found, in order of frequency."""
+        """What was found in a record, in order of frequency; driven, why and band as `ji.modes` has them."""
         order = np.argsort(found.frequency, kind="stable")
         both = np.concatenate([order, order + len(order)])
         gamma, frequency = found.gamma[order], found.frequency[order]
@@ -129,7 +146,7 @@ class Modes(eqx.Module):
 
     @property
     def count(self) -> int:
-        """K."""
+        """K, how many there are."""
         return len(self.gamma)
 
     def __len__(self) -> int:
@@ -246,7 +263,7 @@ class Modes(eqx.Module):
         """What the channels read, (n, d), where the modes are at (position, momentum), each (n, K): kinds and offset
         kept.
 
-        Forces during the motion are not in it: of accelerations, the free part.
+        The offset is that of the run. Forces during the motion are not in it: of accelerations, the free part.
         """
         values = reading(
             self.parts, self.gamma, self.frequency, np.asarray(position), np.asarray(momentum), self._order
@@ -274,10 +291,13 @@ class Modes(eqx.Module):
         )
 
     def energy(self, ts: Any, run: int = 0) -> np.ndarray:
-        """(n, K): (q'^2 + omega_0^2 q^2) / 2 of each mode at these times, per unit of its mass, q in its reference
-        channel.
+        """(n, K): (q'^2 + omega_0^2 q^2) / 2 of each mode, per unit of its mass, q in its reference channel.
 
         Where noise drives: its mean, the same at all times.
+
+        Arguments:
+            ts: (n,), in the data's time.
+            run: whose start.
         """
         omega = 2 * np.pi * self.frequency
         if self.driven == "noise":
@@ -342,7 +362,7 @@ class Modes(eqx.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> "Modes":
-        """Read what `save` wrote.
+        """Read what `save` wrote to path.
 
         Raises:
             ValueError: if the file is missing, damaged, of another kind, or its fields do not match each other.

@@ -23,7 +23,7 @@ class CurvatureAware(AbstractDamping):
     is knowing that gamma.
 
     Arguments:
-        ratio: of the damping to the critical one, >= 0.
+        ratio: of the damping to the critical one, a number >= 0.
 
     Raises:
         ValueError: if the ratio is negative, not finite, or not a number.

@@ -36,8 +36,10 @@ class Drag(AbstractDamping):
     weight) the speed may become infinite within a step, which gives NaN.
 
     Arguments:
-        linear: >= 0, one over time; quadratic: >= 0, one over length; dry: >= 0, a force over a mass, or None for none
-            at all (a dry friction of 0 is a number that may change). Scalars, or shaped like the position.
+        linear: >= 0, a scalar, or shaped like the position, in one over time.
+        quadratic: >= 0, a scalar, or shaped like the position, in one over length.
+        dry: >= 0, a scalar, or shaped like the position, in force over mass; or None for none at all (a dry friction
+            of 0 is a number that may change).
 
     Raises:
         ValueError: if one is negative or not finite.

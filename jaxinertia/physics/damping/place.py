@@ -20,8 +20,8 @@ class PositionDependent(AbstractDamping):
     The position rests in an O sub-step, so the map is exact: e^{-gamma(q) h}.
 
     Arguments:
-        gamma: a callable from the position to a number >= 0, or to what is shaped like the position; a negative value
-            makes the run NaN.
+        gamma: a callable from the position to a number >= 0, or to what is shaped like the position, in one over time;
+            a negative value makes the run NaN.
 
     Raises:
         ValueError: if gamma is not callable; when run, if what it returns does not fit the position, or is negative at

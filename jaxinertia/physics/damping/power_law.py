@@ -22,7 +22,9 @@ class PowerLaw(AbstractDamping):
     Where it is not, nor in the letter F, an exponent below 1 is refused.
 
     Arguments:
-        coefficient: >= 0. exponent: n >= 0. linear: >= 0, one over time. Numbers.
+        coefficient: >= 0, a number, in units of speed^{1 - n} over time.
+        exponent: n >= 0, a number.
+        linear: >= 0, a number, in one over time.
 
     Raises:
         ValueError: if one is negative, not finite, or not a number.

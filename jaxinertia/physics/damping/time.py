@@ -89,7 +89,17 @@ class TimeVarying(AbstractTimeVarying):
 
 
 class Nesterov(AbstractTimeVarying):
-    """gamma(t) = r / t: see `nesterov`."""
+    """gamma(t) = r / t: what `nesterov` makes, and says more of.
+
+    Arguments:
+        r: > 0, a number.
+
+    Raises:
+        ValueError: if r is not a positive finite number.
+
+    Example:
+        >>> isinstance(ji.damping.nesterov(), ji.damping.Nesterov)
+    """
 
     r: Scalar
 
@@ -126,7 +136,10 @@ def nesterov(r: ArrayLike = 3.0) -> Nesterov:
     for r = 3.
 
     Arguments:
-        r: > 0; with r >= 3 the loss falls as 1/t^2 on every convex L.
+        r: > 0, a number; with r >= 3 the loss falls as 1/t^2 on every convex L.
+
+    Returns:
+        A `Nesterov`.
 
     Raises:
         ValueError: if r is not a positive finite number.

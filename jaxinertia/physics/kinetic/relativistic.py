@@ -22,7 +22,8 @@ class Relativistic(AbstractKinetic):
     sqrt(1 + r^2) - asinh(1 / r) with r = |p| / (m c) falls by gamma h / m, which the O sub-step solves to rounding.
 
     Arguments:
-        speed_limit: c > 0, length over time. mass: m > 0.
+        speed_limit: c > 0, a number, in length over time.
+        mass: m > 0, a number, in the unit of mass.
 
     Raises:
         ValueError: if one is not a positive finite number.

@@ -25,9 +25,10 @@ class White(AbstractNoise):
         sigma: amplitude, in units of momentum per square root of time. A scalar acts on every
             component; an array or pytree shaped like the position acts per component; a (d, d)
             array is a matrix where the position is one 1-D array of d components.
-        law: of a step's increments over sqrt(h). "gaussian", or "three-point": 0 with probability 2/3 and +-sqrt(3)
-            with 1/6 each. Its moments are the Gaussian's up to the fifth, so that expectations keep the order 2 of
-            BAOAB and OBABO, and it is cheaper. Paths, tails and quantiles are wrong with it: take it for means only.
+        law: which, of a step's increments over sqrt(h): "gaussian", or "three-point": 0 with probability 2/3 and
+            +-sqrt(3) with 1/6 each. Its moments are the Gaussian's up to the fifth, so that expectations keep the order
+            2 of BAOAB and OBABO, and it is cheaper. Paths, tails and quantiles are wrong with it: take it for means
+            only.
 
     Raises:
         ValueError: if a scalar or per-component sigma is negative or not finite, or the law is unknown.
@@ -76,7 +77,7 @@ def thermal(temperature: ArrayLike, damping: ArrayLike, law: str = "gaussian") -
     Its derivative with respect to gamma is infinite at gamma = 0, as that of sqrt(gamma) is.
 
     Arguments:
-        temperature: T >= 0, in units of energy.
+        temperature: T >= 0, a number, in units of energy.
         damping: gamma, or a `ji.damping.Linear`: the same that the system has.
         law: as in `White`.
 
