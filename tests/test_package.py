@@ -16,6 +16,7 @@ FUNCTIONS = (
     "noether",
     "Charge",
     "ensemble",
+    "explain",
     "Ensemble",
     "BrownianPath",
     "modes",

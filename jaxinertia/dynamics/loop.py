@@ -142,14 +142,18 @@ def _on_cuda(*operands, **params):
 
 def _for_cuda(ctx, *operands, **params):
     """XLA cannot cut a kernel up: on several devices, where nothing says who runs what, each would run all points."""
-    axes = ctx.module_context.axis_context
+    module, axes, obstacle = ctx.module_context, ctx.module_context.axis_context, None
     if isinstance(axes, mlir.SPMDAxisContext):
         alone = set(axes.mesh.axis_names) <= set(axes.manual_axes)
     else:
         alone = (getattr(axes, "num_devices", None) or 1) == 1
-    if not alone and params["kernel"] is Wish.MUST:
-        raise refusal("it is spread over several devices; put it into jax.shard_map(..., check_vma=False) or ji.sweep")
-    return mlir.lower_fun(_on_cuda if alone else _program, multiple_results=True)(ctx, *operands, **params)
+    if not alone:
+        obstacle = "it is spread over several devices: put it into jax.shard_map(..., check_vma=False) or ji.sweep"
+    elif module.lowering_parameters.for_export:
+        obstacle = "it is exported, and JAX serialises no program with a kernel"
+    if obstacle is not None and params["kernel"] is Wish.MUST:
+        raise refusal(obstacle)
+    return mlir.lower_fun(_program if obstacle else _on_cuda, multiple_results=True)(ctx, *operands, **params)
 
 
 def planned(body, counts, length, mapped, kernel, points) -> Kernel | str:

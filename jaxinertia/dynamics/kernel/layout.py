@@ -69,6 +69,7 @@ def lay_out(
         )
     program = Program()
     _write(program, body, counts, length, inputs)
+    program.finish()
     return Kernel(program, inputs, [*ends, *stored], state)
 
 

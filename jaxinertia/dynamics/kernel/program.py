@@ -109,11 +109,57 @@ class Program:
         yield loop
         self._open.pop()
 
+    def finish(self) -> None:
+        """Leave out what nobody reads."""
+        self.statements[:] = needed(self.statements, set())
+
     def _write(self, statement: Statement) -> None:
         self._count += 1
         if self._count > MOST:
             raise Unsupported(f"a step takes more than {MOST:,} operations, written out")
         self._open[-1].append(statement)
+
+
+def needed(statements: Sequence[Statement], reads: set[Value]) -> list[Statement]:
+    """The statements without those whose results nobody reads; `reads` has what is read later, and is added to."""
+    kept: list[Statement] = []
+    for statement in reversed(statements):
+        if isinstance(statement, Loop):
+            loop = _needed_loop(statement, reads)
+            if loop.variables or any(_stores(x) for x in loop.body):
+                kept.append(loop)
+        elif isinstance(statement, Store) or statement.result in reads:
+            kept.append(statement)
+            reads |= _read_by(statement)
+    return kept[::-1]
+
+
+def _needed_loop(loop: Loop, reads: set[Value]) -> Loop:
+    """A loop with the variables that are read after it, and those that these need from round to round."""
+    wanted = reads & set(loop.variables)
+    while True:
+        inside = {end for variable, end in zip(loop.variables, loop.ends, strict=True) if variable in wanted}
+        inside = {end for end in inside if isinstance(end, Value)}
+        body = needed(loop.body, inside)
+        more = wanted | (inside & set(loop.variables))
+        if more == wanted:
+            break
+        wanted = more
+    rows = [row for row in zip(loop.variables, loop.starts, loop.ends, strict=True) if row[0] in wanted]
+    variables, starts, ends = ([row[k] for row in rows] for k in range(3))
+    reads |= inside | {start for start in starts if isinstance(start, Value)}
+    return Loop(loop.counter, loop.length, variables, starts, ends, body)
+
+
+def _read_by(statement: Operation | Load | Store) -> set[Value]:
+    if isinstance(statement, Operation):
+        return {x for x in statement.arguments if isinstance(x, Value)}
+    numbers = (statement.row, statement.value) if isinstance(statement, Store) else (statement.row,)
+    return {x for x in numbers if isinstance(x, Value)}
+
+
+def _stores(statement: Statement) -> bool:
+    return isinstance(statement, Store) or (isinstance(statement, Loop) and any(map(_stores, statement.body)))
 
 
 def operations(statements: Sequence[Statement]) -> int:

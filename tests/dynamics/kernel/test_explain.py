@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import jaxinertia as ji
+from jaxinertia.dynamics import loop
 from jaxinertia.dynamics.kernel import launch, layout
 from jaxinertia.dynamics.kernel.program import Unsupported
+from jaxinertia.dynamics.kernel.wish import Wish
 
 TS = np.linspace(0.0, 1.0, 3)
 GAMMAS = jnp.linspace(0.1, 1.0, 64)
@@ -31,7 +33,7 @@ def test_explain_tells_kernels_from_plain_loops():
     assert "There is no loop that could run as a kernel" in ji.explain(jnp.sin, 1.0)
 
 
-def test_explain_says_why_not():
+def test_explain_says_why_not(without_type_checks):
     assert "the plain loop, since kernel=False forbids it." in ji.explain(lambda: final(0.1, kernel=False))
     iterated = ji.explain(lambda gamma: final(gamma, "OEO"), 0.1)
     assert "since it has a loop without a fixed number of rounds" in iterated
@@ -41,16 +43,23 @@ def test_explain_says_why_not():
         ji.explain(3)
 
 
-def test_where_a_kernel_must_be_and_cannot():
+def test_where_a_kernel_must_be_and_cannot(without_type_checks):
     with pytest.raises(ValueError, match="kernel = True, but this run cannot be one: it has a loop without a fixed"):
         final(0.1, "OEO", kernel=True)
     with pytest.raises(ValueError, match="kernel = 'yes' must be True, False, or None"):
         ji.solvers.Splitting("BAOAB", kernel="yes")
 
 
-def exported(**options):
-    mapped = jax.jit(jax.vmap(lambda gamma: final(gamma, **options)))
-    return jax.export.export(mapped, platforms=["cuda"])(jax.ShapeDtypeStruct((64,), jnp.float32)).mlir_module()
+LIKE = jax.ShapeDtypeStruct((64,), jnp.float32)
+
+
+def for_cuda(mapped):
+    """The program, as it would go to a GPU's compiler."""
+    return jax.jit(mapped).trace(LIKE).lower(lowering_platforms=("cuda",)).as_text()
+
+
+def lowered(**options):
+    return for_cuda(jax.vmap(lambda gamma: final(gamma, **options)))
 
 
 @pytest.fixture
@@ -60,23 +69,23 @@ def assembler(monkeypatch):
 
 
 def test_a_program_for_cuda_has_one_kernel_and_no_loop(assembler):
-    module = exported()
+    module = lowered()
     assert module.count("@__gpu$xla.gpu.ptx") == 1
     assert "stablehlo.while" not in module
     assert "for (int" in module
 
 
 def test_a_program_for_cuda_falls_back_to_the_plain_loop(assembler, monkeypatch):
-    assert "@__gpu$xla.gpu.ptx" not in exported(kernel=False)
-    assert "@__gpu$xla.gpu.ptx" not in exported(start=jnp.ones(300, jnp.float32))
+    assert "@__gpu$xla.gpu.ptx" not in lowered(kernel=False)
+    assert "@__gpu$xla.gpu.ptx" not in lowered(start=jnp.ones(300, jnp.float32))
 
     def missing(text):
         raise Unsupported("NVRTC is not here")
 
     monkeypatch.setattr(launch, "assembled", missing)
-    assert "stablehlo.while" in exported()
+    assert "stablehlo.while" in lowered()
     with pytest.raises(ValueError, match="kernel = True, but this run cannot be one: NVRTC is not here"):
-        exported(kernel=True)
+        lowered(kernel=True)
 
 
 def test_devices_that_share_the_points_run_a_kernel_each(assembler):
@@ -85,18 +94,21 @@ def test_devices_that_share_the_points_run_a_kernel_each(assembler):
     spec = jax.sharding.PartitionSpec("points")
     mapped = jax.vmap(lambda gamma: final(gamma, kernel=True))
     split = jax.shard_map(mapped, mesh=devices, in_specs=spec, out_specs=spec, check_vma=False)
-    module = jax.export.export(jax.jit(split), platforms=["cuda"])(
-        jax.ShapeDtypeStruct((64,), jnp.float32)
-    ).mlir_module()
-    assert "if (point >= 16LL) return;" in module
-    context = types.SimpleNamespace(
-        module_context=types.SimpleNamespace(axis_context=types.SimpleNamespace(num_devices=2))
-    )
-    from jaxinertia.dynamics import loop
-    from jaxinertia.dynamics.kernel.wish import Wish
-
+    assert "if (point >= 16LL) return;" in for_cuda(split)
+    two = types.SimpleNamespace(axis_context=types.SimpleNamespace(num_devices=2))
     with pytest.raises(ValueError, match="it is spread over several devices"):
-        loop._for_cuda(context, kernel=Wish.MUST)
+        loop._for_cuda(types.SimpleNamespace(module_context=two), kernel=Wish.MUST)
+
+
+def test_an_exported_program_has_the_plain_loop(assembler):
+    """JAX serialises no kernel: it would refuse; this is for a machine of either kind."""
+    export = jax.export.export(jax.jit(jax.vmap(final)), platforms=["cuda", "cpu"])(LIKE)
+    assert "@__gpu$xla.gpu.ptx" not in export.mlir_module()
+    found = export.call(jnp.asarray(GAMMAS, jnp.float32))
+    np.testing.assert_allclose(found, jax.vmap(final)(jnp.asarray(GAMMAS, jnp.float32)), rtol=1e-5)
+    must = jax.jit(jax.vmap(lambda gamma: final(gamma, kernel=True)))
+    with pytest.raises(ValueError, match="it is exported, and JAX serialises no program with a kernel"):
+        jax.export.export(must, platforms=["cuda"])(LIKE)
 
 
 def test_what_a_thread_keeps_is_counted_in_registers():

@@ -66,7 +66,7 @@ POTENTIALS = {
 }
 
 
-@pytest.mark.parametrize("name", some(POTENTIALS, "Rosenbrock", "tree"))
+@pytest.mark.parametrize("name", some(POTENTIALS, "Rosenbrock"))
 def test_every_potential(name, threads):  # noqa: F811
     potential, start = POTENTIALS[name]
     check(threads, ji.System(potential, damping=0.3), (start,))
@@ -80,7 +80,7 @@ WORDS = {word: word for word in ("BA", "OBA", "BAB", "OBABO", "BAOAB", "ABOBA", 
 }
 
 
-@pytest.mark.parametrize("name", some(WORDS, "blanes_moan6"))
+@pytest.mark.parametrize("name", some(WORDS, "ABOBA"))
 def test_every_word(name, threads):  # noqa: F811
     damped = name not in ("BA", "BAB")
     check(threads, ji.System(P.Pendulum(), damping=0.3 if damped else 0.0), (1.0,), WORDS[name])
@@ -89,12 +89,12 @@ def test_every_word(name, threads):  # noqa: F811
 ITERATES = ("power law", "power law, n = 1", "relativistic", "relativistic, drag", "Riemannian")
 
 
-@pytest.mark.parametrize("name", some([name for name in LAWS if name not in ITERATES], "drag, pushed"))
+@pytest.mark.parametrize("name", some([name for name in LAWS if name not in ITERATES]))
 def test_every_law(name, threads):  # noqa: F811
     check(threads, system_of(LAWS[name]), START, word_of(LAWS[name]).letters)
 
 
-@pytest.mark.parametrize("name", some(ITERATES, "Riemannian"))
+@pytest.mark.parametrize("name", some(ITERATES))
 def test_what_iterates_says_so(name, threads):  # noqa: F811
     with pytest.raises(ValueError, match="cannot be one: it has a loop without a fixed number of rounds"):
         check(threads, system_of(LAWS[name]), START, word_of(LAWS[name]).letters)
@@ -119,7 +119,7 @@ def test_every_noise_draws_the_same_numbers(name, dtype, threads):  # noqa: F811
 
 
 @pytest.mark.parametrize("name", some(["Duffing", "pendulum", "Rosenbrock"], "Duffing"))
-@pytest.mark.parametrize("gamma", [0.3, 1e-5])
+@pytest.mark.parametrize("gamma", [pytest.param(0.3, marks=pytest.mark.slow), 1e-5])
 def test_float32_also_where_a_decay_is_below_the_last_place(name, gamma, threads):  # noqa: F811
     potential, start = POTENTIALS[name]
     check(threads, ji.System(potential, damping=gamma), (np.asarray(start, np.float32),))
@@ -135,6 +135,19 @@ def final(gamma, start=1.0, kernel=None):
 GAMMAS, STARTS = jnp.array([0.1, 0.4]), jnp.array([0.5, 1.0, 1.5])
 
 
+def test_forward_mode_is_a_kernel_and_reverse_mode_agrees(threads):  # noqa: F811
+    """To rounding: of the inertia in gamma and in the start, along (1, 0.5)."""
+
+    def one(gamma, start):
+        return final(gamma, start, kernel=True)
+
+    _, tangent = jax.vmap(lambda gamma: jax.jvp(one, (gamma, 1.0), (1.0, 0.5)))(GAMMAS)
+    assert len(threads) == 2
+    by_gamma, by_start = jax.vmap(lambda gamma: jax.grad(one, argnums=(0, 1))(gamma, 1.0))(GAMMAS)
+    np.testing.assert_allclose(by_gamma + 0.5 * by_start, tangent, rtol=1e-12)
+
+
+@pytest.mark.slow
 def test_nested_maps_and_derivatives_of_any_kind(threads):  # noqa: F811
     """Forward mode is a kernel, reverse mode the plain loop; both, and what they make of each other, are right."""
 
@@ -163,11 +176,6 @@ def test_nested_maps_and_derivatives_of_any_kind(threads):  # noqa: F811
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(found[2][0] + 0.5 * found[2][1], found[1][1], rtol=1e-12)
-
-
-def test_forward_mode_is_a_kernel_of_its_own(threads):  # noqa: F811
-    jax.jit(lambda gamma: jax.jvp(lambda gamma: final(gamma, kernel=True), (gamma,), (1.0,))[1])(0.3)
-    assert len(threads) == 1
 
 
 def test_what_nobody_reads_is_not_computed(threads):  # noqa: F811
