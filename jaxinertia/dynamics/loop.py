@@ -9,7 +9,7 @@ forward mode of what is to run as a kernel: that is a loop of the step's derivat
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import compress
 from typing import Any
 
@@ -156,6 +156,7 @@ def _for_cuda(ctx, *operands, **params):
     return mlir.lower_fun(_program if obstacle else _on_cuda, multiple_results=True)(ctx, *operands, **params)
 
 
+@lru_cache(maxsize=16)
 def planned(body, counts, length, mapped, kernel, points) -> Kernel | str:
     """The kernel of a loop, or in words why there is none."""
     del points
@@ -222,7 +223,7 @@ def _flattened(x, is_new: bool, is_mapped: bool, count: int, points: int):
 
 
 def _jvp(primals, tangents, **params):
-    if params["kernel"].prepared:
+    if params["kernel"].prepared and not isinstance(planned(**params), str):
         out = _loop.bind(*primals, **params)
         return out, _tangents(primals, tangents, out, **params)
     live = [i for i, tangent in enumerate(tangents) if not isinstance(tangent, ad.Zero)]

@@ -113,6 +113,13 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
             position = system.damping.check_backwards(position)
         return position
 
+    def check_kernel(self, obstacle: str) -> None:
+        """ValueError if this must run as a kernel, which such a run cannot."""
+        if self.kernel:
+            raise ValueError(
+                f"kernel = True, but this run cannot be one: {obstacle}; leave kernel= out, or take fixed steps alone"
+            )
+
     @property
     def _word(self) -> str:
         return "".join(letter.kind for letter in self.letters)
@@ -134,6 +141,7 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
     # in float32 what the relaxations did below the momentum's last place.
 
     def init(self, terms, t0, t1, y0: Phase, args: System):
+        self.check_kernel("it goes through diffrax.diffeqsolve, for a controller, an event, an adjoint or max_steps")
         position = self.check(args, given.check(terms, y0, args))
         gradient = args.gradient(position, given.time(given.read(terms), t0, y0))
         probe = args.relaxation(jnp.ones_like(y0.friction), y0.momentum)  # looked at, and not computed

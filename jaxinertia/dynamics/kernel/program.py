@@ -138,15 +138,16 @@ def _needed_loop(loop: Loop, reads: set[Value]) -> Loop:
     """A loop with the variables that are read after it, and those that these need from round to round."""
     wanted = reads & set(loop.variables)
     while True:
-        inside = {end for variable, end in zip(loop.variables, loop.ends, strict=True) if variable in wanted}
-        inside = {end for end in inside if isinstance(end, Value)}
+        pairs = zip(loop.variables, loop.ends, strict=True)
+        inside = {end for variable, end in pairs if variable in wanted and isinstance(end, Value)}
         body = needed(loop.body, inside)
         more = wanted | (inside & set(loop.variables))
         if more == wanted:
             break
         wanted = more
-    rows = [row for row in zip(loop.variables, loop.starts, loop.ends, strict=True) if row[0] in wanted]
-    variables, starts, ends = ([row[k] for row in rows] for k in range(3))
+    places = [i for i, variable in enumerate(loop.variables) if variable in wanted]
+    variables = [loop.variables[i] for i in places]
+    starts, ends = [loop.starts[i] for i in places], [loop.ends[i] for i in places]
     reads |= inside | {start for start in starts if isinstance(start, Value)}
     return Loop(loop.counter, loop.length, variables, starts, ends, body)
 

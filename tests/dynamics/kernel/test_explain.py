@@ -2,6 +2,7 @@
 
 import types
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +47,10 @@ def test_explain_says_why_not(without_type_checks):
 def test_where_a_kernel_must_be_and_cannot(without_type_checks):
     with pytest.raises(ValueError, match="kernel = True, but this run cannot be one: it has a loop without a fixed"):
         final(0.1, "OEO", kernel=True)
+    system, solver = ji.System(ji.potentials.Duffing()), ji.solvers.Splitting("BAB", kernel=True)
+    for adjoint, why in ((diffrax.DirectAdjoint(), "diffrax.diffeqsolve"), ("reversible", "a loop of its own")):
+        with pytest.raises(ValueError, match=f"kernel = True, but this run cannot be one: .*{why}"):
+            ji.simulate(system, TS, 1.0, dt=0.1, solver=solver, adjoint=adjoint)
     with pytest.raises(ValueError, match="kernel = 'yes' must be True, False, or None"):
         ji.solvers.Splitting("BAOAB", kernel="yes")
 
