@@ -7,6 +7,7 @@ from ._cache import cache as cache
 from .dynamics import solvers as solvers
 from .dynamics.ensemble import Ensemble as Ensemble
 from .dynamics.ensemble import ensemble as ensemble
+from .dynamics.explain import explain as explain
 from .dynamics.path import BrownianPath as BrownianPath
 from .dynamics.shadow import shadow_inertia as shadow_inertia
 from .dynamics.simulate import simulate as simulate

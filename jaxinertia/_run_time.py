@@ -53,7 +53,10 @@ def _raise(message, holds):
 
 def _can_raise(module: mlir.ModuleContext) -> bool:
     """Whether this program runs here, on the backend that it is made for, and on one device."""
-    if len(module.platforms) > 1 or module.get_backend(optional=True) is None:
+    try:
+        if len(module.platforms) > 1 or module.get_backend(optional=True) is None:
+            return False
+    except RuntimeError:  # compiled ahead for devices that this process has not
         return False
     parameters, axes = module.lowering_parameters, module.axis_context
     devices = axes.mesh.size if isinstance(axes, mlir.SPMDAxisContext) else getattr(axes, "num_devices", None)

@@ -17,6 +17,7 @@ FUNCTIONS = (
     "noether",
     "Charge",
     "ensemble",
+    "explain",
     "Ensemble",
     "BrownianPath",
     "modes",

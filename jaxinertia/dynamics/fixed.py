@@ -18,6 +18,7 @@ from ..physics.system import System
 from . import brownian, clock, fusion, rounding
 from .advance import advance, relaxations, relaxing_flows
 from .grid import Grid
+from .kernel.wish import Wish, wish
 from .letters import Scene
 from .loop import looped
 from .memory import begun, judged
@@ -47,6 +48,7 @@ class _Setting(eqx.Module):
     letters: tuple[Letter, ...] = eqx.field(static=True)
     told: Any = eqx.field(static=True)  # the dtype of times, where somebody asks for them
     careful: bool = eqx.field(static=True)  # whether small friction is carried below the last place
+    kernel: Wish = eqx.field(static=True)
 
 
 def _set_out(system, grid, position, momentum, solver, key, path) -> tuple[_Setting, tuple[Any, Any]]:
@@ -64,7 +66,7 @@ def _set_out(system, grid, position, momentum, solver, key, path) -> tuple[_Sett
             position = clock.check_resolved(position, who, *reach, dtype)
     position, careful = rounding.plan(system, letters, grid.shortest, position, momentum)
     plain = grid._replace(ts=jnp.asarray(grid.ts), ends=None, latest=None, shortest=None)
-    return _Setting(system, plain, key, path, letters, told, careful), (position, momentum)
+    return _Setting(system, plain, key, path, letters, told, careful, wish(solver.kernel)), (position, momentum)
 
 
 @eqx.filter_jit
@@ -98,11 +100,11 @@ def _plan(setting: _Setting, momentum) -> "_Plan":
 
 def _rows(setting: _Setting, plan: "_Plan", carry, numbers, grid: Grid):
     """From one (phase, gradient) through the rows of a grid, which have these numbers in the whole run."""
-    row = _row(setting.system, grid, plan, carry[0], setting.key, setting.path, setting.told)
+    row = _row(setting.system, grid, plan, carry[0], setting.key, setting.path, setting.told, setting.kernel.prepared)
     if grid.steps > PLAIN:  # else reverse mode would remember a block for every row
         row = jax.checkpoint(row, prevent_cse=False)
     xs = (numbers, grid.starts, None if grid.h.ndim == 0 else grid.h)
-    return looped(row, carry, xs, grid.rows)
+    return looped(row, carry, xs, grid.rows, setting.kernel)
 
 
 def in_parts(
@@ -174,11 +176,12 @@ class _Plan:
         return fusion.settle(before, phase, maps, stages, times) if self.fused else added(before, phase)
 
 
-def _row(system: System, grid: Grid, plan: _Plan, first: Phase, key, path, told):
+def _row(system: System, grid: Grid, plan: _Plan, first: Phase, key, path, told, for_kernel):
     """The scan's body: one row of steps, from one saved state to the next."""
     momentum, dtype = first.momentum, _tree.dtype(first.momentum)
     schedule, turns = plan.run, grid.steps - 1
-    noise = _Noise(system, schedule, first.relaxing, key, path, grid.ts[-1], longest_block(turns))
+    together = 1 if for_kernel else longest_block(turns)  # a thread has no room for numbers of several steps
+    noise = _Noise(system, schedule, first.relaxing, key, path, grid.ts[-1], together)
     # K reads the momentum before it, which XLA then copies: once for two turns.
     unroll = 2 if any(stage.kind == "K" for stage in schedule.turn) else 1
     numbered = system.noise is not None or bool(system.asks_for_time) or plan.may_ask_for_time
@@ -245,7 +248,7 @@ class _Noise:
         self.remembered = system.noise is not None and system.noise.remembers
         law = "gaussian" if system.noise is None else system.noise.law
         self.source = None if key is None or path is not None else RandomNumbers(key, draws, law)
-        self.early = self.source is not None and block * draws * _tree.size(like) <= AHEAD
+        self.early = self.source is not None and block > 1 and block * draws * _tree.size(like) <= AHEAD
 
     def ahead(self, first, count):
         """What `count` turns will draw, if that is little enough."""

@@ -3,12 +3,13 @@
 A plain `jax.vmap(simulate)` writes every carried array of all points in every step: out of the cache, twice as slow as
 blocks of points that stay in it. Only who lowers the loop knows how many points there are in all, and on what machine
 they run. So the loop stays whole until then: `jax.vmap` flattens into an axis of points, and for a CPU they run in
-blocks. Derivatives are those of the same loop in plain JAX.
+blocks; for CUDA, where the step allows it, as one kernel. Derivatives are those of the same loop in plain JAX, but for
+forward mode of what is to run as a kernel: that is a loop of the step's derivative, and so a kernel again.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import compress
 from typing import Any
 
@@ -19,6 +20,11 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Primitive, jaxpr_as_fu
 from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
+from .derivative import tangent_loop
+from .kernel.launch import call
+from .kernel.layout import Kernel, lay_out
+from .kernel.program import Unsupported
+from .kernel.wish import Wish
 from .scan import checkpointed_scan
 from .vectorised import vectorised
 
@@ -30,8 +36,13 @@ _loop = Primitive("rows")
 _loop.multiple_results = True
 
 
-def looped(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, length: int) -> tuple[Any, Any]:
-    """`checkpointed_scan(body, carry, xs, length)`, as one primitive."""
+def looped(
+    body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, length: int, kernel: Wish = Wish.NEVER
+) -> tuple[Any, Any]:
+    """`checkpointed_scan(body, carry, xs, length)`, as one primitive.
+
+    Raises ValueError where it must run as a kernel and cannot.
+    """
     c, x = jax.tree.leaves(carry), jax.tree.leaves(xs)
     row = [jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in x]
     returned: list[Any] = []
@@ -44,16 +55,20 @@ def looped(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, len
     closed = jax.make_jaxpr(flat)([jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in c], row)
     operands = [*closed.consts, *c, *x]
     if closed.effects or any(_varies(x) for x in operands):  # callbacks; devices told apart
+        if kernel is Wish.MUST:
+            raise refusal("it calls back to the host, or runs in a shard_map that checks what varies (check_vma=False)")
         return checkpointed_scan(body, carry, xs, length)
-    pure = _without_constants(vectorised(closed.jaxpr))
-    out = _loop.bind(
-        *operands,
-        body=ClosedJaxpr(pure, ()),
+    loop = dict(
+        body=ClosedJaxpr(_without_constants(vectorised(closed.jaxpr)), ()),
         counts=(len(closed.consts), len(c)),
         length=length,
+        kernel=kernel,
         points=None,
         mapped=(False,) * len(operands),
     )
+    if kernel is Wish.MUST and isinstance(found := planned(**loop), str):
+        raise refusal(found)
+    out = _loop.bind(*operands, **loop)
     return jax.tree.unflatten(returned[-1], out)
 
 
@@ -83,8 +98,9 @@ def _plain(*operands, body: ClosedJaxpr, counts: tuple[int, int], length: int):
     return [*carry, *rows]
 
 
-def _program(*operands, points: int | None, mapped: Sequence[bool], block: int | None = None, **loop):
+def _program(*operands, points: int | None, mapped: Sequence[bool], kernel: Wish, block: int | None = None, **loop):
     """The loop of all points, in plain JAX, `block` at a time if given."""
+    del kernel
     run = partial(_plain, **loop)
     if points is None:
         return run(*operands)
@@ -112,14 +128,64 @@ def _on_cpu(*operands, body, counts, **rest):
     return _program(*operands, body=body, counts=counts, block=block if block >= SMALLEST else None, **rest)
 
 
+def _on_cuda(*operands, **params):
+    plan = planned(**params)
+    try:
+        if not isinstance(plan, str):
+            return call(plan, params["points"], list(operands))
+    except Unsupported as reason:
+        plan = str(reason)
+    if params["kernel"] is Wish.MUST:
+        raise refusal(plan)
+    return _program(*operands, **params)
+
+
+def _for_cuda(ctx, *operands, **params):
+    """XLA cannot cut a kernel up: on several devices, where nothing says who runs what, each would run all points."""
+    module, axes, obstacle = ctx.module_context, ctx.module_context.axis_context, None
+    if isinstance(axes, mlir.SPMDAxisContext):
+        alone = set(axes.mesh.axis_names) <= set(axes.manual_axes)
+    else:
+        alone = (getattr(axes, "num_devices", None) or 1) == 1
+    if not alone:
+        obstacle = "it is spread over several devices: put it into jax.shard_map(..., check_vma=False) or ji.sweep"
+    elif module.lowering_parameters.for_export:
+        obstacle = "it is exported, and JAX serialises no program with a kernel"
+    if obstacle is not None and params["kernel"] is Wish.MUST:
+        raise refusal(obstacle)
+    return mlir.lower_fun(_program if obstacle else _on_cuda, multiple_results=True)(ctx, *operands, **params)
+
+
+@lru_cache(maxsize=16)
+def planned(body, counts, length, mapped, kernel, points) -> Kernel | str:
+    """The kernel of a loop, or in words why there is none."""
+    del points
+    if kernel is Wish.NEVER:
+        return "kernel=False forbids it"
+    try:
+        return lay_out(body, counts, length, mapped, forced=kernel is Wish.MUST)
+    except Unsupported as reason:
+        return str(reason)
+
+
+def is_loop(eqn: JaxprEqn) -> bool:
+    """Whether an equation of a program is such a loop."""
+    return eqn.primitive is _loop
+
+
+def refusal(reason: str) -> ValueError:
+    """What is said of a loop that must be a kernel and cannot."""
+    return ValueError(f"kernel = True, but this run cannot be one: {reason}; leave kernel= out, and a plain loop runs")
+
+
 @_loop.def_impl
 def _(*operands, **params):
     return jax.jit(partial(_loop.bind, **params))(*operands)
 
 
 @_loop.def_abstract_eval
-def _(*operands, body, counts, length, points, mapped):
-    del operands, mapped
+def _(*operands, body, counts, length, points, mapped, kernel):
+    del operands, mapped, kernel
     lead = () if points is None else (points,)
     carry, rows = body.out_avals[: counts[1]], body.out_avals[counts[1] :]
     ends = [ShapedArray((*lead, *aval.shape), aval.dtype) for aval in carry]
@@ -157,6 +223,9 @@ def _flattened(x, is_new: bool, is_mapped: bool, count: int, points: int):
 
 
 def _jvp(primals, tangents, **params):
+    if params["kernel"].prepared and not isinstance(planned(**params), str):
+        out = _loop.bind(*primals, **params)
+        return out, _tangents(primals, tangents, out, **params)
     live = [i for i, tangent in enumerate(tangents) if not isinstance(tangent, ad.Zero)]
 
     def of_live(*some):
@@ -166,6 +235,36 @@ def _jvp(primals, tangents, **params):
         return _program(*operands, **params)  # in blocks, reverse mode would remember more
 
     return jax.jvp(of_live, [primals[i] for i in live], [tangents[i] for i in live])
+
+
+def _tangents(primals, tangents, out, **params):
+    own = {name: params.pop(name) for name in ("body", "counts", "mapped")}
+    operands, derivative, places = tangent_loop(primals, tangents, **own)
+    constants = derivative["body"].consts
+    operands = [*constants, *operands]
+    derivative["body"] = ClosedJaxpr(_without_constants(derivative["body"].jaxpr), ())
+    derivative["counts"] = (derivative["counts"][0] + len(constants), derivative["counts"][1])
+    derivative["mapped"] = (*[False] * len(constants), *derivative["mapped"])
+    found = _loop.bind(*operands, **params, **derivative)
+    return [ad.Zero.from_primal_value(x) if i is None else found[i] for x, i in zip(out, places, strict=True)]
+
+
+def _transposed(cotangents, *operands, **params):
+    """Of the loop of a derivative, which is linear in its tangents: by the plain loop, at tangents of zero."""
+    linear = [i for i, x in enumerate(operands) if ad.is_undefined_primal(x)]
+    kept = [i for i, aval in enumerate(params["body"].out_avals) if jnp.issubdtype(aval.dtype, jnp.inexact)]
+
+    def of_linear(*some):
+        given = list(operands)
+        for i, x in zip(linear, some, strict=True):
+            given[i] = x
+        out = _program(*given, **params)
+        return [out[i] for i in kept]
+
+    at = [jnp.zeros(operands[i].aval.shape, operands[i].aval.dtype) for i in linear]
+    pulled = jax.vjp(of_linear, *at)[1]([ad.instantiate_zeros(cotangents[i]) for i in kept])
+    found = dict(zip(linear, pulled, strict=True))
+    return [found.get(i) for i in range(len(operands))]
 
 
 def _needed(used: list[bool], *live_and_eqn: Any) -> tuple[list[bool], JaxprEqn | None]:
@@ -191,6 +290,8 @@ def _needed(used: list[bool], *live_and_eqn: Any) -> tuple[list[bool], JaxprEqn 
 
 batching.primitive_batchers[_loop] = _batched
 ad.primitive_jvps[_loop] = _jvp
+ad.primitive_transposes[_loop] = _transposed
 pe.dce_rules[_loop] = _needed
 mlir.register_lowering(_loop, mlir.lower_fun(_program, multiple_results=True))
 mlir.register_lowering(_loop, mlir.lower_fun(_on_cpu, multiple_results=True), platform="cpu")
+mlir.register_lowering(_loop, _for_cuda, platform="cuda")

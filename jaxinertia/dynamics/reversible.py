@@ -45,6 +45,7 @@ def check(adjoint: str, system: System, solver: Any, position: Any, others: dict
         raise ValueError(f"adjoint = {adjoint!r} must be 'reversible', or diffrax's, e.g. diffrax.ForwardMode()")
     if not isinstance(solver, Splitting):
         raise ValueError(f"adjoint = 'reversible' is for a ji.solvers.Splitting, not {type(solver).__name__}")
+    solver.check_kernel("adjoint = 'reversible' has a loop of its own")
     for name, value in others.items():
         if value is not None:
             raise ValueError(

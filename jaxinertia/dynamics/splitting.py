@@ -44,6 +44,9 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
     Arguments:
         word: a string of letters, or (letter, weight) pairs such as `[("B", 0.5), ("A", 1.0), ("B", 0.5)]`.
         order: the order in h, if known; else 2 for a palindrome and 1 for any other word.
+        kernel: whether fixed steps on an NVIDIA GPU run as one CUDA kernel, a trajectory a thread. None: where they can
+            and the state fits into registers (`ji.explain` says where not and why; a plain loop runs there). True:
+            always, or ValueError saying why not. False: never. Reverse mode runs by the plain loop.
 
     Raises:
         ValueError: for an unknown letter, a word without a drift or a kick, or weights of all that drifts, kicks or
@@ -60,15 +63,18 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
 
     letters: tuple[_words.Letter, ...] = eqx.field(static=True)
     known_order: int | None = eqx.field(static=True)
+    kernel: bool | None = eqx.field(static=True)
 
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar[Callable] = Hermite
 
-    def __init__(self, word: _words.Word, order: int | None = None):
+    def __init__(self, word: _words.Word, order: int | None = None, kernel: bool | None = None):
         self.letters = _words.parse(word)
         if order is not None and (isinstance(order, bool) or not isinstance(order, int) or order < 1):
             raise ValueError(f"order = {order!r} must be a whole number of at least 1, or None")
-        self.known_order = order
+        if kernel is not None and not isinstance(kernel, bool):
+            raise ValueError(f"kernel = {shown(kernel)} must be True, False, or None: where it can")
+        self.known_order, self.kernel = order, kernel
 
     @property
     def has_relaxation(self) -> bool:
@@ -107,6 +113,13 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
             position = system.damping.check_backwards(position)
         return position
 
+    def check_kernel(self, obstacle: str) -> None:
+        """ValueError if this must run as a kernel, which such a run cannot."""
+        if self.kernel:
+            raise ValueError(
+                f"kernel = True, but this run cannot be one: {obstacle}; leave kernel= out, or take fixed steps alone"
+            )
+
     @property
     def _word(self) -> str:
         return "".join(letter.kind for letter in self.letters)
@@ -128,6 +141,7 @@ class Splitting(diffrax.AbstractItoSolver, diffrax.AbstractStratonovichSolver):
     # in float32 what the relaxations did below the momentum's last place.
 
     def init(self, terms, t0, t1, y0: Phase, args: System):
+        self.check_kernel("it goes through diffrax.diffeqsolve, for a controller, an event, an adjoint or max_steps")
         position = self.check(args, given.check(terms, y0, args))
         gradient = args.gradient(position, given.time(given.read(terms), t0, y0))
         probe = args.relaxation(jnp.ones_like(y0.friction), y0.momentum)  # looked at, and not computed

@@ -1,0 +1,164 @@
+"""Operations on numbers: what is known already is computed now, with NumPy, the rest is written into the program."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .program import Number, Program, Unsupported, Value
+
+_SHIFTS = ("shift_left", "shift_right_logical", "shift_right_arithmetic")
+_SAME = {"add_any": "add", "sine": "sin", "cosine": "cos"}  # names of one operation
+ELEMENTWISE = {
+    *("add", "sub", "mul", "div", "rem", "neg", "abs", "sign", "max", "min", "floor", "ceil", "round", "clamp"),
+    *("sqrt", "rsqrt", "cbrt", "square", "integer_pow", "pow", "exp", "exp2", "log", "log1p", "expm1", "logistic"),
+    *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+    *("erf", "erfc", "erf_inv", "lgamma", "nextafter", "and", "or", "xor", "not", *_SHIFTS, *_SAME),
+    *("eq", "ne", "lt", "le", "gt", "ge", "is_finite", "select_n", "convert_element_type", "copy", "copy_p"),
+}
+_TYPES = {np.dtype(t) for t in (bool, "int8", "int32", "int64", "uint8", "uint32", "uint64", "float32", "float64")}
+
+
+def check_dtype(dtype: Any) -> None:
+    """Unsupported for a dtype that kernels do not know."""
+    if not isinstance(dtype, np.dtype) or dtype not in _TYPES:
+        raise Unsupported(f"it has numbers of the type {dtype}")
+
+
+def compute(program: Program, name: str, params: dict[str, Any], dtype: Any, numbers: list[Number]) -> Number:
+    """One elementwise operation of one component."""
+    name = _SAME.get(name, name)
+    if name in ("copy", "copy_p"):
+        return numbers[0]
+    if not any(isinstance(x, Value) for x in numbers) and name in _NOW:
+        with np.errstate(all="ignore"):
+            return np.dtype(dtype).type(_NOW[name](*numbers))
+    if name in _RULES:
+        return _RULES[name](program, params, dtype, numbers)
+    simple = _simplified(name, numbers)
+    return program.do(name, dtype, *numbers) if simple is None else simple
+
+
+def _simplified(name: str, numbers: list[Number]) -> Number | None:
+    """What needs no operation: x + 0, x * 1 and the like."""
+    if name not in ("add", "sub", "mul", "div"):
+        return None
+    first, second = numbers
+    neutral = 0 if name in ("add", "sub") else 1
+    if not isinstance(second, Value) and second == neutral:
+        return first
+    if name in ("add", "mul") and not isinstance(first, Value) and first == neutral:
+        return second
+    return None
+
+
+def _power(program: Program, params: dict[str, Any], dtype: Any, numbers: list[Number]) -> Number:
+    """x^n by repeated squaring."""
+    x, n = numbers[0], abs(params["y"])
+    result: Number | None = None
+    while n:
+        if n % 2:
+            result = x if result is None else compute(program, "mul", {}, dtype, [result, x])
+        n //= 2
+        if n:
+            x = compute(program, "mul", {}, dtype, [x, x])
+    one = np.dtype(dtype).type(1)
+    if result is None:
+        return one
+    return result if params["y"] > 0 else compute(program, "div", {}, dtype, [one, result])
+
+
+def _square(program: Program, params: dict[str, Any], dtype: Any, numbers: list[Number]) -> Number:
+    return compute(program, "mul", {}, dtype, [numbers[0], numbers[0]])
+
+
+def _round(program: Program, params: dict[str, Any], dtype: Any, numbers: list[Number]) -> Number:
+    even = params["rounding_method"].name == "TO_NEAREST_EVEN"
+    return program.do("round_even" if even else "round_away", dtype, numbers[0])
+
+
+def select(program: Program, params: dict[str, Any], dtype: Any, numbers: list[Number]) -> Number:
+    """numbers[1 + which], which is numbers[0]."""
+    which, *cases = numbers
+    if not isinstance(which, Value):
+        return cases[int(which)]
+    if all(case is cases[0] for case in cases):
+        return cases[0]
+    if which.dtype == bool:
+        return program.do("select", dtype, which, cases[1], cases[0])
+    result = cases[-1]
+    for k, case in reversed(list(enumerate(cases[:-1]))):
+        hit = program.do("eq", bool, which, which.dtype.type(k))
+        result = program.do("select", dtype, hit, case, result)
+    return result
+
+
+def _clamp(program: Program, params: dict[str, Any], dtype: Any, numbers: list[Number]) -> Number:
+    low, x, high = numbers
+    return compute(program, "min", {}, dtype, [compute(program, "max", {}, dtype, [x, low]), high])
+
+
+def _convert(program: Program, params: dict[str, Any], dtype: Any, numbers: list[Number]) -> Number:
+    x = numbers[0]
+    return x if x.dtype == dtype else program.do("convert", dtype, x)
+
+
+def _shift(name: str) -> Callable[..., Number]:
+    def rule(program: Program, params: dict[str, Any], dtype: Any, numbers: list[Number]) -> Number:
+        by = numbers[1]
+        if isinstance(by, Value) or not 0 <= int(by) < 8 * np.dtype(dtype).itemsize:  # C leaves it open
+            raise Unsupported("it shifts bits by a number that is not known")
+        return program.do(name, dtype, *numbers)
+
+    return rule
+
+
+_RULES: dict[str, Callable[..., Number]] = {
+    "integer_pow": _power,
+    "square": _square,
+    "round": _round,
+    "select_n": select,
+    "clamp": _clamp,
+    "convert_element_type": _convert,
+} | {name: _shift(name) for name in _SHIFTS}
+
+
+def _quotient(x: Any, y: Any) -> Any:
+    """x / y, of whole numbers towards zero."""
+    if not np.issubdtype(x.dtype, np.integer):
+        return x / y
+    size = abs(int(x)) // abs(int(y)) if y else 0
+    return size if (x < 0) == (y < 0) else -size
+
+
+# Numbers that are known: indices need them now, and IEEE arithmetic is the same everywhere.
+_NOW: dict[str, Callable[..., Any]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": _quotient,
+    "rem": lambda x, y: np.fmod(x, y) if y or not np.issubdtype(x.dtype, np.integer) else x,
+    "neg": np.negative,
+    "abs": np.abs,
+    "sign": np.sign,
+    "max": np.maximum,
+    "min": np.minimum,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "not": np.invert,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "sqrt": np.sqrt,
+    "square": np.square,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "is_finite": np.isfinite,
+    "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
+    "select_n": lambda which, *cases: cases[int(which)],
+    "convert_element_type": lambda x: x,
+}
