@@ -7,6 +7,7 @@ import jaxinertia as ji
 from jaxinertia.inference.modes.entry import modes
 from jaxinertia.inference.modes.noise.covariances import Layout
 from jaxinertia.inference.modes.noise.likelihood import Groups, cost, spectrum
+from jaxinertia.inference.modes.noise.taper import taper
 
 from .driven import Driven, pair, three
 
@@ -34,12 +35,13 @@ def test_the_spectrum_is_the_expected_periodogram(moving):
     logs = np.log(omega), np.log(gamma), np.log(np.diag(force)) / 2
     theta = list(np.stack([*logs, made.shape[1], np.zeros(3)], axis=1))
     theta = np.concatenate([*theta, [np.arctanh(0.4 / np.sqrt(2))], np.full(2, np.log(0.01))])
-    frequencies, n = 2 * np.pi * np.array([2, 5, 17, 29]) / 60, 60
+    n = 260  # the taper's ends have four readings
+    frequencies, h = 2 * np.pi * np.array([2, 5, 17, 29, 122]) / n, taper(n)
     found, _ = spectrum(theta, layout, at(frequencies, n, 2))
     none = np.zeros_like(made.shape)
     rows = np.concatenate([none, made.shape] if moving else [made.shape, none], axis=1)
     for w, s in zip(frequencies, found, strict=True):
-        expected = made.periodogram(rows, w, n)
+        expected = made.periodogram(rows, w, h)
         assert np.allclose(s, expected, rtol=0, atol=1e-11 * np.abs(expected).max())
 
 

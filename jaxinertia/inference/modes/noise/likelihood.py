@@ -1,12 +1,12 @@
 r"""The likelihood of the spectral matrix in bands: Whittle's, debiased, with Fisher's information written out.
 
-The discrete Fourier transform J of n readings has, at each frequency, E J J^H / n = S, exactly
+The discrete Fourier transform J of n readings under a taper has, at each frequency, E J J^H = S, exactly
 
-    S(w) = sum_k (f_k A_k + h.c.) + floor,   f_k = sum_{tau=0}^{n-1} (1 - tau/n) (e^{s_k - i w})^tau - 1/2,
+    S(w) = sum_k (f_k A_k + h.c.) + floor,   f_k = sum_{tau=0}^{n-1} a(tau) (e^{s_k - i w})^tau - 1/2,
 
-with what leaks from a short record and what sampling folds back in it. Far apart in frequency the J are independent and
-complex normal: the cost is sum_w log det S + tr(S^-1 J J^H / n), its information sum_w tr(S^-1 dS S^-1 dS). Of
-neighbouring frequencies over which S hardly changes, a group, only the mean J J^H / n counts.
+a the autocorrelation of `taper`, with what leaks from a short record and what sampling folds back in it. The J are
+independent but near each other, and complex normal: the cost is sum_w log det S + tr(S^-1 J J^H), its information sum_w tr(S^-1 dS S^-1 dS). Of
+neighbouring frequencies over which S hardly changes, a group, only the mean J J^H counts.
 
 A channel's floor is log-polynomial across a band, about a level that the band's quiet part tells: its prior holds it
 where the band tells nothing of it (it would run away, and take the errors with it).
@@ -20,13 +20,15 @@ from typing import NamedTuple
 import numpy as np
 
 from .covariances import Layout, OutOfBounds, poles
+from .taper import transformed
 
 LEVEL, BEND = 2.0, 1.0  # widths of the prior of log floor: of its level and of its slope and curvature across a band
 
 
 class Groups(NamedTuple):
-    """Groups of neighbouring frequencies, by band and frequency: radians per step, how many they are, the readings of
-    their run, the mean J J^H / n, their band, their place in it from -1 to 1; and the quiet level of each band and
+    """Groups of neighbouring frequencies, by band and frequency: radians per step, how many independent
+    ones they are worth, the readings of
+    their run, the mean J J^H, their band, their place in it from -1 to 1; and the quiet level of each band and
     channel."""
 
     omega: np.ndarray  # (g,)
@@ -49,12 +51,11 @@ class Cost(NamedTuple):
 
 def leakage(s: np.ndarray, omega: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """f, (g, 2k), and its derivative by s."""
-    step = np.exp(s - 1j * omega[:, None])
-    n = n[:, None]
-    last, gap = np.exp(n * (s - 1j * omega[:, None])), 1 - step
-    value = 1 / gap - step * (1 - last) / (n * gap**2)
-    slope = 1 / gap**2 - (1 - (n + 1) * last) / (n * gap**2) - 2 * step * (1 - last) / (n * gap**3)
-    return value - 0.5, step * slope
+    value, slope = np.empty((2, len(omega), len(s)), complex)
+    for length in np.unique(n):
+        rows = n == length
+        value[rows], slope[rows] = transformed(int(length), np.exp(s - 1j * omega[rows, None]))
+    return value - 0.5, slope
 
 
 def spectrum(theta: np.ndarray, layout: Layout, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +83,7 @@ def spectrum(theta: np.ndarray, layout: Layout, groups: Groups) -> tuple[np.ndar
 
 
 class White(NamedTuple):
-    """Readings and derivatives as S whitens them, packed. data: W J J^H W^H / n, (g, d, d). logs: log det S, (g,).
+    """Readings and derivatives as S whitens them, packed. data: W J J^H W^H, (g, d, d). logs: log det S, (g,).
     by: W dS W^H times weight^1/2, (g, d * d, p)."""
 
     data: np.ndarray
