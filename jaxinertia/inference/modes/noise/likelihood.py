@@ -15,6 +15,7 @@ Source: A. M. Sykulski, S. C. Olhede, A. P. Guillaumin, J. M. Lilly, J. J. Early
 S.-K. Au, Mech. Syst. Signal Process. 25, 1 (2011).
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -54,22 +55,25 @@ def leakage(s: np.ndarray, omega: np.ndarray, n: np.ndarray) -> tuple[np.ndarray
     value, slope = np.empty((2, len(omega), len(s)), complex)
     for length in np.unique(n):
         rows = n == length
-        value[rows], slope[rows] = transformed(int(length), np.exp(s - 1j * omega[rows, None]))
+        value[rows], slope[rows] = transformed(int(length), s - 1j * omega[rows, None])
     return value - 0.5, slope
 
 
 def spectrum(theta: np.ndarray, layout: Layout, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
-    """S, (g, d, d), and its derivatives, packed (g, p, d * d); OutOfBounds where the couplings are no forces'."""
+    """S, (g, d, d), and its derivatives, packed (g, d * d, p); OutOfBounds where the couplings are no forces'."""
     found = poles(theta, layout)
     d, size, motion, g = layout.channels, layout.size, layout.motion, len(groups.omega)
     f, df = leakage(found.s, groups.omega, groups.n)
     # f A + h.c., packed, is the real part of f times a packed A: products of real matrices.
-    amounts = _both(np.moveaxis(found.da, 0, 1), d)
-    places = _both(np.moveaxis(found.ds[..., None, None] * found.a, 0, 1), d)
+    amounts = np.moveaxis(_both(found.da, d), 0, 2)
+    places = np.moveaxis(_both(found.ds[..., None, None] * found.a, d), 0, 2)
+    white = _packed(found.dwhite.reshape(motion, d * d), d).T
     value = _real(f) @ _stacked(_both(found.a, d)) + _packed(found.white.reshape(d * d), d)
-    by = np.zeros((g, size, d * d))
-    moved = np.concatenate([_real(f), _real(df)], axis=1) @ np.concatenate([_stacked(amounts), _stacked(places)])
-    by[:, :motion] = moved.reshape(g, motion, d * d) + _packed(found.dwhite.reshape(motion, d * d), d)
+    by = np.zeros((g, d * d, size))
+    for own, used in _reaches(layout):
+        right = np.concatenate([_stacked(amounts[used][..., own]), _stacked(places[used][..., own])])
+        moved = np.concatenate([_real(f[:, used]), _real(df[:, used])], axis=1) @ right
+        by[..., own] = moved.reshape(g, d * d, -1) + white[:, own]
     at = motion
     for band, order in enumerate(layout.floors):
         rows = np.flatnonzero(groups.band == band)
@@ -77,9 +81,21 @@ def spectrum(theta: np.ndarray, layout: Layout, groups: Groups) -> tuple[np.ndar
         for channel in range(d):
             floor = np.exp(np.clip(basis @ theta[at : at + order], -700, 700))
             value[rows, channel] += floor
-            by[rows, at : at + order, channel] = floor[:, None] * basis
+            by[rows, channel, at : at + order] = floor[:, None] * basis
             at += order
     return _unpacked(value, d), by
+
+
+def _reaches(layout: Layout) -> Iterator[tuple[slice, list[int]]]:
+    """Parameters, and the poles that what they change is made of: those of their mode, and of modes whose forces are
+    correlated with its own."""
+    k, coupled = layout.modes, layout.coupled
+    for mode in range(k):
+        some = sorted({mode, *(m for pair in coupled if mode in pair for m in pair)})
+        yield slice(mode * layout.each, (mode + 1) * layout.each), [*some, *(m + k for m in some)]
+    for i, pair in enumerate(coupled):
+        at = k * layout.each + i
+        yield slice(at, at + 1), [*pair, *(m + k for m in pair)]
 
 
 class White(NamedTuple):
@@ -105,7 +121,7 @@ def whitened(theta: np.ndarray, layout: Layout, groups: Groups) -> White:
     data = white @ groups.power @ white.conj().transpose(0, 2, 1)
     logs = 2 * np.log(np.einsum("gjj->gj", factor).real).sum(1)
     root = np.sqrt(groups.weight)[:, None, None]
-    return White(data, logs, (by @ (_whitening(white) * root)).transpose(0, 2, 1))
+    return White(data, logs, (_whitening(white) * root) @ by)
 
 
 def cost(theta: np.ndarray, layout: Layout, groups: Groups) -> Cost | None:
@@ -143,11 +159,21 @@ def _both(a: np.ndarray, d: int) -> np.ndarray:
 
 
 def _whitening(white: np.ndarray) -> np.ndarray:
-    """The maps of packed x to packed W x W^H, (g, d * d, d * d), as x @ map."""
+    """The maps of packed x to packed W x W^H, (g, d * d, d * d), as map @ x."""
     g, d = white.shape[:2]
-    both = (white[:, :, None, :, None] * white.conj()[:, None, :, None]).reshape(g, d * d, d * d)
-    basis = _unpacked(np.eye(d * d), d).reshape(d * d, d * d)
-    return (basis @ both.transpose(0, 2, 1) @ basis.conj().T).real
+    i, j = np.tril_indices(d, -1)
+    half = len(i)
+    out = np.empty((g, d * d, d * d))
+    out[..., :d] = _packed((white[:, :, None] * white.conj()[:, None]).reshape(g, d * d, d), d, 1)
+    # The diagonal, and below and above it, of w_i w_j^H, i > j, times 1 and times the imaginary unit.
+    left, right = white[..., i], white[..., j].conj()
+    level, below, above = np.sqrt(2) * left * right, left[:, i] * right[:, j], left[:, j] * right[:, i]
+    for rows, turn in ((slice(d, d + half), 1), (slice(d + half, d * d), 1j)):
+        out[:, :d, rows] = (turn * level).real
+        x, y = turn * below, turn * above
+        out[:, d : d + half, rows] = x.real + y.real
+        out[:, d + half :, rows] = x.imag - y.imag
+    return out
 
 
 def _unpacked(x: np.ndarray, d: int) -> np.ndarray:
@@ -161,11 +187,11 @@ def _unpacked(x: np.ndarray, d: int) -> np.ndarray:
     return out
 
 
-def _packed(x: np.ndarray, d: int) -> np.ndarray:
-    """Of Hermitian matrices, flat (..., d * d), as many real numbers, whose scalar product is tr x y."""
+def _packed(x: np.ndarray, d: int, axis: int = -1) -> np.ndarray:
+    """Of Hermitian matrices, flat (..., d * d) along an axis, as many real numbers, whose scalar product is tr x y."""
     low = np.tril_indices(d, -1)
-    below = x[..., low[0] * d + low[1]] * np.sqrt(2)
-    return np.concatenate([x[..., :: d + 1].real, below.real, below.imag], axis=-1)
+    below = np.take(x, low[0] * d + low[1], axis) * np.sqrt(2)
+    return np.concatenate([np.take(x, np.arange(d) * (d + 1), axis).real, below.real, below.imag], axis=axis)
 
 
 def _prior(theta, layout, groups):

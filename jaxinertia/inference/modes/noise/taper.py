@@ -42,28 +42,31 @@ def _terms(n: int) -> tuple[np.ndarray, tuple[tuple[int, float], ...]]:
     """sum_tau a(tau) z^tau = sum_r A_r u^(r+1) + u^4 sum c z^e, u = 1/(1 - z): A, (4,), and the pairs (e, c)."""
     m = ends(n)
     l = n - m + 1
-    kept, powers, total = [], [0] * 4, 0
+    kept: dict[int, int] = {}
+    powers, total = [0] * 4, 0
     for i, a in enumerate((1, -2, 1)):
         for j, b in enumerate((1, -2, 1)):
             e, c = i * l + j * m + 2 - l - m, a * b
             if e <= 0:
                 total += c * comb(3 - e, 3)
             if e >= 0:
-                kept.append((e, c))
+                kept[e] = kept.get(e, 0) + c
                 continue
             for r in range(4):
                 powers[r] += c * comb(2 - e - r, 3 - r)
-    return np.array([x / total for x in powers]), tuple((e, c / total) for e, c in kept)
+    return np.array([x / total for x in powers]), tuple((e, c / total) for e, c in kept.items())
 
 
-def transformed(n: int, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """sum_{tau >= 0} a(tau) z^tau, a the autocorrelation of h, and its derivative by log z."""
+def transformed(n: int, log: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """sum_{tau >= 0} a(tau) z^tau, a the autocorrelation of h, and its derivative by log z; of log z."""
     (a, b, c, d), kept = _terms(n)
-    u, log = 1 / (1 - z), np.log(z)
-    rest, slope = 0.0, 0.0
+    z = np.exp(log)
+    u = 1 / (1 - z)
+    rest, slope = np.full_like(z, d), np.zeros_like(z)
     for e, factor in kept:
         power = factor * np.exp(e * log)
-        rest, slope = rest + power, slope + e * power
-    value = u * (a + u * (b + u * (c + u * (d + rest))))
-    change = u**2 * (a + u * (2 * b + u * (3 * c + u * 4 * (d + rest))))
+        rest += power
+        slope += e * power
+    value = u * (a + u * (b + u * (c + u * rest)))
+    change = u**2 * (a + u * (2 * b + u * (3 * c + 4 * u * rest)))
     return value, z * change + u**4 * slope
