@@ -12,9 +12,11 @@ from .growth import Candidate, by_channel, choose, grow
 from .halves import halves
 from .profile import profiles
 from .projection import Problem, State, evaluate, pose, refine, residuals
+from .sections import Sections
 from .shapes import shape
 
 LONG = 20000  # rows above which the search is on a thinned record, and only its end on all readings
+CYCLES = 4.0  # of each mode that the thinned record has to hold
 CORRELATED = 5.0  # over n^-1/2: channels whose residuals are as correlated share their noise
 FALLS = 30.0  # the first quarter's power over the last one's, beyond which a record decays
 EXPLAINED = 0.95  # of the readings' squares
@@ -35,13 +37,20 @@ def search(record: Record, count: int | None, band: tuple[float, float] | None) 
     state = tried[chosen].state
     if coarse is not problem:
         state = refine(problem, evaluate(problem, state.sections))
-        if any(highest(r) for r in residuals(problem, state)):  # thinned too far: something is left
+        left = any(highest(r) for r in residuals(problem, state))
+        if left or not _is_seen(coarse, tried[chosen].state.sections):
             coarse = problem
             tried, chosen = _grown(coarse, count)
             state = tried[chosen].state
     problem, state, mix = _apart(problem, state)
     found = _conclude(record, narrowed, problem, state, mix, tried, chosen, (coarse, tried[chosen].state))
     return found if band is None else found.only(problem.inside(state.sections))
+
+
+def _is_seen(problem: Problem, sections: Sections) -> bool:
+    """Whether the beginning of a record shows each mode swing: of slower motions it may make anything."""
+    swing = np.sqrt(np.maximum(-sections.depth, 0.0)) / (2 * np.pi)
+    return not len(sections.rate) and bool(np.all(swing * problem.longest > CYCLES))
 
 
 def _grown(problem: Problem, count: int | None) -> tuple[list[Candidate], int]:
