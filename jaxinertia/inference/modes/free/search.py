@@ -119,9 +119,9 @@ def _conclude(
     changes = halves(*coarse, worth(*coarse) if coarse[0] is not problem else value)
     warnings = doubts(record, narrowed, problem, state, value, changes, tried, chosen)
     checks = _checks(record, narrowed, problem, state, mix, value, changes)
-    offset = _offset(problem, state, mix)
+    offset, trend = _levels(problem, state, mix)
     if not sections.modes:
-        return empty(record, orders, rule, checks, error, offset, warnings)
+        return empty(record, orders, rule, checks, error, offset, trend, warnings)
     shapes = [shape(sections, k, value, narrowed, mix) for k in range(sections.modes)]
     jacobian = sections.jacobian
     finite = np.all(np.isfinite(value.covariance))
@@ -135,6 +135,7 @@ def _conclude(
         covariance=covariance,
         force=None,
         offset=offset,
+        trend=trend,
         position_error=error,
         orders=orders,
         chosen=chosen,
@@ -154,15 +155,16 @@ def _given(record: Record) -> np.ndarray | float:
     return 1 / np.array([np.median(w[w > 0]) for w in weight.T])
 
 
-def _offset(problem: Problem, state: State, mix: np.ndarray) -> np.ndarray | None:
-    """(R, d), of the channels that were read."""
-    if not problem.level:
-        return None
+def _levels(problem: Problem, state: State, mix: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Offsets and trends, (R, d) each, of the channels that were read."""
     runs = 1 + max(block.run for block in problem.blocks)
-    offset = np.full((runs, len(problem.counts)), np.nan)
-    for block, sums in zip(problem.blocks, state.sums, strict=True):
-        offset[block.run, block.channels] = sums.c[-1]
-    return offset @ mix.T if np.all(np.isfinite(offset)) else offset
+    found: list[np.ndarray | None] = [None, None]
+    for power in range(problem.levels):
+        values = np.full((runs, len(problem.counts)), np.nan)
+        for block, sums in zip(problem.blocks, state.sums, strict=True):
+            values[block.run, block.channels] = sums.c[len(sums.c) - problem.levels + power]
+        found[power] = values @ mix.T if np.all(np.isfinite(values)) else values
+    return found[0], found[1]
 
 
 def _checks(

@@ -5,8 +5,9 @@ The discrete Fourier transform J of n readings under a taper has, at each freque
     S(w) = sum_k (f_k A_k + h.c.) + floor,   f_k = sum_{tau=0}^{n-1} a(tau) (e^{s_k - i w})^tau - 1/2,
 
 a the autocorrelation of `taper`, with what leaks from a short record and what sampling folds back in it. The J are
-independent but near each other, and complex normal: the cost is sum_w log det S + tr(S^-1 J J^H), its information sum_w tr(S^-1 dS S^-1 dS). Of
-neighbouring frequencies over which S hardly changes, a group, only the mean J J^H counts.
+complex normal, and independent but for neighbours: the cost is sum_w log det S + tr(S^-1 J J^H), its information
+sum_w tr(S^-1 dS S^-1 dS). Of neighbouring frequencies over which S hardly changes, a group, only the mean J J^H
+counts.
 
 A channel's floor is log-polynomial across a band, about a level that the band's quiet part tells: its prior holds it
 where the band tells nothing of it (it would run away, and take the errors with it).
@@ -27,8 +28,8 @@ LEVEL, BEND = 2.0, 1.0  # widths of the prior of log floor: of its level and of 
 
 
 class Groups(NamedTuple):
-    """Groups of neighbouring frequencies, by band and frequency: radians per step, how many independent
-    ones they are worth, the readings of
+    """Groups of neighbouring frequencies, by band and frequency: radians per step, how many independent ones
+    they are worth, the readings of
     their run, the mean J J^H, their band, their place in it from -1 to 1; and the quiet level of each band and
     channel."""
 

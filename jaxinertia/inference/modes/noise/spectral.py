@@ -36,7 +36,8 @@ class Peak(NamedTuple):
 
 
 def transforms(runs: list[np.ndarray]) -> list[Transform]:
-    """Of runs (n, d) at even steps, without their means, tapered; zero and the highest frequency, which are real, left out."""
+    """Of runs (n, d) at even steps, without their means, under the taper; zero and the highest frequency, which are
+    real, left out."""
     found = []
     for y in runs:
         n = len(y)

@@ -3,8 +3,8 @@
 Without it the two ends of a record leave the same few random numbers at all frequencies, a part 1 / (gamma T) of a
 resonance's tail. Where many frequencies see the tail over the floor they would all err together.
 
-The taper is h = r_l * r_m / m, r_l a row of l ones, l = n - m + 1. Its autocorrelation, times m^2, is a cubic spline with
-the transform z^(2-l-m) (1 - z^l)^2 (1 - z^m)^2 / (1 - z)^4, whose terms from z^0 on are summed in closed form.
+The taper is h = r_l * r_m / m, r_l a row of l ones, l = n - m + 1. Its autocorrelation, times m^2, is a cubic spline
+with the transform z^(2-l-m) (1 - z^l)^2 (1 - z^m)^2 / (1 - z)^4, whose terms from z^0 on are summed in closed form.
 """
 
 from functools import lru_cache
