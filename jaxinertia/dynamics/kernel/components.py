@@ -32,6 +32,7 @@ _SAME = {
     "reshard",
     "sharding_constraint",
     "optimization_barrier",
+    "points_last",
     "pvary",
     "pcast",
 }  # the same numbers

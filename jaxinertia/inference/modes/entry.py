@@ -25,7 +25,7 @@ def modes(
     driven: Literal["free", "noise"] | None = None,
     kind: str | Sequence[str] = "displacement",
 ) -> Modes:
-    r"""All the modes of a record: y_j(t) = sum_k Re(c_jk e^{s_k t}) + offset_j,  s_k = -gamma_k/2 + i omega_k.
+    r"""All the modes of a record: y_j(t) = sum_k Re(c_jk e^{s_k t}) + offset_j + trend_j t,  s = -gamma/2 + i omega.
 
     Each mode is q'' + gamma q' + (2 pi frequency)^2 q = force: its amplitude falls as e^{-gamma t/2}, its energy as
     e^{-gamma t}. A free decay is fitted by maximum likelihood (variable projection), a motion that noise drives by the
@@ -34,7 +34,7 @@ def modes(
     Arguments:
         data: the record: one column or several (channels, of any units), even or uneven times, gaps, and segments,
             which share frequencies and dampings and have amplitudes of their own. An offset of each channel in each
-            run is fitted, whatever `data.offset` says.
+            run is fitted, whatever `data.offset` says, and a trend where `data.trend` says that the zero drifts.
         count: how many modes; None lets the evidence choose, and `Modes.orders` shows what else was tried.
         band: (low, high), in cycles per time: only modes with frequencies inside; None means all.
         driven: "free" for a decay after a release, "noise" for ambient vibration or thermal motion; None decides by the

@@ -52,7 +52,8 @@ class Found(NamedTuple):
     Re(amplitude e^{i phase + s t}); the root-mean-square and NaN where noise drives. amplitude_error, phase_error:
     likewise.
     force: (K, K), intensity of the white forces on q: their sigma sigma^T; None where the motion is free.
-    offset: (R, d), or None. position_error: (d,), of one reading in its own unit.
+    offset, trend: (R, d), or None: of each run, at its first reading, and by time since.
+    position_error: (d,), of one reading in its own unit.
     orders: what was tried, by count. chosen: index in `orders`.
     profile: (K, 2, PROFILE): values of gamma, and how much the deviance rises there with all else refitted; NaN where
     errors are small and no profile is needed. chosen_by: words, such as "BIC".
@@ -73,6 +74,7 @@ class Found(NamedTuple):
     phase_error: np.ndarray
     force: np.ndarray | None
     offset: np.ndarray | None
+    trend: np.ndarray | None
     position_error: np.ndarray
     orders: tuple[Order, ...]
     chosen: int
@@ -119,7 +121,14 @@ def parts_of(shape: np.ndarray, gamma: np.ndarray, frequency: np.ndarray) -> np.
 
 
 def empty(
-    record: Record, orders: tuple[Order, ...], chosen_by: str, checks: Checks, error: np.ndarray, offset, warnings
+    record: Record,
+    orders: tuple[Order, ...],
+    chosen_by: str,
+    checks: Checks,
+    error: np.ndarray,
+    offset,
+    trend,
+    warnings,
 ) -> Found:
     """No modes."""
     d, runs = record.channels, len(record.runs)
@@ -139,6 +148,7 @@ def empty(
         phase_error=kr,
         force=None,
         offset=offset,
+        trend=trend,
         position_error=np.asarray(error, float),
         orders=orders,
         chosen=next((i for i, order in enumerate(orders) if order.modes == 0), 0),

@@ -25,13 +25,15 @@ class Run(NamedTuple):
 
 class Record(NamedTuple):
     """All runs. kinds: what each of the d channels reads. known: whether the errors of readings are. step: of the even
-    grid that the times of all runs lie on, without a gap, or None. typical: the median step."""
+    grid that the times of all runs lie on, without a gap, or None. typical: the median step. trend: whether the zero
+    of each channel drifts on a straight line in each run."""
 
     runs: tuple[Run, ...]
     kinds: tuple[str, ...]
     known: bool
     step: float | None
     typical: float
+    trend: bool
 
     @property
     def channels(self) -> int:
@@ -65,9 +67,10 @@ def record_of(data: Observations, kind: str | Sequence[str]) -> Record:
         raise ValueError(f"data = {type(data).__name__} must be ji.Observations(ts, position)")
     for name, remedy in (
         ("input", "pass the parts where it is off, as segments"),
+        ("read", "pass what was read, with kind= for each channel, as position"),
         ("momentum", "pass velocities as further columns of position, with kind=['displacement', ..., 'velocity']"),
     ):
-        if getattr(data, name) is not None:
+        if getattr(data, name, None) is not None:
             raise ValueError(f"data have {'an' if name[0] == 'i' else 'a'} {name}, which modes do not use: {remedy}")
     y = data.position.reshape(len(data.ts), -1)
     weight = np.isfinite(y).astype(float)
@@ -87,7 +90,8 @@ def record_of(data: Observations, kind: str | Sequence[str]) -> Record:
         raise ValueError("every segment holds one reading; modes need runs of several")
     typical = float(np.median(np.concatenate(gaps)))
     kinds = _kinds(kind, y.shape[1])
-    return Record(tuple(runs), kinds, data.position_error is not None, _step(runs), typical)
+    trend = bool(getattr(data, "trend", False))
+    return Record(tuple(runs), kinds, data.position_error is not None, _step(runs), typical, trend)
 
 
 def _kinds(kind: str | Sequence[str], channels: int) -> tuple[str, ...]:

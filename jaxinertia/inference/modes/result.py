@@ -7,7 +7,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from scipy import stats
 
 from ...physics.damping import Linear
 from ...physics.noise import White
@@ -16,6 +15,7 @@ from ...physics.system import System
 from ..observations import Observations
 from . import saved, words
 from .found import Checks, Found, Order, shape_of
+from .intervals import intervals
 from .motion import derived, propagate, reading, root
 from .record import KINDS, Record
 
@@ -52,7 +52,7 @@ class Modes(eqx.Module):
         parts: (K, d, 2), alpha and beta of the displacement y_j = alpha_j q + beta_j q', q that of the reference.
         state: (K, R, 2), q and q' at the start of each run; NaN where noise drives.
         force: (K, K), intensity of the white forces that drive the modes (units of q'^2 over time), or None.
-        offset: (R, d), or None.
+        offset, trend: (R, d), or None: of each run, at its first reading, and by time since.
         position_error: (d,), of a reading.
         orders: what else was tried: an `Order` (modes, deviance, numbers, criterion, frequency, gamma) for each number
             of modes.
@@ -85,6 +85,7 @@ class Modes(eqx.Module):
     state: np.ndarray
     force: np.ndarray | None
     offset: np.ndarray | None
+    trend: np.ndarray | None
     position_error: np.ndarray
     orders: tuple[Order, ...]
     chosen: int
@@ -129,6 +130,7 @@ class Modes(eqx.Module):
             state=found.state[order],
             force=force,
             offset=found.offset,
+            trend=found.trend,
             position_error=found.position_error,
             orders=found.orders,
             chosen=found.chosen,
@@ -173,19 +175,7 @@ class Modes(eqx.Module):
         Example:
             >>> low, high = found.interval(0.95)["gamma"]
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level = {level!r} must be between 0 and 1, such as 0.95")
-        reach = stats.norm.ppf((1 + level) / 2)
-        out = {}
-        for name in ("frequency", "damped_frequency", "gamma", "damping_ratio", "quality_factor"):
-            value, error = getattr(self, name), getattr(self.stderr, name)
-            out[name] = value - reach * error, value + reach * error
-        low, high = (np.array(side) for side in out["gamma"])
-        for k in range(self.count):
-            if np.all(np.isfinite(self.profile[k, 0])):
-                low[k], high[k] = _crossings(self.profile[k, 0], self.profile[k, 1], float(self.gamma[k]), reach**2)
-        out["gamma"] = low, high
-        return out
+        return intervals(self, level)
 
     def mac(self, other: "Modes | None" = None) -> np.ndarray:
         """The modal assurance criterion |phi^H psi|^2 / (|phi|^2 |psi|^2) of each shape with each, of another's or its
@@ -259,16 +249,16 @@ class Modes(eqx.Module):
         state = self.state[:, _run(run, self.state.shape[1])]
         return state[:, 0].copy(), state[:, 1].copy()
 
-    def reading(self, position: Any, momentum: Any, run: int = 0) -> np.ndarray:
-        """What the channels read, (n, d), where the modes are at (position, momentum), each (n, K): kinds and offset
-        kept.
+    def reading(self, position: Any, momentum: Any, run: int = 0, *, ts: Any = None) -> np.ndarray:
+        """What the channels read, (n, d), where the modes are at (position, momentum), each (n, K): kinds, offset and
+        trend kept.
 
         The offset is that of the run. Forces during the motion are not in it: of accelerations, the free part.
         """
         values = reading(
             self.parts, self.gamma, self.frequency, np.asarray(position), np.asarray(momentum), self._order
         )
-        return values if self.offset is None else values + self.offset[_run(run, len(self.offset))]
+        return values + self._level(ts, run)
 
     def predict(self, ts: Any, run: int = 0, *, modes: Any = None) -> np.ndarray:
         """The fitted readings, (n, d), at times like the data's.
@@ -276,7 +266,8 @@ class Modes(eqx.Module):
         Arguments:
             ts: (n,), in the data's time.
             run: whose start and offset.
-            modes: which modes to sum, a list of their numbers from 0; None means all. Without all, no offset is added.
+            modes: which modes to sum, a list of their numbers from 0; None means all. Without all, no offset
+                and no trend are added.
 
         Raises:
             ValueError: if there is no such run or mode, or noise drives the motion.
@@ -284,7 +275,7 @@ class Modes(eqx.Module):
         self._check_free("predict")
         position, momentum = self._motion(ts, run)
         if modes is None:
-            return self.reading(position, momentum, run)
+            return self.reading(position, momentum, run, ts=ts)
         pick = _pick(modes, self.count)
         return reading(
             self.parts[pick], self.gamma[pick], self.frequency[pick], position[:, pick], momentum[:, pick], self._order
@@ -338,8 +329,7 @@ class Modes(eqx.Module):
         others = [k for k in range(self.count) if k not in kept]
         for r, rows in enumerate(runs):
             rest = self.predict(data.ts[rows], r, modes=others)[:, channel]
-            level = 0.0 if self.offset is None else self.offset[r, channel]
-            left[rows] = y[rows, channel] - rest - level
+            left[rows] = (y[rows] - self._level(data.ts[rows], r))[:, channel] - rest
         return Observations(
             data.ts, left, position_error=float(self.position_error[channel]), segment=data.segment, offset=0.0
         )
@@ -381,6 +371,15 @@ class Modes(eqx.Module):
         since = np.asarray(ts, float) - self.starts[_run(run, len(self.starts))]
         return propagate(self.state[:, run], self.gamma, self.frequency, since)
 
+    def _level(self, ts: Any, run: int) -> np.ndarray | float:
+        """Offset and trend of each channel at these times."""
+        level = 0.0 if self.offset is None else self.offset[_run(run, len(self.offset))]
+        if self.trend is None:
+            return level
+        if ts is None:
+            raise ValueError("ts = None: these modes are beside a trend; pass the times, as reading(..., ts=ts)")
+        return level + (np.asarray(ts, float) - self.starts[run])[:, None] * self.trend[run]
+
     def _check_free(self, name: str) -> None:
         if self.driven == "noise":
             raise ValueError(f"{name} is for a free decay; here noise drives the modes, whose path is chance")
@@ -397,13 +396,3 @@ def _pick(modes: Any, count: int) -> list[int]:
     if not all(0 <= k < count for k in picked):
         raise ValueError(f"modes = {picked} must be in 0..{count - 1}")
     return picked
-
-
-def _crossings(values: np.ndarray, rise: np.ndarray, best: float, allowed: float) -> tuple[float, float]:
-    """Where a profile crosses, on both sides of the best; the grid's end where it does not (0 is one, infinity
-    another)."""
-    root = np.sqrt(np.maximum(rise, 0.0))
-    below, above = values <= best, values >= best
-    low = np.interp(-np.sqrt(allowed), -root[below], values[below]) if below.any() else best
-    high = np.interp(np.sqrt(allowed), root[above], values[above]) if above.any() else best
-    return float(low), float(high) if root[above][-1] ** 2 >= allowed else np.inf

@@ -24,7 +24,7 @@ _TEXT: dict[str, Any] = {
     "whiteness": (int, float),
 }
 _VALUES = ("frequency", "damped_frequency", "gamma", "damping_ratio", "quality_factor")
-_OPTIONAL = ("force", "offset")
+_OPTIONAL = ("force", "offset", "trend")
 _CHECKS = ("residuals", "prediction", "spectrum")
 
 
@@ -56,7 +56,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         fields["starts"] = file.array("starts")
         fields["position_error"] = _get(file, "position_error", _files.FLOAT, (d,))
         fields["profile"] = _get(file, "profile", _files.FLOAT, (k, 2), True)
-        for name, shape in (("force", (k, k)), ("offset", (runs, d))):
+        for name, shape in (("force", (k, k)), ("offset", (runs, d)), ("trend", (runs, d))):
             fields[name] = _get(file, name, _files.FLOAT, shape) if name in file.fields else None
         checks: dict[str, Any] = {
             name: _get(file, name, _files.FLOAT) if name in file.fields else None for name in _CHECKS

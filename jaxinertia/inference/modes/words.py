@@ -27,6 +27,8 @@ def summary(modes: Any) -> str:
     facts.append(("modes", f"{modes.count}, {modes.chosen_by}"))
     if modes.offset is not None:
         facts.append(("offset", ", ".join(f"{x:.5g}" for x in modes.offset[0])))
+    if modes.trend is not None:
+        facts.append(("trend", ", ".join(f"{x:.5g}" for x in modes.trend[0])))
     facts.append(("error of a reading", ", ".join(f"{x:.4g}" for x in modes.position_error)))
     checks = modes.checks
     if len(checks.autocorrelation):
@@ -125,6 +127,7 @@ def as_json(modes: Any) -> dict[str, Any]:
         "readings": modes.readings,
         "position_error": modes.position_error.tolist(),
         "offset": None if modes.offset is None else modes.offset.tolist(),
+        "trend": None if modes.trend is None else modes.trend.tolist(),
         "orders": orders,
         "chosen_by": modes.chosen_by,
         "whiteness": modes.checks.whiteness,

@@ -47,11 +47,11 @@ class Driven(NamedTuple):
         """(n, d) displacements."""
         return self.read(np.concatenate([self.shape, np.zeros_like(self.shape)], axis=1), n, seed)
 
-    def periodogram(self, rows, frequency, n):
-        """The expectation of J J^H / n at w, (d, d), by summing n covariances."""
+    def periodogram(self, rows, frequency, taper):
+        """The expectation of J J^H at w, (d, d), J under this taper (n,), by summing n covariances."""
         total, move, power = np.zeros((len(rows),) * 2, complex), expm(self.rate), np.eye(len(self.rate))
-        for lag in range(n):
-            there = (1 - lag / n) * rows @ power @ self.stationary @ rows.T * np.exp(-1j * frequency * lag)
+        for lag, weight in enumerate(np.correlate(taper, taper, "full")[len(taper) - 1 :]):
+            there = weight * rows @ power @ self.stationary @ rows.T * np.exp(-1j * frequency * lag)
             total += there + there.conj().T if lag else there
             power = move @ power
         return total + np.diag(np.broadcast_to(self.floor, len(rows)) ** 2)

@@ -168,6 +168,26 @@ def data_of_first(data):
     return ji.Observations(data.ts[:300], data.position[:300])
 
 
+def test_a_zero_that_drifts():
+    """A trend of each channel in each run, by the closed form of its error; told by the fit, and kept by a file."""
+    one = made.made(np.arange(800) * 0.05, [1.0, 1.7], [0.2, 0.3], [[1, 0.5j], [0.3, 0.8]])
+    drift = np.array([[0.02, -0.05], [0.1, 0.0]])
+    level = np.array([3.0, -1.0])
+    runs = [one.noisy(ERROR, seed) + level + np.outer(one.ts, drift[seed]) for seed in (0, 1)]
+    data = ji.Observations(np.tile(one.ts, 2), np.concatenate(runs), segment=np.repeat([0, 1], 800))
+    record = record_of(data, "displacement")._replace(trend=True)
+    found = ji.Modes.of(search(record, None, None), record, "free", "", None)
+    within(found, one)
+    error = ERROR / np.sqrt(np.sum((one.ts - one.ts.mean()) ** 2))  # of a slope alone; the modes take little of it
+    assert np.all(np.abs(found.trend - drift) < 5 * error)
+    np.testing.assert_allclose(found.offset, [[3.0, -1.0]] * 2, atol=5 * 2 * ERROR / np.sqrt(800))
+    np.testing.assert_allclose(found.predict(one.ts, 1), found.checks.prediction[800:], atol=ERROR)
+    alone = found.alone(data, [0, 1])
+    assert abs(np.polyfit(one.ts, alone.position[:800], 1)[0]) < 0.005
+    with pytest.raises(ValueError, match="ts = None"):
+        found.reading(*found.start())
+
+
 @pytest.mark.parametrize("order", [0, 1, 2])
 def test_velocities_and_accelerations_give_displacements(order):
     record = made.pair()
@@ -242,6 +262,16 @@ def test_what_a_band_does_to_amplitudes_is_undone_exactly():
     np.testing.assert_allclose(found.amplitude[0, 0] * np.exp(1j * found.phase[0, 0]), 2, rtol=1e-6)
     fast = made.made(record.ts, [7.0], [12.0], [[2.0]])
     assert any("sees little" in warning for warning in ji.modes(decay(fast), band=(5.0, 9.0)).warnings)
+
+
+def test_even_times_and_uneven_ones_have_the_same_columns():
+    """Products of two exponentials against one, to rounding of the phase."""
+    ts = 3.0 + 0.01 * np.arange(5000)
+    one = sections.swinging(0.03, 21.0).plus(sections.swinging(2.0, 0.5))
+    even = sections.columns(one, ts)
+    uneven = sections.columns(one, np.append(ts, ts[-1] + 0.005))
+    for a, b in zip(even, uneven, strict=True):
+        np.testing.assert_allclose(a, b[:-1], rtol=0, atol=1e-11 * np.abs(a).max())
 
 
 def test_a_long_record_is_searched_thinned_and_refined_on_all_readings():

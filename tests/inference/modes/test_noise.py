@@ -7,6 +7,8 @@ import jaxinertia as ji
 from jaxinertia.inference.modes.entry import modes
 from jaxinertia.inference.modes.noise.covariances import Layout
 from jaxinertia.inference.modes.noise.likelihood import Groups, cost, spectrum
+from jaxinertia.inference.modes.noise.spectral import transforms
+from jaxinertia.inference.modes.noise.taper import taper
 
 from .driven import Driven, pair, three
 
@@ -34,13 +36,25 @@ def test_the_spectrum_is_the_expected_periodogram(moving):
     logs = np.log(omega), np.log(gamma), np.log(np.diag(force)) / 2
     theta = list(np.stack([*logs, made.shape[1], np.zeros(3)], axis=1))
     theta = np.concatenate([*theta, [np.arctanh(0.4 / np.sqrt(2))], np.full(2, np.log(0.01))])
-    frequencies, n = 2 * np.pi * np.array([2, 5, 17, 29]) / 60, 60
+    n = 260  # the taper's ends have four readings
+    frequencies, h = 2 * np.pi * np.array([2, 5, 17, 29, 122]) / n, taper(n)
     found, _ = spectrum(theta, layout, at(frequencies, n, 2))
     none = np.zeros_like(made.shape)
     rows = np.concatenate([none, made.shape] if moving else [made.shape, none], axis=1)
     for w, s in zip(frequencies, found, strict=True):
-        expected = made.periodogram(rows, w, n)
+        expected = made.periodogram(rows, w, h)
         assert np.allclose(s, expected, rtol=0, atol=1e-11 * np.abs(expected).max())
+
+
+def test_the_ends_of_a_record_do_not_speak_at_all_frequencies():
+    """What leaks of a motion falls off by 1 / (m gap^2), m the readings of an end, not by 1 / gap: by the taper's
+    transform sin(l x / 2) sin(m x / 2) / (m sin(x / 2)^2)."""
+    n, m, w = 4000, 62, 0.5
+    one = transforms([np.cos(w * np.arange(n))[:, None]])[0]
+    far = np.abs(one.omega - w) > 0.05
+    limit = sum(np.sin((one.omega[far] + sign * w) / 2) ** -2.0 for sign in (-1, 1)) / (2 * m)
+    assert np.all(np.abs(one.j[far, 0]) ** 2 < 1.1 * limit**2 / n)  # the mean square of the taper is a little below 1
+    assert 0.9 < np.sum(np.abs(one.j) ** 2) / (n / 4) < 1.1  # of the readings' mean square, at positive frequencies
 
 
 def test_an_acceleration_has_the_force_in_it():

@@ -6,6 +6,7 @@ times as they are, and `unmixed` gives the amplitudes of the record itself. Wher
 frequencies above half the new rate fold into it; `zone` says how often.
 """
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -99,19 +100,24 @@ def _decimation(low: float, high: float, step: float) -> tuple[int, int]:
 
 
 def thin(record: Record, rows: int) -> Narrowed:
-    """The record for a search: of a long one, only while it moves and up to the frequencies at which something stands
-    out."""
+    """The record for a search: of a long one, only while it moves, up to the frequencies at which something stands
+    out, and of that the beginning."""
     step = record.step
     if step is None or not record.is_whole or max(len(run.ts) for run in record.runs) <= rows:
         return whole(record)
     record = record._replace(runs=tuple(_while_it_moves(run) for run in record.runs))
     high = 1.15 * max(highest(run.y) for run in record.runs) / step + 8 / record.duration
-    if high * (1 + 2 * EDGE) * step >= 0.25:
-        return whole(record)
-    try:
-        return narrow(record, (0.0, high))
-    except ValueError:  # a run is too short for the filter
-        return whole(record)
+    narrowed = whole(record)
+    if high * (1 + 2 * EDGE) * step < 0.25:
+        with contextlib.suppress(ValueError):  # a run is too short for the filter
+            narrowed = narrow(record, (0.0, high))
+    begun = tuple(_first(run, slice(rows)) for run in narrowed.record.runs)
+    return narrowed._replace(record=narrowed.record._replace(runs=begun))
+
+
+def _first(run: Run, rows: slice) -> Run:
+    """These rows of it."""
+    return Run(run.ts[rows], run.y[rows], run.weight[rows], run.start, run.row[rows])
 
 
 def _while_it_moves(run: Run) -> Run:
@@ -124,7 +130,7 @@ def _while_it_moves(run: Run) -> Run:
     quiet = np.median(power[3 * STRETCHES // 4 :], axis=0)
     loud = np.flatnonzero(np.any(power > quiet * (1 + 6 * np.sqrt(2 / size)), axis=1))
     kept = size * min(max(2 * (loud[-1] + 1), 4), STRETCHES) if len(loud) else len(run.ts)
-    return Run(run.ts[:kept], run.y[:kept], run.weight[:kept], run.start, run.row[:kept])
+    return _first(run, slice(kept))
 
 
 def highest(y: np.ndarray) -> float:

@@ -58,9 +58,9 @@ def worth(problem: Problem, state: State) -> Worth:
         for i, j in enumerate(block.channels):
             one, weight = fits[j], 1 / max(fits[j].total, 1e-300)
             if len(one.phi):
-                gram = _gram(block, state, problem.level, one)
+                gram = _gram(block, state, problem.levels, one)
             else:
-                plain = _gram(block, state, problem.level, None) if plain is None else plain
+                plain = _gram(block, state, problem.levels, None) if plain is None else plain
                 gram = one.total * plain
             piece = _piece(sums, combine[i], gram, i)
             information += weight * combine[i].T @ sums.inner @ combine[i]
@@ -99,22 +99,22 @@ def _piece(sums: Sums, combine: np.ndarray, gram: np.ndarray, i: int) -> _Piece:
     )
 
 
-def _gram(block: Block, state: State, level: bool, one: colour.Colour | None) -> np.ndarray:
+def _gram(block: Block, state: State, levels: int, one: colour.Colour | None) -> np.ndarray:
     """Z^T Z, or Z^T R Z."""
     if one is not None:
-        z = one.spread(weighted_columns(state.sections, block.ts, block.w, level))
+        z = one.spread(weighted_columns(state.sections, block.ts, block.w, levels))
         return z.T @ z
     total = 0.0
     for start in range(0, len(block.ts), CHUNK):
         rows = slice(start, start + CHUNK)
-        z = weighted_columns(state.sections, block.ts[rows], None if block.w is None else block.w[rows], level)
+        z = weighted_columns(state.sections, block.ts[rows], None if block.w is None else block.w[rows], levels)
         total = total + z.T @ z
     return np.asarray(total)
 
 
 def _spent(problem: Problem, state: State) -> np.ndarray:
     """(d,), fitted numbers of each channel, the poles shared out."""
-    each = 2 * len(state.sections.a) + len(state.sections.rate) + problem.level
+    each = 2 * len(state.sections.a) + len(state.sections.rate) + problem.levels
     spent = np.full(len(problem.counts), state.sections.size / len(problem.counts))
     for block in problem.blocks:
         spent[block.channels] += each

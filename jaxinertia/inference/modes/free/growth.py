@@ -44,7 +44,7 @@ class Candidate(NamedTuple):
 def judge(problem: Problem, state: State, ground: np.ndarray) -> Candidate:
     """The evidence for these poles; ground: (d,), white power added to each channel's residuals."""
     sections = state.sections
-    each = 2 * len(sections.a) + len(sections.rate) + problem.level
+    each = 2 * len(sections.a) + len(sections.rate) + problem.levels
     numbers = sections.size + each * sum(len(block.channels) for block in problem.blocks)
     seen = []
     for series in by_channel(problem, state):

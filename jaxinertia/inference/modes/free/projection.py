@@ -2,8 +2,8 @@ r"""Variable projection: the best amplitudes at every choice of poles, and Gauss
 
 For each run and each set of equally weighted channels all that is needed are the products of the columns of `sections`
 with each other and with the residuals, summed over chunks of rows: the derivatives of all channels are combinations of
-the same columns. With Phi the motions (and a constant), E the derivative columns, P the projection off Phi and L_j the
-combination of channel j, its information is L_j^T E^T P E L_j / sigma_j^2 and its score L_j^T E^T r_j / sigma_j^2.
+the same columns. With Phi the motions, a constant and a trend, E the derivative columns, P the projection off Phi and
+L_j the combination of channel j, its information is L_j^T E^T P E L_j / sigma_j^2 and its score L_j^T E^T r_j / sigma_j^2.
 
 Source: G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10, 413 (1973); L. Kaufman, BIT 15, 49 (1975).
 """
@@ -37,15 +37,15 @@ class Block(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """All blocks. counts: (d,), readings of each channel. known: whether residuals are in standard deviations. level:
-    whether a constant is fitted to each channel of each run. longest: of the runs' durations. step: between readings,
-    the typical one. zone: how often frequencies are folded at half their rate. band: of angular frequency, in which
+    """All blocks. counts: (d,), readings of each channel. known: whether residuals are in standard deviations. levels:
+    powers of time, from 0, that are fitted to each channel of each run. longest: of the runs' durations. step: between
+    readings, the typical one. zone: how often frequencies are folded at half their rate. band: of angular frequency, in which
     modes are looked for."""
 
     blocks: tuple[Block, ...]
     counts: np.ndarray
     known: bool
-    level: bool
+    levels: int
     longest: float
     step: float
     zone: int
@@ -118,14 +118,15 @@ def pose(
     low, high = (0.0, 0.5 / record.typical) if band is None else band
     turned = 2 * np.pi * low, 2 * np.pi * high
     counts = np.asarray(counts)
-    return Problem(tuple(blocks), counts, record.known, level, record.duration, record.typical, zone, turned, filtered)
+    levels = (1 + record.trend) * level
+    return Problem(tuple(blocks), counts, record.known, levels, record.duration, record.typical, zone, turned, filtered)
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # of poles beyond all sense: their deviance is NaN
 def evaluate(problem: Problem, sections: Sections, before: State | None = None) -> State:
     """The best amplitudes of these poles; residuals are summed at the amplitudes of `before`, which loses no digits."""
     olds = [None] * len(problem.blocks) if before is None else [sums.c for sums in before.sums]
-    sums = tuple(_sums(block, sections, old, problem.level) for block, old in zip(problem.blocks, olds, strict=True))
+    sums = tuple(_sums(block, sections, old, problem.levels) for block, old in zip(problem.blocks, olds, strict=True))
     squares = np.zeros(len(problem.counts))
     for block, each in zip(problem.blocks, sums, strict=True):
         squares[block.channels] += np.maximum(each.squares, DIGITS**2 * block.total)
@@ -139,15 +140,15 @@ def deviance(problem: Problem, squares: np.ndarray) -> float:
     return float(np.sum(problem.counts * np.log(np.maximum(squares / problem.counts, 1e-300))))
 
 
-def _sums(block: Block, sections: Sections, c: np.ndarray | None, level: bool) -> Sums:
+def _sums(block: Block, sections: Sections, c: np.ndarray | None, levels: int) -> Sums:
     m = 2 * len(sections.a) + len(sections.rate)
-    q, width = m + level, m + level + 3 * len(sections.a) + len(sections.rate)
+    q, width = m + levels, m + levels + 3 * len(sections.a) + len(sections.rate)
     gram, cross = np.zeros((width, width)), np.zeros((width, len(block.channels)))
     squares = np.zeros(len(block.channels))
     fresh = c is None or len(c) != q
     for start in range(0, len(block.ts), CHUNK):
         rows = slice(start, start + CHUNK)
-        z = weighted_columns(sections, block.ts[rows], None if block.w is None else block.w[rows], level)
+        z = weighted_columns(sections, block.ts[rows], None if block.w is None else block.w[rows], levels)
         r = block.y[rows] if fresh else block.y[rows] - z[:, :q] @ c
         gram += z.T @ z
         cross += z.T @ r
@@ -165,11 +166,16 @@ def _sums(block: Block, sections: Sections, c: np.ndarray | None, level: bool) -
     )
 
 
-def weighted_columns(sections: Sections, t: np.ndarray, w: np.ndarray | None, level: bool) -> np.ndarray:
-    """Motions, a constant, and the derivative columns, each row times its weight."""
+def weighted_columns(sections: Sections, t: np.ndarray, w: np.ndarray | None, levels: int) -> np.ndarray:
+    """Motions, powers of time, and the derivative columns, each row times its weight."""
     moves, extra = columns(sections, t)
-    z = np.concatenate([moves, np.ones((len(t), int(level))), extra], axis=1)
+    z = np.concatenate([moves, powers(t, levels), extra], axis=1)
     return z if w is None else z * w[:, None]
+
+
+def powers(t: np.ndarray, levels: int) -> np.ndarray:
+    """1, t, ...: (n, levels)."""
+    return t[:, None] ** np.arange(levels)
 
 
 def inverted(gram: np.ndarray) -> np.ndarray:
@@ -291,9 +297,7 @@ def residuals(problem: Problem, state: State) -> list[np.ndarray]:
         for start in range(0, len(block.ts), CHUNK):
             rows = slice(start, start + CHUNK)
             moves = columns(state.sections, block.ts[rows], derivatives=False)[0]
-            if problem.level:
-                moves = np.concatenate([moves, np.ones((len(moves), 1))], axis=1)
-            fit = moves @ sums.c
+            fit = np.concatenate([moves, powers(block.ts[rows], problem.levels)], axis=1) @ sums.c
             r[rows] = block.y[rows] - (fit if block.w is None else fit * block.w[rows, None])
         out.append(r)
     return out

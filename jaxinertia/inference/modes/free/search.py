@@ -12,9 +12,11 @@ from .growth import Candidate, by_channel, choose, grow
 from .halves import halves
 from .profile import profiles
 from .projection import Problem, State, evaluate, pose, refine, residuals
+from .sections import Sections
 from .shapes import shape
 
 LONG = 20000  # rows above which the search is on a thinned record, and only its end on all readings
+CYCLES = 4.0  # of each mode that the thinned record has to hold
 CORRELATED = 5.0  # over n^-1/2: channels whose residuals are as correlated share their noise
 FALLS = 30.0  # the first quarter's power over the last one's, beyond which a record decays
 EXPLAINED = 0.95  # of the readings' squares
@@ -35,13 +37,20 @@ def search(record: Record, count: int | None, band: tuple[float, float] | None) 
     state = tried[chosen].state
     if coarse is not problem:
         state = refine(problem, evaluate(problem, state.sections))
-        if any(highest(r) for r in residuals(problem, state)):  # thinned too far: something is left
+        left = any(highest(r) for r in residuals(problem, state))
+        if left or not _is_seen(coarse, tried[chosen].state.sections):
             coarse = problem
             tried, chosen = _grown(coarse, count)
             state = tried[chosen].state
     problem, state, mix = _apart(problem, state)
     found = _conclude(record, narrowed, problem, state, mix, tried, chosen, (coarse, tried[chosen].state))
     return found if band is None else found.only(problem.inside(state.sections))
+
+
+def _is_seen(problem: Problem, sections: Sections) -> bool:
+    """Whether the beginning of a record shows each mode swing: of slower motions it may make anything."""
+    swing = np.sqrt(np.maximum(-sections.depth, 0.0)) / (2 * np.pi)
+    return not len(sections.rate) and bool(np.all(swing * problem.longest > CYCLES))
 
 
 def _grown(problem: Problem, count: int | None) -> tuple[list[Candidate], int]:
@@ -110,9 +119,9 @@ def _conclude(
     changes = halves(*coarse, worth(*coarse) if coarse[0] is not problem else value)
     warnings = doubts(record, narrowed, problem, state, value, changes, tried, chosen)
     checks = _checks(record, narrowed, problem, state, mix, value, changes)
-    offset = _offset(problem, state, mix)
+    offset, trend = _levels(problem, state, mix)
     if not sections.modes:
-        return empty(record, orders, rule, checks, error, offset, warnings)
+        return empty(record, orders, rule, checks, error, offset, trend, warnings)
     shapes = [shape(sections, k, value, narrowed, mix) for k in range(sections.modes)]
     jacobian = sections.jacobian
     finite = np.all(np.isfinite(value.covariance))
@@ -126,6 +135,7 @@ def _conclude(
         covariance=covariance,
         force=None,
         offset=offset,
+        trend=trend,
         position_error=error,
         orders=orders,
         chosen=chosen,
@@ -145,15 +155,16 @@ def _given(record: Record) -> np.ndarray | float:
     return 1 / np.array([np.median(w[w > 0]) for w in weight.T])
 
 
-def _offset(problem: Problem, state: State, mix: np.ndarray) -> np.ndarray | None:
-    """(R, d), of the channels that were read."""
-    if not problem.level:
-        return None
+def _levels(problem: Problem, state: State, mix: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Offsets and trends, (R, d) each, of the channels that were read."""
     runs = 1 + max(block.run for block in problem.blocks)
-    offset = np.full((runs, len(problem.counts)), np.nan)
-    for block, sums in zip(problem.blocks, state.sums, strict=True):
-        offset[block.run, block.channels] = sums.c[-1]
-    return offset @ mix.T if np.all(np.isfinite(offset)) else offset
+    found: list[np.ndarray | None] = [None, None]
+    for power in range(problem.levels):
+        values = np.full((runs, len(problem.counts)), np.nan)
+        for block, sums in zip(problem.blocks, state.sums, strict=True):
+            values[block.run, block.channels] = sums.c[len(sums.c) - problem.levels + power]
+        found[power] = values @ mix.T if np.all(np.isfinite(values)) else values
+    return found[0], found[1]
 
 
 def _checks(

@@ -11,6 +11,8 @@ import numpy as np
 
 from ..motion import NEAR
 
+BLOCK = 128  # times whose exponentials are products of two
+
 
 class Sections(NamedTuple):
     """a, depth: (m,), of second order. rate: (l,), of the lone poles."""
@@ -126,8 +128,14 @@ def columns(sections: Sections, t: np.ndarray, derivatives: bool = True) -> tupl
     """(n, 2m + l) of the motions, C's, S's, then lone poles; and (n, 3m + l) of t C, t S, dS/dD and t e^{-rt}."""
     m, l, n = len(sections.a), len(sections.rate), len(t)
     moves = np.empty((2 * m + l, n))
+    step = _step(t)
     for k in range(m):
-        moves[k], moves[m + k] = _section(sections.a[k], sections.depth[k], t)
+        a, depth = sections.a[k], sections.depth[k]
+        if step and depth * t[-1] ** 2 <= -NEAR:
+            turn = _powers(complex(-a, np.sqrt(-depth)), t[0], step, n)
+            moves[k], moves[m + k] = turn.real, turn.imag / np.sqrt(-depth)
+        else:
+            moves[k], moves[m + k] = _section(a, depth, t)
     for k in range(l):
         moves[2 * m + k] = np.exp(-sections.rate[k] * t)
     if not derivatives:
@@ -138,6 +146,22 @@ def columns(sections: Sections, t: np.ndarray, derivatives: bool = True) -> tupl
     for k in range(m):
         extra[2 * m + k] = _bend(sections.a[k], sections.depth[k], t, extra[k], moves[m + k])
     return moves.T, extra.T
+
+
+def _step(t: np.ndarray) -> float:
+    """Of many times that are even but for their own rounding; 0 of others."""
+    if len(t) < BLOCK:
+        return 0.0
+    step = (t[-1] - t[0]) / (len(t) - 1)
+    off = np.max(np.abs(t - (t[0] + step * np.arange(len(t)))))
+    return float(step) if off <= 4 * np.finfo(float).eps * t[-1] else 0.0
+
+
+def _powers(s: complex, start: float, step: float, n: int) -> np.ndarray:
+    """e^{st}, (n,), at even times, a product for each in place of an exponential."""
+    blocks = -(-n // BLOCK)
+    first = np.exp(s * (start + step * BLOCK * np.arange(blocks)))
+    return np.multiply.outer(first, np.exp(s * step * np.arange(BLOCK))).ravel()[:n]
 
 
 def _section(a: float, depth: float, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -63,7 +63,7 @@ def peaks(problem: Problem, state: State, floor: np.ndarray | None = None) -> li
             at = int(np.argmax(rating))
             if rating[at] > best[i].gain:
                 best[i] = Peak(float(gain[at]), swinging(max(a, 0.3 / longest) / step, float(omega[at])))
-        if a and problem.level and relaxed > best[2].gain:
+        if a and problem.levels and relaxed > best[2].gain:
             best[2] = Peak(relaxed, relaxing(a / step))
     return [peak for peak in best if peak.gain > 0]
 

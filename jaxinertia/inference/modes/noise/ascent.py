@@ -6,7 +6,8 @@ import numpy as np
 
 from .likelihood import Cost
 
-SMALL = 1e-7  # expected fall of the cost at which the search ends
+SMALL = 1e-6  # fall of the cost, expected of a step or in several made, at which the search ends
+SEVERAL = 5
 LONGEST = 60
 
 
@@ -22,8 +23,10 @@ def climb(
     if best is None:
         return theta, None, False
     free = np.ones(len(theta), bool) if free is None else free
-    damping = 1e-3
+    damping, values = 1e-3, [best.value]
     for _ in range(steps):
+        if len(values) > SEVERAL and values[-1 - SEVERAL] - values[-1] < small:
+            return theta, best, True
         information, gradient = best.information[np.ix_(free, free)], best.gradient[free]
         scale = np.sqrt(np.maximum(np.diag(information), 1e-12 * np.max(np.diag(information))))
         scaled, pull = information / np.outer(scale, scale), gradient / scale
@@ -38,6 +41,7 @@ def climb(
             new = cost(moved)
             if new is not None and new.value < best.value:
                 theta, best, damping = moved, new, max(damping * 0.2, 1e-9)
+                values.append(best.value)
                 break
             damping = max(damping * 5, 1e-4)
             if damping > 1e8:

@@ -1,12 +1,13 @@
 r"""The likelihood of the spectral matrix in bands: Whittle's, debiased, with Fisher's information written out.
 
-The discrete Fourier transform J of n readings has, at each frequency, E J J^H / n = S, exactly
+The discrete Fourier transform J of n readings under a taper has, at each frequency, E J J^H = S, exactly
 
-    S(w) = sum_k (f_k A_k + h.c.) + floor,   f_k = sum_{tau=0}^{n-1} (1 - tau/n) (e^{s_k - i w})^tau - 1/2,
+    S(w) = sum_k (f_k A_k + h.c.) + floor,   f_k = sum_{tau=0}^{n-1} a(tau) (e^{s_k - i w})^tau - 1/2,
 
-with what leaks from a short record and what sampling folds back in it. Far apart in frequency the J are independent and
-complex normal: the cost is sum_w log det S + tr(S^-1 J J^H / n), its information sum_w tr(S^-1 dS S^-1 dS). Of
-neighbouring frequencies over which S hardly changes, a group, only the mean J J^H / n counts.
+a the autocorrelation of `taper`, with what leaks from a short record and what sampling folds back in it. The J are
+complex normal, and independent but for neighbours: the cost is sum_w log det S + tr(S^-1 J J^H), its information
+sum_w tr(S^-1 dS S^-1 dS). Of neighbouring frequencies over which S hardly changes, a group, only the mean J J^H
+counts.
 
 A channel's floor is log-polynomial across a band, about a level that the band's quiet part tells: its prior holds it
 where the band tells nothing of it (it would run away, and take the errors with it).
@@ -15,18 +16,21 @@ Source: A. M. Sykulski, S. C. Olhede, A. P. Guillaumin, J. M. Lilly, J. J. Early
 S.-K. Au, Mech. Syst. Signal Process. 25, 1 (2011).
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from .covariances import Layout, OutOfBounds, poles
+from .taper import transformed
 
 LEVEL, BEND = 2.0, 1.0  # widths of the prior of log floor: of its level and of its slope and curvature across a band
 
 
 class Groups(NamedTuple):
-    """Groups of neighbouring frequencies, by band and frequency: radians per step, how many they are, the readings of
-    their run, the mean J J^H / n, their band, their place in it from -1 to 1; and the quiet level of each band and
+    """Groups of neighbouring frequencies, by band and frequency: radians per step, how many independent ones
+    they are worth, the readings of
+    their run, the mean J J^H, their band, their place in it from -1 to 1; and the quiet level of each band and
     channel."""
 
     omega: np.ndarray  # (g,)
@@ -49,26 +53,28 @@ class Cost(NamedTuple):
 
 def leakage(s: np.ndarray, omega: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """f, (g, 2k), and its derivative by s."""
-    step = np.exp(s - 1j * omega[:, None])
-    n = n[:, None]
-    last, gap = np.exp(n * (s - 1j * omega[:, None])), 1 - step
-    value = 1 / gap - step * (1 - last) / (n * gap**2)
-    slope = 1 / gap**2 - (1 - (n + 1) * last) / (n * gap**2) - 2 * step * (1 - last) / (n * gap**3)
-    return value - 0.5, step * slope
+    value, slope = np.empty((2, len(omega), len(s)), complex)
+    for length in np.unique(n):
+        rows = n == length
+        value[rows], slope[rows] = transformed(int(length), s - 1j * omega[rows, None])
+    return value - 0.5, slope
 
 
 def spectrum(theta: np.ndarray, layout: Layout, groups: Groups) -> tuple[np.ndarray, np.ndarray]:
-    """S, (g, d, d), and its derivatives, packed (g, p, d * d); OutOfBounds where the couplings are no forces'."""
+    """S, (g, d, d), and its derivatives, packed (g, d * d, p); OutOfBounds where the couplings are no forces'."""
     found = poles(theta, layout)
     d, size, motion, g = layout.channels, layout.size, layout.motion, len(groups.omega)
     f, df = leakage(found.s, groups.omega, groups.n)
     # f A + h.c., packed, is the real part of f times a packed A: products of real matrices.
-    amounts = _both(np.moveaxis(found.da, 0, 1), d)
-    places = _both(np.moveaxis(found.ds[..., None, None] * found.a, 0, 1), d)
+    amounts = np.moveaxis(_both(found.da, d), 0, 2)
+    places = np.moveaxis(_both(found.ds[..., None, None] * found.a, d), 0, 2)
+    white = _packed(found.dwhite.reshape(motion, d * d), d).T
     value = _real(f) @ _stacked(_both(found.a, d)) + _packed(found.white.reshape(d * d), d)
-    by = np.zeros((g, size, d * d))
-    moved = np.concatenate([_real(f), _real(df)], axis=1) @ np.concatenate([_stacked(amounts), _stacked(places)])
-    by[:, :motion] = moved.reshape(g, motion, d * d) + _packed(found.dwhite.reshape(motion, d * d), d)
+    by = np.zeros((g, d * d, size))
+    for own, used in _reaches(layout):
+        right = np.concatenate([_stacked(amounts[used][..., own]), _stacked(places[used][..., own])])
+        moved = np.concatenate([_real(f[:, used]), _real(df[:, used])], axis=1) @ right
+        by[..., own] = moved.reshape(g, d * d, -1) + white[:, own]
     at = motion
     for band, order in enumerate(layout.floors):
         rows = np.flatnonzero(groups.band == band)
@@ -76,13 +82,25 @@ def spectrum(theta: np.ndarray, layout: Layout, groups: Groups) -> tuple[np.ndar
         for channel in range(d):
             floor = np.exp(np.clip(basis @ theta[at : at + order], -700, 700))
             value[rows, channel] += floor
-            by[rows, at : at + order, channel] = floor[:, None] * basis
+            by[rows, channel, at : at + order] = floor[:, None] * basis
             at += order
     return _unpacked(value, d), by
 
 
+def _reaches(layout: Layout) -> Iterator[tuple[slice, list[int]]]:
+    """Parameters, and the poles that what they change is made of: those of their mode, and of modes whose forces are
+    correlated with its own."""
+    k, coupled = layout.modes, layout.coupled
+    for mode in range(k):
+        some = sorted({mode, *(m for pair in coupled if mode in pair for m in pair)})
+        yield slice(mode * layout.each, (mode + 1) * layout.each), [*some, *(m + k for m in some)]
+    for i, pair in enumerate(coupled):
+        at = k * layout.each + i
+        yield slice(at, at + 1), [*pair, *(m + k for m in pair)]
+
+
 class White(NamedTuple):
-    """Readings and derivatives as S whitens them, packed. data: W J J^H W^H / n, (g, d, d). logs: log det S, (g,).
+    """Readings and derivatives as S whitens them, packed. data: W J J^H W^H, (g, d, d). logs: log det S, (g,).
     by: W dS W^H times weight^1/2, (g, d * d, p)."""
 
     data: np.ndarray
@@ -104,7 +122,7 @@ def whitened(theta: np.ndarray, layout: Layout, groups: Groups) -> White:
     data = white @ groups.power @ white.conj().transpose(0, 2, 1)
     logs = 2 * np.log(np.einsum("gjj->gj", factor).real).sum(1)
     root = np.sqrt(groups.weight)[:, None, None]
-    return White(data, logs, (by @ (_whitening(white) * root)).transpose(0, 2, 1))
+    return White(data, logs, (_whitening(white) * root) @ by)
 
 
 def cost(theta: np.ndarray, layout: Layout, groups: Groups) -> Cost | None:
@@ -142,11 +160,21 @@ def _both(a: np.ndarray, d: int) -> np.ndarray:
 
 
 def _whitening(white: np.ndarray) -> np.ndarray:
-    """The maps of packed x to packed W x W^H, (g, d * d, d * d), as x @ map."""
+    """The maps of packed x to packed W x W^H, (g, d * d, d * d), as map @ x."""
     g, d = white.shape[:2]
-    both = (white[:, :, None, :, None] * white.conj()[:, None, :, None]).reshape(g, d * d, d * d)
-    basis = _unpacked(np.eye(d * d), d).reshape(d * d, d * d)
-    return (basis @ both.transpose(0, 2, 1) @ basis.conj().T).real
+    i, j = np.tril_indices(d, -1)
+    half = len(i)
+    out = np.empty((g, d * d, d * d))
+    out[..., :d] = _packed((white[:, :, None] * white.conj()[:, None]).reshape(g, d * d, d), d, 1)
+    # The diagonal, and below and above it, of w_i w_j^H, i > j, times 1 and times the imaginary unit.
+    left, right = white[..., i], white[..., j].conj()
+    level, below, above = np.sqrt(2) * left * right, left[:, i] * right[:, j], left[:, j] * right[:, i]
+    for rows, turn in ((slice(d, d + half), 1), (slice(d + half, d * d), 1j)):
+        out[:, :d, rows] = (turn * level).real
+        x, y = turn * below, turn * above
+        out[:, d : d + half, rows] = x.real + y.real
+        out[:, d + half :, rows] = x.imag - y.imag
+    return out
 
 
 def _unpacked(x: np.ndarray, d: int) -> np.ndarray:
@@ -160,11 +188,11 @@ def _unpacked(x: np.ndarray, d: int) -> np.ndarray:
     return out
 
 
-def _packed(x: np.ndarray, d: int) -> np.ndarray:
-    """Of Hermitian matrices, flat (..., d * d), as many real numbers, whose scalar product is tr x y."""
+def _packed(x: np.ndarray, d: int, axis: int = -1) -> np.ndarray:
+    """Of Hermitian matrices, flat (..., d * d) along an axis, as many real numbers, whose scalar product is tr x y."""
     low = np.tril_indices(d, -1)
-    below = x[..., low[0] * d + low[1]] * np.sqrt(2)
-    return np.concatenate([x[..., :: d + 1].real, below.real, below.imag], axis=-1)
+    below = np.take(x, low[0] * d + low[1], axis) * np.sqrt(2)
+    return np.concatenate([np.take(x, np.arange(d) * (d + 1), axis).real, below.real, below.imag], axis=axis)
 
 
 def _prior(theta, layout, groups):

@@ -69,5 +69,6 @@ def weak_lines(fit: Fit, parts: list[Transform], bands: list, known: tuple[float
     power = residuals(fit, grid) * d
     if len(power) < 32:
         return []
-    limit = (np.log(len(power)) + CHANCE) * max(1.0, d / 2)
-    return [float(x) for x in grid.omega[power > limit * np.maximum(1.0, _around(power) / (MEDIAN * d))]]
+    # A fit that is off is off in one combination of channels as a rule: what the neighbours exceed it by is its scale.
+    scale = np.maximum(max(1.0, d / 2), (_around(power) - (d - 1)) / MEDIAN)
+    return [float(x) for x in grid.omega[power > (np.log(len(power)) + CHANCE) * scale]]

@@ -17,8 +17,8 @@ from .ascent import LONGEST, climb
 from .covariances import Layout, mode_rows
 from .likelihood import Cost, Groups, cost, spectrum
 
-ROUGH = 0.05  # expected fall of the cost at which a fit that is only compared ends
-KEPT = 3  # starts that are followed to their end
+ROUGH = 0.1  # fall of the cost at which a fit that is only compared ends
+KEPT = 2  # starts that are followed to their end
 BENT = 3  # coefficients of a log floor at most
 SKETCHED, SKETCH = 6, 6  # starts that are compared, and by how many steps
 PROMISE = 0.3  # of the evidence that more parameters need, which one step towards them has to promise
@@ -47,34 +47,61 @@ class Fit(NamedTuple):
 def ladder(
     groups: Groups, orders: tuple[int, ...], most: int, known: np.ndarray | None = None, at_least: int = 0
 ) -> list[Fit]:
-    """The best fit with 0, 1, 2, ... modes, to the first that has less evidence, but to `at_least` where one is found;
-    `known` are modes (omega, gamma) to begin at, from which modes are taken away one by one as well."""
+    """The best fit with 0, 1, 2, ... modes, to the first that has less evidence, but to `at_least` where one is found.
+
+    `known` are modes (omega, gamma) to begin at, as peaks of the spectrum are. More are sought over flat floors and
+    with forces that are not correlated, for while modes are missing nothing else is told; then the fit is refined, and
+    modes taken away from it, as long as there is more evidence for that.
+    """
     empty = Layout((), orders, (), (1,) * len(groups.quiet))
-    found = [_floors(empty, quiet(groups), groups)]
-    if known is not None and len(known):
-        found += _fewer(known, empty, groups)
-    while len(found) <= most:
+    top = _begun(known, empty, groups)
+    if top is None:
+        found = [_floors(empty, groups, True)]
+    else:
+        top = _raised(top, groups, max(most, at_least))
+        found = _down_from(refined(top, groups), empty, groups)
+    while len(found) <= max(most, at_least):
         new = _one_more(found[-1], groups)
         if new is None:
             break
-        found.append(new)
-        if new.criterion(groups) > found[-2].criterion(groups) and len(found) > at_least:
+        found.append(refined(new, groups))
+        if found[-1].criterion(groups) > found[-2].criterion(groups) and len(found) > at_least:
             break
     return found
 
 
-def _fewer(modes: np.ndarray, empty: Layout, groups: Groups) -> list[Fit]:
-    """Fits with 1, 2, ... of these modes; the one that is missed least is taken away first."""
-    fit = _climbed(_posed(modes, groups, empty), groups)
-    found = [] if fit is None or not proper(fit, groups) else [refined(fit, groups)]
-    while found and found[0].layout.modes > 1:
+def _begun(modes: np.ndarray | None, empty: Layout, groups: Groups) -> Fit | None:
+    """The fit with these modes, but those that turn out to be none."""
+    fit = None if modes is None or not len(modes) else _climbed(_posed(modes, groups, empty), groups)
+    while fit is not None and not proper(fit, groups):
+        rest = fit.modes[are_proper(fit, groups)]
+        fit = _climbed(_posed(rest, groups, empty), groups) if len(rest) else None
+    return fit
+
+
+def _raised(found: Fit, groups: Groups, most: int) -> Fit:
+    """With more modes, as long as the evidence grows."""
+    while found.layout.modes < most:
+        new = _one_more(found, groups)
+        if new is None or new.criterion(groups) > found.criterion(groups):
+            break
+        found = new
+    return found
+
+
+def _down_from(top: Fit, empty: Layout, groups: Groups) -> list[Fit]:
+    """Fits with 0, 1, 2, ... modes of this one. The mode that is missed least is taken away first; once that costs
+    evidence, fits with fewer are there to be shown, or asked for, and are only sketched."""
+    found, is_close = [top], True
+    while found[0].layout.modes > 1:
         rest = [np.delete(found[0].modes, k, 0) for k in range(found[0].layout.modes)]
         left = _best_start([_posed(some, groups, empty) for some in rest], groups, 1)
-        left = [one for one in (_climbed(start, groups) for start in left) if one is not None]
-        if not left:
-            return []
-        found.insert(0, refined(left[0], groups))
-    return found
+        one = _climbed(left[0], groups, LONGEST if is_close else SKETCH) if left else None
+        if one is None:
+            return [_floors(empty, groups, True)]
+        found.insert(0, refined(one, groups) if is_close else one)
+        is_close = is_close and found[0].criterion(groups) < found[1].criterion(groups)
+    return [_floors(empty, groups, is_close), *found]
 
 
 def _best_start(starts: list, groups: Groups, kept: int) -> list:
@@ -100,12 +127,12 @@ def best(found: list[Fit], groups: Groups) -> int:
     return int(np.argmin([one.criterion(groups) for one in found]))
 
 
-def _floors(layout: Layout, theta: np.ndarray, groups: Groups) -> Fit:
+def _floors(empty: Layout, groups: Groups, is_bent: bool) -> Fit:
     """The best fit of floors alone."""
-    found = _climbed((layout, theta), groups)
+    found = _climbed((empty, quiet(groups)), groups)
     if found is None:
         raise ValueError("the spectrum's floor has no likelihood: a channel holds no noise at all")
-    return bent(found, groups)
+    return bent(found, groups) if is_bent else found
 
 
 def _climbed(start: tuple[Layout, np.ndarray], groups: Groups, steps: int = LONGEST) -> Fit | None:
@@ -174,17 +201,20 @@ def _one_more(found: Fit, groups: Groups) -> Fit | None:
         ended = _climbed((one.layout, one.theta), groups)
         if ended is not None and proper(ended, groups):
             good.append(ended)
-    return refined(min(good, key=lambda one: one.cost.value), groups) if good else None
+    return min(good, key=lambda one: one.cost.value) if good else None
 
 
 def proper(found: Fit, groups: Groups) -> bool:
     """Whether each mode is resolved, inside a band and narrower than it."""
-    for omega, gamma in found.modes:
-        inside = [_edges(groups, b) for b in range(len(groups.quiet))]
-        inside = [(low, high) for low, high in inside if low <= omega <= high]
-        if not inside or gamma > inside[0][1] - inside[0][0] or gamma * groups.n.max() < RESOLVED:
-            return False
-    return True
+    return bool(np.all(are_proper(found, groups)))
+
+
+def are_proper(found: Fit, groups: Groups) -> np.ndarray:
+    """(k,), of each mode."""
+    edges = np.array([_edges(groups, b) for b in range(len(groups.quiet))])
+    omega, gamma = found.modes.T[:, :, None]
+    inside = (edges[:, 0] <= omega) & (omega <= edges[:, 1]) & (gamma <= edges[:, 1] - edges[:, 0])
+    return np.any(inside, axis=1) & (gamma[:, 0] * groups.n.max() >= RESOLVED)
 
 
 def _edges(groups: Groups, band: int) -> tuple[float, float]:

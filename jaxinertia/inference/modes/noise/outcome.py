@@ -34,7 +34,7 @@ def found(within: Within, record: Record, even: Even, asked: bool) -> Found:
     halves = _halves(fit, within, even)
     checks = Checks(None, None, error, np.zeros(0), probability, halves, _spectra(fit, grid, even))
     if not k:
-        return empty(record, orders, by, checks, error, None, warnings)
+        return empty(record, orders, by, checks, error, None, None, warnings)
     covariance = np.linalg.inv(fit.cost.information)
     omega, gamma, strength = np.exp(mode_rows(fit.theta, fit.layout)[:, :3].T)
     at = fit.layout.each * np.arange(k)
@@ -58,6 +58,7 @@ def found(within: Within, record: Record, even: Even, asked: bool) -> Found:
         phase_error=unknown,
         force=np.outer(strength * units, strength * units) * _correlation(fit) / even.step**3,
         offset=None,
+        trend=None,
         position_error=error,
         orders=orders,
         chosen=chosen,

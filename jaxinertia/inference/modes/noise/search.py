@@ -83,7 +83,7 @@ def _limits(parts: list[Transform], band: tuple[float, float] | None, even: Even
 def _bands(reach, parts, limits, orders, lines):
     """Bands, and in each the fits with 0, 1, 2, ... modes."""
     known = peaks(parts, limits)
-    bands, modes = bands_around(known, limits, reach) or [limits], None
+    bands = bands_around(known, limits, reach) or [limits]
     for turn in range(ROUNDS):
         bands = _wide_enough(bands, parts, limits)
         ladders = []
@@ -91,7 +91,7 @@ def _bands(reach, parts, limits, orders, lines):
             which = [p for p in known if one[0] <= p.omega <= one[1]]
             width = near(np.array([p.omega for p in which]), np.array([p.width for p in which]), COARSE)
             grid = groups(parts, [one], lambda w, width=width, one=one: min(width(w), (one[1] - one[0]) / PARTS), lines)
-            own = None if modes is None else modes[(one[0] <= modes[:, 0]) & (modes[:, 0] <= one[1])]
+            own = np.array([(p.omega, p.width) for p in which]).reshape(-1, 2)
             ladders.append(Ladder(grid, ladder(grid, orders, MOST, own)))
         modes = np.concatenate([one.best.modes for one in ladders])
         known = [Peak(omega, gamma, np.inf) for omega, gamma in modes]

@@ -11,14 +11,16 @@ import numpy as np
 from scipy.signal import find_peaks, peak_widths
 
 from .likelihood import Groups
+from .taper import taper, worth
 
+SPREAD = 3.0  # blocks over which a peak has to reach, to be told better by them than by shorter ones
 DRIFT = 3  # frequencies next to zero that are left out: what is left there of a mean and a trend
 FEWEST = 24  # frequencies of a band
 CLEAR = 12.0  # standard deviations by which a peak stands out of its valleys; white noise spans 7 to 8
 
 
 class Transform(NamedTuple):
-    """A run's Fourier transform: radians per step, J / n^1/2 of each channel, how many readings."""
+    """A run's Fourier transform under a taper: radians per step, J of each channel, how many readings."""
 
     omega: np.ndarray  # (m,)
     j: np.ndarray  # (m, d)
@@ -34,11 +36,13 @@ class Peak(NamedTuple):
 
 
 def transforms(runs: list[np.ndarray]) -> list[Transform]:
-    """Of runs (n, d) at even steps, without their means; zero and the highest frequency, which are real, left out."""
+    """Of runs (n, d) at even steps, without their means, under the taper; zero and the highest frequency, which are
+    real, left out."""
     found = []
     for y in runs:
         n = len(y)
-        j = np.fft.rfft(y - y.mean(0), axis=0)[DRIFT : (n + 1) // 2] / np.sqrt(n)
+        h = taper(n)
+        j = np.fft.rfft((y - h @ y / h.sum()) * h[:, None], axis=0)[DRIFT : (n + 1) // 2]
         found.append(Transform(2 * np.pi * np.arange(DRIFT, (n + 1) // 2) / n, j, n))
     return found
 
@@ -73,7 +77,7 @@ def groups(
     edges = np.array(bands)[band].T
     place = (omega - edges.mean(0)) / np.maximum((edges[1] - edges[0]) / 2, 1e-300)
     quiet = np.stack([_quiet(power[band == b], count[band == b]) for b in range(len(bands))])
-    return Groups(omega, count.astype(float), n.astype(float), power, band, place, quiet)
+    return Groups(omega, count * worth(n), n.astype(float), power, band, place, quiet)
 
 
 def _cut(part, start, stop, width, step):
@@ -99,7 +103,7 @@ def near(omega: np.ndarray, gamma: np.ndarray, fraction: float = 0.08) -> Callab
 
 
 def peaks(parts: list[Transform], band: tuple[float, float]) -> list[Peak]:
-    """What stands out of its surroundings, from the finest scale to the coarsest; by frequency."""
+    """What stands out of its surroundings, at the coarsest scale that still resolves it; by frequency."""
     kept: list[Peak] = []
     part = max(parts, key=lambda t: t.n)
     first, last = np.searchsorted(part.omega, band)
@@ -110,7 +114,7 @@ def peaks(parts: list[Transform], band: tuple[float, float]) -> list[Peak]:
             bins = 2 * np.pi / part.n
             one = Peak(part.omega[first] + bins * (one.omega - 0.5), bins * one.width, one.clear)
             inside = [k for k in kept if abs(one.omega - k.omega) < (one.width + k.width) / 2]
-            if len(inside) < 2 and all(one.clear > k.clear for k in inside):
+            if not inside or (len(inside) == 1 and one.width > SPREAD * bins * size):
                 kept = [one, *(k for k in kept if k not in inside)]
         size *= 2
     return sorted(kept, key=lambda p: p.omega)
