@@ -11,13 +11,15 @@ from ..physics import system as systems
 from ..physics.system import System, check_system
 from . import linear, parameters, shooting, stochastic, units
 from .between import LINE, Ways, refine
-from .conclude import many_fits, misfits, one_fit
+from .conclude import many_fits, one_fit
+from .crosscheck import checked
 from .free_motion import free_part, on_whole
 from .observations import Observations
 from .record import Records, joined, on_one_grid, with_input
 from .result import Fit, Fits
 from .search import Options
 from .shooting import LEAST_SQUARES, Ended
+from .standing import misfits
 
 METHODS = (LEAST_SQUARES, stochastic.KALMAN, stochastic.UNSCENTED, stochastic.EXTENDED, stochastic.WHITTLE)
 
@@ -80,7 +82,7 @@ def fit(
         groups, refused = search([part], task)
         if refused:
             raise refused[0]
-        return on_whole(one_fit(groups[0], 0, part), part, data)
+        return on_whole(one_fit(checked(groups[0], task.options), 0, part), part, data)
 
 
 def fit_many(
@@ -127,6 +129,7 @@ def fit_many(
         why = {i: str(error) for i, error in refused.items()}
         if not groups:
             raise ValueError(f"data has no record that can be fitted: {why}")
+        groups = [checked(ended, task.options) for ended in groups]
         return many_fits(parts, task.parameters, groups, why, lambda fit, i: on_whole(fit, parts[i], data[i]))
 
 

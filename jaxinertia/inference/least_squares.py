@@ -55,7 +55,7 @@ class LeastSquares(Likelihood):
         weighted = jnp.swapaxes(j, -1, -2)
         gram = weighted @ j
         g = jnp.sum(weighted * r[:, None, :], axis=-1)
-        rounding = 1e-30 * jnp.sum((self.windows.y * self.windows.weight) ** 2)
+        rounding = 1e-20 * jnp.sum((self.windows.y * self.windows.weight) ** 2)
         unit = 2 * cost / self.freedom + rounding
         a = jnp.sum(gram[:, :p, :p], 0)
         return Normal(cost, unit, jnp.sum(g[:, :p], 0), a, g[:, p:], gram[:, :p, p:], gram[:, p:, p:])
