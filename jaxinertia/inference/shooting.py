@@ -124,7 +124,21 @@ def settle(records: Records, options: Options) -> tuple[LeastSquares, Search]:
             start = np.concatenate([plain, u[:, plain.shape[1] :]], axis=1)[some]
             other = run(whole.at(some), start, states[some], options, "from another start")
             found = found.put(some, found.at(some).better(other))
-    return whole, found
+    return whole, _of_relaxing(records, whole, found, options)
+
+
+def _of_relaxing(records: Records, whole: LeastSquares, found: Search, options: Options) -> Search:
+    """The better of what was found and of searches for a motion of two rates, where one explains the record."""
+    begin = starts.relaxing(records, KEPT)
+    if not begin.rows.size:
+        return found
+    some = _padded(np.arange(len(begin.rows)))
+    rows = begin.rows[some]
+    for u in begin.u:
+        u = np.concatenate([u, begin.offset], axis=1) if whole.free_offset else u
+        other = run(whole.at(rows), u[some], begin.states[some], options, "of two rates")
+        found = found.put(rows, found.at(rows).better(other))
+    return found
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:
