@@ -47,7 +47,8 @@ class Fit(eqx.Module):
     system: the system with the fitted values. values, stderr: in the structure that `free` returned. covariance: of the
     flat values, (p, p); `labels` names them. stderr and covariance are those of the curvature where residuals are
     white, and corrected for their autocorrelation where they are not; both are kept, as covariance_curvature and
-    covariance_corrected. offset: the fitted offset and its error, or None. position_error: standard deviation of a
+    covariance_corrected. offset: the fitted offset, at the record's first time, and its
+    error, or None; trend: the same of its change per time. position_error: standard deviation of a
     reading, known or estimated, of another loss the scale of its law; of several components, or of runs that scatter
     differently, one for each (None for "whittle"). initial: position and momentum
     at the start of each run (least squares). method, why: how it was fitted, and the reason. readings, missing: how
@@ -66,6 +67,7 @@ class Fit(eqx.Module):
     labels: tuple[str, ...]
     flat: np.ndarray
     offset: tuple[np.ndarray, np.ndarray] | None
+    trend: tuple[np.ndarray, np.ndarray] | None
     position_error: float | np.ndarray | None
     initial: tuple[np.ndarray, np.ndarray] | None
     method: str

@@ -25,6 +25,7 @@ from .weights import change, told, weighed, without_spikes
 GROWTH = 6  # how much longer the next windows are
 KEPT = 0.2  # of the motion may be left unexplained where a search over whole runs begins
 HALVINGS = 6  # of the step, till it no longer matters
+STARTS = 16  # phases of a swing
 REWEIGHTINGS, ROBUST = 4, 20  # by residuals: of squares, and of another loss
 SETTLED = 1e-6  # changes of weights that matter no more
 ROUGH = 1e-2  # of the cost of a standard error: start values need no more
@@ -87,8 +88,22 @@ def _weigh(
 
 
 def settle(records: Records, options: Options) -> tuple[LeastSquares, Search]:
-    """Every record's search over whole runs."""
-    omega, longest = starts.dominant(records), records.longest
+    """Every record's search over whole runs.
+
+    What is no linear function of the state may decay beside its swing, and have twice the frequency of the motion, as
+    q^2 does.
+    """
+    whole, found = _settle(records, starts.dominant(records), options)
+    if records.readout is not None and not records.readout.is_affine:
+        fastest = starts.dominant(records, rising=True)
+        for omega in (fastest / 2, fastest):
+            found = found.better(_settle(records, omega, options)[1])
+    return whole, found
+
+
+def _settle(records: Records, omega: np.ndarray, options: Options) -> tuple[LeastSquares, Search]:
+    """From a motion of this angular frequency."""
+    longest = records.longest
     length = starts.first_length(longest, float(np.median(omega)))
     u, x = integrate(records, omega, length, options)
     motion = motion_for(records.system, *_pace(records, omega, x))
@@ -146,10 +161,12 @@ def integrate(records: Records, omega: np.ndarray, length: int, options: Options
     """
     r, w, d = len(records), records.y.shape[1], records.d
     parameters = records.parameters
-    rows = records.within[..., None]
-    middle = np.sum(records.y[..., :d] * rows, (1, 2)) / np.sum(rows, (1, 2))
-    level = middle if records.offset is None else records.offset
-    loose = eqx.tree_at(lambda r: r.parameters, records, parameters.unbounded())
+    flat, line = starts.without_trend(records)
+    beside = np.concatenate([flat.middle, line], axis=1)
+    if records.readout is not None:
+        return _by_spectrum(records, omega, beside, length)
+    level = flat.middle if records.offset is None else records.offset
+    loose = eqx.tree_at(lambda r: r.parameters, flat, parameters.unbounded())
     problem = pose(loose, length, Integral(), level)
     first = starts.sensible(records, omega)
     position = problem.windows.y[:, :, 0, :d] - level[:, None]
@@ -158,8 +175,29 @@ def integrate(records: Records, omega: np.ndarray, length: int, options: Options
     options = options._replace(most=enough, tolerance=ROUGH, damping=search.BOLD)
     found = run(problem, parameters.loosen(first), states, options, "start values")
     u = parameters.tighten(np.asarray(found.u), first)
-    u = np.concatenate([u, middle], axis=1) if records.offset is None else u
+    u = np.concatenate([u, beside], axis=1)
     return u, np.array(found.x).reshape(r, w, -1, 2 * d)
+
+
+def _by_spectrum(records: Records, omega: np.ndarray, beside: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Start values where readings are not of the position: the frequency is theirs too; states at rest, from where one
+    step finds all of them if the reading is a linear function of these, else the likeliest phase of a swing."""
+    r, w, d = len(records), records.y.shape[1], records.d
+    u = starts.sensible(records, omega, 1.0 if d == 1 else 100.0)
+    u = np.concatenate([u, beside], axis=1)
+    count = -(-records.longest // length)
+    states = np.zeros((r, w * count, 2 * d))
+    if not records.readout.is_affine:  # type: ignore[union-attr]
+        motion = motion_for(records.system, *_pace(records, omega, states[:, None]))
+        problem, best = pose(records, length, motion), np.full(states.shape[:2], np.inf)
+        for phase in 2 * np.pi * np.arange(STARTS) / STARTS:
+            at = phase + np.pi * np.arange(d) / (2 * d)
+            swing = np.sqrt(2) * np.concatenate([np.cos(at) + 0 * omega[:, None], -np.sin(at) * omega[:, None]], axis=1)
+            trial = np.broadcast_to(swing[:, None], states.shape)
+            cost = np.sum(innovations_of_all(problem, u, trial) ** 2, (2, 3))
+            better = cost < best
+            states, best = np.where(better[..., None], trial, states), np.where(better, cost, best)
+    return u, states.reshape(r, w, count, 2 * d)
 
 
 def _pace(records: Records, omega: np.ndarray, x: np.ndarray) -> tuple[float, float, float]:
