@@ -31,11 +31,12 @@ def one_fit(ended: Ended, i: int, data: Observations) -> Fit:
     plain, corrected = errors.curvature(found), errors.sandwich(found, errors.correlation_length(found))
     in_u = plain if errors.whiteness(found) > errors.DOUBT else corrected
     natural = [errors.propagated(jacobian, c[:p, :p], parameters.constant) for c in (in_u, plain, corrected)]
-    system = with_input(parameters.write(records.system, jnp.asarray(search.u[:p])), data)
+    offset, trend, delay, _ = likelihood.beside_at
+    unit, step = records.reading_unit[0], float(records.units.time[0])
+    late = float(records.delay[0] + np.sum(search.u[delay])) * step
+    system = with_input(parameters.write(records.system, jnp.asarray(search.u[:p])), data, late)
     posed = Posed(records, likelihood, reading, search.u, search.x, cost, bool(ended.fine[i]))
     diagnostics = _diagnostics(posed, search, data, flat, jacobian, natural[0])
-    unit, step = records.reading_unit[0], float(records.units.time[0])
-    offset, trend, _ = likelihood.beside_at
     errors_of_u = np.sqrt(np.diag(in_u))
     return Fit(
         system=system,
@@ -48,6 +49,7 @@ def one_fit(ended: Ended, i: int, data: Observations) -> Fit:
         flat=flat,
         offset=_in_unit(search.u, errors_of_u, offset, unit),
         trend=_in_unit(search.u, errors_of_u, trend, unit / step),
+        input_delay=(late, float(errors_of_u[delay][0] * step)) if records.free_delay else None,
         position_error=_position_error(reading, data, unit),
         initial=None if reading.states is None else _initial(reading.states, records),
         method=ended.method,

@@ -191,7 +191,12 @@ def search(data: list[Observations], task: Task) -> tuple[list[Ended], dict[int,
     kinds: dict[Any, list[int]] = {}
     refused: dict[int, ValueError] = {}
     for i, one in enumerate(data):  # records on the same times are read side by side
-        present = (*(x is None for x in (one.momentum, one.input, one.offset)), one.read, one.trend)
+        present = (
+            *(x is None for x in (one.momentum, one.input, one.offset)),
+            one.read,
+            one.trend,
+            one.input_delay is None,
+        )
         kinds.setdefault((one.ts.tobytes(), one.segment.tobytes(), *present), []).append(i)
     groups: list[tuple[np.ndarray, Records]] = []
     for rows in kinds.values():

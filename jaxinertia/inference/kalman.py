@@ -33,7 +33,7 @@ from ..physics.linear_flow import LinearFlow, linear_flow
 from ..physics.system import System
 from . import linear, looks, moves
 from .evidence import Evidence
-from .likelihood import Likelihood, Reading, level_of
+from .likelihood import Likelihood, Reading, level_of, moved_by
 from .normal import without_states
 from .parameters import Beside, Parameters
 from .readout import Readout
@@ -147,6 +147,7 @@ def innovations(u: Float[Array, " p"], problem: Filter):
 
     def one(window):
         level = level_of(u, problem.beside, problem.parameters.size, problem.offset, window)
+        window = moved_by(u, problem.beside, problem.parameters.size, window)
         return run(system, window.y[:, : problem.levels] - level, error, window, problem)
 
     return jax.vmap(one)(problem.windows)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from ..physics.system import System
 from .evidence import Evidence
-from .likelihood import Likelihood, Reading, level_of
+from .likelihood import Likelihood, Reading, level_of, moved_by
 from .loss import SQUARES, Loss, Squares, Student
 from .motion import Frame, Motion, seen_of
 from .normal import Normal
@@ -87,6 +87,7 @@ class LeastSquares(Likelihood):
         """(prediction - reading) / error, flat; 0 where nothing was read."""
         system, d, channels = self.parameters.write(self.system, u), self.d, self.windows.y.shape[-1]
         level = level_of(u, self.beside, self.parameters.size, self.offset, window)
+        window = moved_by(u, self.beside, self.parameters.size, window)
         frame = Frame(self.units, level, d, self.scalar, channels if self.readout is None else 2 * d)
         seen = self.motion.path(system, state, window, frame)
         if self.readout is not None:

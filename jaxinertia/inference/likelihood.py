@@ -12,7 +12,7 @@ from ..physics.system import System
 from .evidence import Evidence
 from .normal import Normal, Problem
 from .parameters import Beside, Parameters
-from .record import Records
+from .record import Records, Windows
 from .units import Units
 
 
@@ -80,18 +80,26 @@ class Likelihood(Problem):
         return False
 
     @property
-    def beside_at(self) -> tuple[slice, slice, slice]:
-        """Where in u they are: offsets, trends, and the logs of the variances of readings."""
+    def beside_at(self) -> tuple[slice, slice, slice, slice]:
+        """Where in u they are: offsets, trends, the delay, and the logs of the variances of readings."""
         return self.beside.slices(self.parameters.size)
 
 
 def level_of(u: Any, beside: Beside, first: int, offset: Any, window: Any) -> Float[Array | np.ndarray, "*m levels"]:
     """The offset, and its trend, at a window's times; what is not fitted as given. `first`: of u behind parameters."""
-    offset_at, trend_at, _ = beside.slices(first)
+    offset_at, trend_at, *_ = beside.slices(first)
     level = u[offset_at] if beside.offset else offset
     if not beside.trend:
         return level
     return level + u[trend_at] * (window.start + window.ts)[:, None]
+
+
+def moved_by(u: Any, beside: Beside, first: int, window: Windows) -> Windows:
+    """The window with its input as much later as the coordinates say, to first order."""
+    if not beside.delay:
+        return window
+    later = u[beside.slices(first)[2]]
+    return eqx.tree_at(lambda w: w.input, window, window.input - later * window.slope)
 
 
 @eqx.filter_jit

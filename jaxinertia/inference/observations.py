@@ -41,6 +41,8 @@ class Observations(eqx.Module):
             for an accelerometer.
         components: of the position where `read` is given: d, or 0 for a number; None if as many as are read.
         trend: whether the zero drifts on a straight line, which is then fitted, one for each channel.
+        input_delay: how much later than its samples say the input acts, u(t - delay), as where two clocks differ; None
+            if unknown, and then fitted. Readings for which no sample tells the input then are left out.
         reading: how the record was read from its file, and which part of it was taken, in sentences.
         labels: the names of times and positions, for figures.
 
@@ -69,6 +71,7 @@ class Observations(eqx.Module):
     components: int = eqx.field(static=True)  # d, the position's; 1 where it is a number
     scalar: bool = eqx.field(static=True)  # whether a position is a number
     trend: bool = eqx.field(static=True)
+    input_delay: float | None
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class Observations(eqx.Module):
         read: Any = None,
         components: Any = None,
         trend: Any = False,
+        input_delay: Any = 0.0,
         reading: tuple[str, ...] = (),
         labels: tuple[str, str] = ("time", "position"),
     ):
@@ -106,6 +110,7 @@ class Observations(eqx.Module):
         self.input = None if input is None else _numbers("input", input, missing=False)
         if self.input is not None and len(self.input) != len(self.ts):
             raise ValueError(f"input has shape {self.input.shape}, ts {self.ts.shape}; pass one row for each time")
+        self.input_delay = row_checks.delay(input_delay, self.input)
         self.offset = None if offset is None else _numbers("offset", offset, missing=False)
         if self.offset is not None and self.offset.shape not in ((), self.position.shape[1:]):
             raise ValueError(f"offset has shape {self.offset.shape}; pass a number, or one for each component")
@@ -211,6 +216,7 @@ class Observations(eqx.Module):
             read=self.read,
             components=None if self.read is None else 0 if self.scalar else self.components,
             trend=self.trend,
+            input_delay=self.input_delay,
             reading=(*self.reading, told),
             labels=self.labels,
         )

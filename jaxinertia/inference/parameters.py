@@ -25,23 +25,25 @@ MATRICES = (GRAM, FACTOR, SKEW)
 
 
 class Beside(NamedTuple):
-    """What else u holds, in this order behind the parameters: offsets of `levels` channels, their trends, and the logs
-    of their readings' variances."""
+    """What else u holds, in this order behind the parameters: offsets of `levels` channels, their trends, the input's
+    delay beyond that of the records, and the logs of the readings' variances."""
 
     levels: int = 0
     offset: bool = False
     trend: bool = False
+    delay: bool = False
     error: bool = False
 
-    def slices(self, first: int) -> tuple[slice, slice, slice]:
+    def slices(self, first: int) -> tuple[slice, slice, slice, slice]:
         """Where each is."""
-        ends = first + self.levels * np.cumsum([0, self.offset, self.trend, self.error])
+        n = self.levels
+        ends = first + np.cumsum([0, n * self.offset, n * self.trend, int(self.delay), n * self.error])
         return tuple(slice(int(a), int(b)) for a, b in pairwise(ends))  # type: ignore[return-value]
 
     @property
     def size(self) -> int:
         """How many coordinates."""
-        return self.levels * (self.offset + self.trend + self.error)
+        return self.levels * (self.offset + self.trend + self.error) + self.delay
 
 
 class _Place:

@@ -38,6 +38,7 @@ class Windows(eqx.Module):
     weight: Float[Array | np.ndarray, " *many w m c"]
     input: Float[Array | np.ndarray, " *many w m d"] | None
     even: bool = eqx.field(static=True)
+    slope: Float[Array | np.ndarray, " *many w m d"] | None = None  # of the input, where its delay is fitted
 
 
 class Records(eqx.Module):
@@ -55,13 +56,16 @@ class Records(eqx.Module):
     count: np.ndarray  # (r, w): rows of each run
     offset: np.ndarray | None  # (r, d); None if it is fitted
     unknown: np.ndarray  # (r, c): of which channels the readings' error is
+    delay: np.ndarray  # (r,), of the input, in rows
     readout: Readout | None  # what is read in place of the position
     d: int = eqx.field(static=True)
     levels: int = eqx.field(static=True)  # channels that have an offset: the position's, or what is read instead
     trend: bool = eqx.field(static=True)  # whether these drift
+    free_delay: bool = eqx.field(static=True)  # whether the delay of the input is fitted
     scalar: bool = eqx.field(static=True)  # whether a position is a number
     even: bool = eqx.field(static=True)
     finer: int = eqx.field(static=True, default=1)  # rows for each sampling step
+    slope: np.ndarray | None = None  # (r, w, m, d), of the input, where its delay is fitted
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -84,7 +88,7 @@ class Records(eqx.Module):
     @property
     def beside(self) -> Beside:
         """What is fitted beside the parameters."""
-        return Beside(self.levels, self.offset is None, self.trend)
+        return Beside(self.levels, self.offset is None, self.trend, self.free_delay)
 
     @property
     def middle(self) -> np.ndarray:
@@ -110,10 +114,10 @@ class Records(eqx.Module):
         return np.arange(self.longest) < self.count[..., None]
 
     def _own(self) -> tuple:
-        return (*self._rows(), self.units, self.start, self.count, self.offset, self.unknown)
+        return (*self._rows(), self.units, self.start, self.count, self.offset, self.unknown, self.delay)
 
     def _rows(self) -> tuple:
-        return self.ts, self.y, self.weight, self.input, self.row
+        return self.ts, self.y, self.weight, self.input, self.slope, self.row
 
     def at(self, rows: np.ndarray) -> "Records":
         """Some of them."""
@@ -123,7 +127,7 @@ class Records(eqx.Module):
     def kind(self) -> tuple:
         """What records that are fitted side by side have in common."""
         alike = self.even, self.finer, self.y.shape[1], self.y.shape[3], self.input is None, self.offset is None
-        return *alike, None if self.readout is None else self.readout.read, self.trend
+        return *alike, None if self.readout is None else self.readout.read, self.trend, self.free_delay
 
     def windows(self, length: int) -> Windows:
         """Windows of this many rows, (r, windows of one run after another, length)."""
@@ -137,7 +141,8 @@ class Records(eqx.Module):
         ts = longer.ts.reshape(r, w, count, length)
         start = (self.start[..., None] + ts[..., 0]).reshape(r, -1)
         since = (ts - ts[..., :1]).reshape(r, w * count, length)
-        return Windows(start, since, cut(longer.y), cut(longer.weight), cut(longer.input), self.even)
+        slope = cut(longer.slope)
+        return Windows(start, since, cut(longer.y), cut(longer.weight), cut(longer.input), self.even, slope)
 
     def padded(self, m: int) -> "Records":
         """With this many rows: times go on by steps of one, and nothing is read there."""
@@ -149,7 +154,7 @@ class Records(eqx.Module):
         return eqx.tree_at(lambda r: r._rows(), self, (ts, *rest), is_leaf=lambda x: x is None)
 
 
-_PADDING: tuple[Any, ...] = ("edge", 0, "edge", -1)  # of y, weight, input and row
+_PADDING: tuple[Any, ...] = ("edge", 0, "edge", 0, -1)  # of y, weight, input, its slope, and row
 
 
 def _pad(x: np.ndarray, spare: int, mode: Any) -> np.ndarray:
@@ -157,8 +162,8 @@ def _pad(x: np.ndarray, spare: int, mode: Any) -> np.ndarray:
     return np.pad(x, width, mode="edge") if mode == "edge" else np.pad(x, width, constant_values=mode)
 
 
-def with_input(system: System, data: Observations) -> System:
-    """The system with the data's input as its force."""
+def with_input(system: System, data: Observations, delay: float = 0.0) -> System:
+    """The system with the data's input as its force, as much later as the delay."""
     if data.input is None:
         if isinstance(system.force, Sampled):
             raise ValueError(
@@ -171,7 +176,7 @@ def with_input(system: System, data: Observations) -> System:
         )
     gain = 1.0 if system.force is None else system.force.gain
     first = data.runs[0]
-    force = Sampled(data.ts[first], data.input[first], gain)
+    force = Sampled(data.ts[first] + delay, data.input[first], gain)
     return System(system.potential, system.damping, system.noise, system.kinetic, force)
 
 
@@ -271,10 +276,12 @@ def on_one_grid(system: System, parameters: Parameters, data: list[Observations]
         count=count,
         offset=offset,
         unknown=unknown,
+        delay=np.array([(one.input_delay or 0.0) / grid.step for one in data]),
         readout=read,
         d=first.components,
         levels=first.channels,
         trend=first.trend,
+        free_delay=first.input_delay is None,
         scalar=first.scalar,
         even=grid.even,
     )

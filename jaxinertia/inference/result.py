@@ -48,7 +48,8 @@ class Fit(eqx.Module):
     flat values, (p, p); `labels` names them. stderr and covariance are those of the curvature where residuals are
     white, and corrected for their autocorrelation where they are not; both are kept, as covariance_curvature and
     covariance_corrected. offset: the fitted offset, at the record's first time, and its
-    error, or None; trend: the same of its change per time. position_error: standard deviation of a
+    error, or None; trend: the same of its change per time; input_delay: of
+    the input's. position_error: standard deviation of a
     reading, known or estimated, of another loss the scale of its law; of several components, or of runs that scatter
     differently, one for each (None for "whittle"). initial: position and momentum
     at the start of each run (least squares). method, why: how it was fitted, and the reason. readings, missing: how
@@ -68,6 +69,7 @@ class Fit(eqx.Module):
     flat: np.ndarray
     offset: tuple[np.ndarray, np.ndarray] | None
     trend: tuple[np.ndarray, np.ndarray] | None
+    input_delay: tuple[float, float] | None
     position_error: float | np.ndarray | None
     initial: tuple[np.ndarray, np.ndarray] | None
     method: str

@@ -1,6 +1,7 @@
 """What one row of a record holds, if not the position: checks of what a user says of it."""
 
 import inspect
+import math
 from typing import Any
 
 import jax
@@ -17,6 +18,21 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} = {shown(value)} must be True or False")
     return bool(value)
+
+
+def delay(value: Any, given: Any) -> float | None:
+    """The delay of an input; ValueError unless it is a number, or None, and 0 where there is no input."""
+    if value is None and given is not None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if value is None or (number != 0 and given is None):
+        raise ValueError(f"input_delay = {shown(value)} is of an input, and there is none; pass input=")
+    if not math.isfinite(number):
+        raise ValueError(f"input_delay = {shown(value)} must be a time, or None to fit it")
+    return number
 
 
 def shape_of(read: Any, components: Any, row: tuple[int, ...]) -> tuple[int, bool]:

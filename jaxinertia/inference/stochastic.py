@@ -3,13 +3,14 @@
 import math
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 
-from . import kalman, linear, whittle
+from . import delay, kalman, linear, whittle
 from .record import Records, joined
-from .search import Options, run
-from .shooting import Ended
+from .search import Options, Search, run
+from .shooting import Ended, begin
 from .starts import from_spectrum, mass_of, sensible, without_trend
 
 KALMAN, EXTENDED, UNSCENTED, WHITTLE = "kalman", "extended kalman", "unscented kalman", "whittle"
@@ -31,6 +32,7 @@ class Posed(NamedTuple):
     likelihood: kalman.Filter | whittle.Band
     u: np.ndarray
     choice: Choice
+    whole: Records  # as they came: of the others the input is moved by its delay
 
     def kind(self) -> tuple:
         """What searches that go side by side have in common."""
@@ -65,6 +67,8 @@ def choose(records: Records, found: list[whittle.Resonance]) -> Choice:
 
 def pose(row: int, records: Records, method: str | None, band: Any) -> Posed:
     """One record. `band`: in cycles per time."""
+    whole, options = records, Options(1)
+    records = delay.moved(records, begin(records, options) if records.free_delay else records.delay)
     limits = None if band is None else tuple(2 * math.pi * f * float(records.units.time[0]) for f in band)
     flat, _ = without_trend(records)
     seen = _seen(records)
@@ -81,8 +85,8 @@ def pose(row: int, records: Records, method: str | None, band: Any) -> Posed:
     else:
         u = sensible(records, np.max(omega)[None])[0]
     if choice.method == WHITTLE:
-        return Posed(row, records, *_band(flat, found[0], limits, u), choice)
-    return Posed(row, records, *pose_filter(records, found, u, choice.method), choice)
+        return Posed(row, records, *_band(flat, found[0], limits, u), choice, whole)
+    return Posed(row, records, *pose_filter(records, found, u, choice.method), choice, whole)
 
 
 def _seen(records: Records) -> np.ndarray | None:
@@ -99,10 +103,30 @@ def fit(posed: list[Posed], options: Options) -> Ended:
     own = jax.tree.map(lambda *each: np.concatenate(each), *(one.likelihood.own() for one in posed))
     likelihood = first.settled_like([one.likelihood for one in posed]).with_own(own)
     u = np.stack([one.u for one in posed])
-    found = run(likelihood, u, np.zeros((len(u), 0, 1)), options, "likelihoods")
-    rows, why = np.array([one.row for one in posed]), [one.choice.why for one in posed]
     records = joined([one.records for one in posed])
+    found = run(likelihood, u, np.zeros((len(u), 0, 1)), options, "likelihoods")
+    if records.free_delay:
+        records, likelihood, found = _follow(joined([one.whole for one in posed]), records, likelihood, found, options)
+    rows, why = np.array([one.row for one in posed]), [one.choice.why for one in posed]
     return Ended(rows, records, likelihood, found, np.ones(len(u), bool), posed[0].choice.method, why)
+
+
+def _follow(
+    whole: Records, now: Records, likelihood: kalman.Filter, found: Search, options: Options
+) -> tuple[Records, kalman.Filter, Search]:
+    """The search again with the input moved to where it ended, till it ends where it began; `whole`: not moved."""
+    at, omega = likelihood.beside_at[2], delay.common(whole)
+    for _ in range(delay.ROUNDS):
+        step = delay.steps(np.asarray(found.u)[:, at][:, 0], omega)
+        if step is None:
+            break
+        before, now = now.readings, delay.moved(whole, now.delay + step)
+        parts = now.windows(now.longest), likelihood.freedom + now.readings - before
+        likelihood = eqx.tree_at(lambda p: (p.windows, p.freedom), likelihood, parts)
+        u = np.array(found.u)
+        u[:, at] = 0.0
+        found = run(likelihood, u, found.x, options, "input moved")
+    return now, likelihood, found
 
 
 def _band(records: Records, found: whittle.Resonance, band: Any, u: np.ndarray) -> tuple[whittle.Band, np.ndarray]:
@@ -153,7 +177,8 @@ def pose_filter(
         unscented=method == UNSCENTED and not (exact and affine),
     )
     flat, line = without_trend(records)
-    return problem, np.concatenate([u, flat.middle[0], line[0], np.log(floor) if beside.error else []])
+    late = [0.0] * records.free_delay
+    return problem, np.concatenate([u, flat.middle[0], line[0], late, np.log(floor) if beside.error else []])
 
 
 def _longest_interval(records: Records) -> float:
