@@ -12,7 +12,6 @@ import numpy as np
 from scipy import fft
 
 from .record import Records
-from .units import Units
 
 FINER = 4  # rows for each sample of the input
 CLOSE, ONE = 1e-3, 1e-5  # of the input's scatter: closer, and no record tells the ways apart; and they are one
@@ -69,11 +68,12 @@ def _finer(records: Records, force: np.ndarray) -> Records:
     weight, row = np.zeros_like(y), np.full(y.shape[:3], -1)
     weight[:, :, ::FINER] = records.weight
     row[:, :, ::FINER] = records.row
-    units = Units(records.units.origin, records.units.time / FINER, records.units.length)
+    units = replace(records.units, time=records.units.time / FINER)
     ts = np.broadcast_to(np.arange(n, dtype=float), y.shape[:3]).copy()
     start, count = records.start * FINER, (records.count - 1) * FINER + 1
     rows = lambda r: (r.units, r.start, r.ts, r.y, r.weight, r.input, r.row, r.count)  # noqa: E731
-    return replace(eqx.tree_at(rows, records, (units, start, ts, y, weight, force, row, count)), finer=FINER)
+    records = replace(records, delay=records.delay * FINER, finer=FINER)
+    return eqx.tree_at(rows, records, (units, start, ts, y, weight, force, row, count))
 
 
 def _finer_input(records: Records, way: str) -> np.ndarray:

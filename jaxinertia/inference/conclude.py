@@ -34,12 +34,13 @@ def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
     in_u = plain if errors.whiteness(found) > errors.DOUBT else corrected
     natural = [errors.propagated(jacobian, c[:p, :p], parameters.constant) for c in (in_u, plain, corrected)]
     natural[0] = scaled(natural[0], checked.spread[i])
-    system = with_input(parameters.write(records.system, jnp.asarray(search.u[:p])), data)
+    offset, trend, delay, _ = likelihood.beside_at
+    unit, step = records.reading_unit[0], float(records.units.time[0])
+    late = float(records.delay[0] + np.sum(search.u[delay])) * step
+    system = with_input(parameters.write(records.system, jnp.asarray(search.u[:p])), data, late)
     posed = Posed(records, likelihood, reading, search.u, search.x, cost, bool(ended.fine[i]))
     diagnostics = _diagnostics(posed, search, data, flat, jacobian, natural[:2], ends)
-    length = float(records.units.length[0])
-    offset = likelihood.offset_at
-    where, errors_of_u = np.asarray(search.u) * length, np.sqrt(np.diag(in_u)) * length
+    errors_of_u = np.sqrt(np.diag(in_u))
     return Fit(
         system=system,
         values=parameters.unflatten(flat),
@@ -49,8 +50,10 @@ def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
         covariance_corrected=natural[2],
         labels=tuple(parameters.labels),
         flat=flat,
-        offset=None if offset.stop == offset.start else (where[offset], errors_of_u[offset]),
-        position_error=_position_error(reading, data, length),
+        offset=_in_unit(search.u, errors_of_u, offset, unit),
+        trend=_in_unit(search.u, errors_of_u, trend, unit / step),
+        input_delay=(late, float(errors_of_u[delay][0] * step)) if records.free_delay else None,
+        position_error=_position_error(reading, data, unit),
         initial=None if reading.states is None else _initial(reading.states, records),
         method=ended.method,
         why=ended.why[i],
@@ -66,6 +69,11 @@ def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
         posed=posed if reading.states is not None else None,
         record=_fingerprint(data),
     )
+
+
+def _in_unit(u: Any, errors: np.ndarray, at: slice, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Some of the coordinates and their errors, in the data's units; None of none."""
+    return None if at.stop == at.start else (np.asarray(u)[at] * unit, errors[at] * unit)
 
 
 def _unknown(records: Records, likelihood: Likelihood) -> np.ndarray:
@@ -173,8 +181,8 @@ def _spread(ended: Ended) -> np.ndarray:
         return np.full(len(ended.rows), np.nan)
     unknown = ended.records.unknown
     spread = 2 * ended.search.cost / ended.likelihood.freedom
-    length = np.asarray(ended.records.units.length)
-    left = spread * length**2 if unknown.shape[1] == 1 else np.full(len(spread), np.nan)
+    unit = ended.records.reading_unit[:, 0]
+    left = spread * unit**2 if unknown.shape[1] == 1 else np.full(len(spread), np.nan)
     return np.where(unknown.any(1), left, spread)
 
 
@@ -190,19 +198,19 @@ def _residuals(reading: Reading, records: Records, data: Observations) -> np.nda
     """Reading - prediction in the data's own rows and units."""
     if reading.prediction is None:
         return None
-    d, row = records.d, records.row[0]
-    out = np.full((len(data.ts), d), np.nan)
-    predicted = reading.prediction[..., :d][row >= 0] * float(records.units.length[0])
-    out[row[row >= 0]] = data.position.reshape(-1, d)[row[row >= 0]] - predicted
+    levels, row = records.levels, records.row[0]
+    out = np.full((len(data.ts), levels), np.nan)
+    predicted = reading.prediction[..., :levels][row >= 0] * records.reading_unit[0]
+    out[row[row >= 0]] = data.position.reshape(-1, levels)[row[row >= 0]] - predicted
     return out.reshape(data.position.shape)
 
 
-def _position_error(reading: Reading, data: Observations, length: float) -> Any:
+def _position_error(reading: Reading, data: Observations, unit: np.ndarray) -> Any:
     if reading.prediction is None:
         return None
     if reading.error is None:
         return float(np.sqrt(np.mean(data.position_error**2)))  # type: ignore[operator]
-    found = np.squeeze(reading.error * length)
+    found = np.squeeze(reading.error * unit)
     return found if found.ndim else float(found)
 
 

@@ -10,7 +10,7 @@ from .. import _tree
 from .._shown import shown
 from ..physics import system as systems
 from ..physics.system import System, check_system
-from . import linear, parameters, shooting, stochastic, units
+from . import linear, parameters, shooting, starts, stochastic, units
 from .between import LINE, Ways, refine
 from .conclude import many_fits, one_fit
 from .crosscheck import checked
@@ -196,13 +196,18 @@ def search(data: list[Observations], task: Task) -> tuple[list[Ended], dict[int,
     kinds: dict[Any, list[int]] = {}
     refused: dict[int, ValueError] = {}
     for i, one in enumerate(data):  # records on the same times are read side by side
-        present = tuple(x is None for x in (one.momentum, one.input, one.offset))
+        present = (
+            *(x is None for x in (one.momentum, one.input, one.offset)),
+            one.read,
+            one.trend,
+            one.input_delay is None,
+        )
         kinds.setdefault((one.ts.tobytes(), one.segment.tobytes(), *present), []).append(i)
     groups: list[tuple[np.ndarray, Records]] = []
     for rows in kinds.values():
         first = data[rows[0]]
         system = task.system if first.input is None else with_input(task.system, first)
-        records = on_one_grid(system, task.parameters, [data[i] for i in rows])
+        records = starts.sized(on_one_grid(system, task.parameters, [data[i] for i in rows]))
         unknowns, enough = records.unknowns, records.readings > records.unknowns
         for i in np.flatnonzero(~enough).tolist():
             states = f"{2 * records.d} of them for each run's start"
@@ -233,6 +238,18 @@ def _noise_driven(data: list, groups: list[tuple[np.ndarray, Records]], task: Ta
     kinds: dict[Any, list] = {}
     for rows, records in groups:
         for k, row in enumerate(rows.tolist()):
+            if records.readout is not None and records.readout.asks_for_force:
+                refused[row] = ValueError(
+                    "read asks for the force, which noise makes infinite in every reading of a noise-driven motion: "
+                    "integrate an accelerometer's readings to velocities, with read=lambda q, p: p / mass"
+                )
+                continue
+            if task.method == stochastic.KALMAN and records.readout is not None and not records.readout.is_affine:
+                refused[row] = ValueError(
+                    f"method = {task.method!r} needs a read= that is linear in q and p; use "
+                    f"{stochastic.UNSCENTED!r} or {stochastic.EXTENDED!r}"
+                )
+                continue
             if data[row].momentum is not None:
                 refused[row] = ValueError(
                     "data.momentum: a noise-driven fit reads positions alone; leave momentum= out of ji.Observations"
@@ -256,13 +273,15 @@ def check_alike(data: Any) -> None:
     for i, one in enumerate(data):
         if not isinstance(one, Observations) or one.position.shape[1:] != data[0].position.shape[1:]:
             raise ValueError(f"data[{i}] = {shown(one)} must be ji.Observations with the components of the first")
+        if (one.components, one.scalar) != (data[0].components, data[0].scalar):
+            raise ValueError(f"data[{i}] has components = {one.components}, data[0] {data[0].components}")
         if (one.input is None) != (data[0].input is None):
             raise ValueError(f"data[{i}] and data[0]: one has an input, one has none; fit each kind by itself")
 
 
 def check_position(system: System, data: Observations) -> None:
     """ValueError unless the system takes positions of as many components as the data have."""
-    position = np.zeros(data.position.shape[1:])
+    position = np.zeros(() if data.scalar else data.components)
     try:
         jax.eval_shape(lambda q: systems.prepare(system, q), position)
     except (TypeError, ValueError) as error:

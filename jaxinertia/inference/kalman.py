@@ -31,12 +31,13 @@ from jaxtyping import Array, Float
 
 from ..physics.linear_flow import LinearFlow, linear_flow
 from ..physics.system import System
-from . import linear, moves
+from . import linear, looks, moves
 from .compiled import Compiled
 from .evidence import Evidence
-from .likelihood import Likelihood, Reading
+from .likelihood import Likelihood, Reading, level_of, moved_by
 from .normal import without_states
-from .parameters import Parameters
+from .parameters import Beside, Parameters
+from .readout import Readout
 from .record import Windows
 from .units import Units
 
@@ -47,17 +48,19 @@ PHASE = 0.3  # radians that one linearised step may take
 
 
 class Filter(Likelihood):
-    """u are the parameters, then the offset if free, then the logs of each component's reading variance if unknown."""
+    """u are the parameters, then what is fitted of the readings' zero, then the logs of each channel's variance if that
+    is unknown."""
 
     system: System
     parameters: Parameters
     units: Units
     windows: Windows
-    offset: Float[Array | np.ndarray, "*many d"]
+    offset: Float[Array | np.ndarray, "*many levels"]
     speed: Float[Array | np.ndarray, "*many"]  # scatter of the momentum, roughly: for the vague initial state
     freedom: Any  # readings less what is fitted and the runs' initial states
-    free_offset: bool = eqx.field(static=True)
-    free_error: bool = eqx.field(static=True)
+    readout: Readout | None
+    beside: Beside = eqx.field(static=True)
+    d: int = eqx.field(static=True)
     scalar: bool = eqx.field(static=True)
     transient: int | None = eqx.field(static=True)  # readings until the gain has settled; None: it never does
     substeps: int = eqx.field(static=True)
@@ -67,27 +70,18 @@ class Filter(Likelihood):
         return self.windows, self.units, self.offset, self.speed, self.freedom
 
     @property
-    def d(self) -> int:
+    def levels(self) -> int:
+        """Channels that are read."""
         return self.offset.shape[-1]
 
     @property
     def readings_of_one(self):
         return max(1, self.windows.ts[0].size)
 
-    @property
-    def offset_at(self):
-        p = self.parameters.size
-        return slice(p, p + self.d if self.free_offset else p)
-
-    @property
-    def error_at(self):
-        first = self.offset_at.stop
-        return slice(first, first + self.d if self.free_error else first)
-
     def normal(self, u, x):
         """The negative log-likelihood, its score and expected information."""
         (e, log_s), scores, roots = self.score(u)
-        known = jnp.isfinite(log_s) & (self.windows.weight[..., : self.d] > 0)
+        known = jnp.isfinite(log_s) & (self.windows.weight[..., : self.levels] > 0)
         cost = jnp.sum(jnp.where(known, log_s + e * e * jnp.exp(-log_s), 0.0)) / 2
         bad = ~jnp.all(jnp.isfinite(log_s))
         information = jnp.einsum("wmdqi,wmdqj->ij", roots, roots)
@@ -97,7 +91,7 @@ class Filter(Likelihood):
         """((e, log S), scores, roots), of shapes (w, m, d), (w, m, d, p), (w, m, d, 2, p); 0 where nothing was read."""
         push = partial(jax.jvp, lambda u: innovations(u, self), (u,))
         (e, log_s), (de, dlog) = jax.vmap(lambda v: push((v,)), out_axes=(None, -1))(jnp.eye(len(u)))
-        read = (self.windows.weight[..., : self.d] > 0)[..., None]
+        read = (self.windows.weight[..., : self.levels] > 0)[..., None]
         z = (e * jnp.exp(-log_s / 2))[..., None]
         a, b = de * jnp.exp(-log_s / 2)[..., None], dlog / math.sqrt(2)
         scores = jnp.where(read, z * a + (1 - z * z) * dlog / 2, 0.0)
@@ -109,16 +103,15 @@ class Filter(Likelihood):
 
     @property
     def taken(self):
-        return np.asarray(self.windows.weight)[..., : self.d] > 0
+        return np.asarray(self.windows.weight)[..., : self.levels] > 0
 
     def read(self, u, x, normal, unknown):
         """Innovations are independent."""
         (e, log_s), scores, roots = jax.tree.map(np.asarray, _score(self, jnp.asarray(u)))
-        windows, d = self.windows, self.d
-        read = self.taken
+        windows, read = self.windows, self.taken
         run = np.broadcast_to(np.arange(len(e))[:, None, None], e.shape)[read]
         time = np.broadcast_to(np.asarray(windows.ts)[..., None], e.shape)[read]
-        channel = np.broadcast_to(np.arange(d), e.shape)[read]
+        channel = np.broadcast_to(np.arange(self.levels), e.shape)[read]
         evidence = Evidence(
             residuals=(e * np.exp(-log_s / 2))[read],
             scores=scores[read],
@@ -130,8 +123,8 @@ class Filter(Likelihood):
             freedom=int(self.freedom),
             states=None,
         )
-        prediction = np.where(read, np.asarray(windows.y)[..., :d] - e, np.nan)
-        error = np.exp(u[self.error_at] / 2) if self.free_error else None
+        prediction = np.where(read, np.asarray(windows.y)[..., : self.levels] - e, np.nan)
+        error = np.exp(u[self.beside_at[-1]] / 2) if self.beside.error else None
         return Reading(evidence, prediction, None, 2 * float(normal.cost), error)
 
     def never_settled(self) -> tuple["Filter", bool]:
@@ -148,50 +141,52 @@ _score = Compiled(Filter.score)
 
 
 def innovations(u: Float[Array, " p"], problem: Filter):
-    """Prediction errors and the logs of their variances, (w, m, d) each, in the fit's units."""
-    d, size = problem.d, problem.parameters.size
+    """Prediction errors and the logs of their variances, (w, m, levels) each, in the fit's units."""
     system = problem.parameters.write(problem.system, u)
-    offset = u[size : size + d] if problem.free_offset else problem.offset
-    if linear.is_linear(system):
-        offset = offset + linear.rest(system, d, problem.units)
-    error = jnp.exp(u[-d:]) if problem.free_error else jnp.ones(d)
+    error = jnp.exp(u[problem.beside_at[-1]]) if problem.beside.error else jnp.ones(problem.levels)
     run = _settled if problem.transient is not None else _general
-    return jax.vmap(lambda w: run(system, offset, error, w, problem))(problem.windows)
+
+    def one(window):
+        level = level_of(u, problem.beside, problem.parameters.size, problem.offset, window)
+        window = moved_by(u, problem.beside, problem.parameters.size, window)
+        return run(system, window.y[:, : problem.levels] - level, error, window, problem)
+
+    return jax.vmap(one)(problem.windows)
 
 
-def _general(system, offset, error, window, problem):
+def _general(system, y, error, window, problem):
     """Any times, gaps, forces and potentials: one reading after another."""
-    y, variances = window.y[:, : problem.d] - offset, _variances(error, window, problem)
-    move = moves.mover(system, window, problem)
+    variances = _variances(error, window, problem)
+    move, look = moves.mover(system, window, problem), looks.look_of(system, problem)
 
     def turn(state, row):
         z, covariance = state
         value, variance, step = row
-        e, log_s, z, covariance = _update(z, covariance, value, variance)
+        e, log_s, z, covariance = _update(look, z, covariance, value, variance)
         return move(z, covariance, step), (e, log_s)
 
     rows = jax.tree.map(lambda x: jnp.concatenate([x, x[-1:]]), moves.rows(system, window, problem))
-    return jax.lax.scan(turn, _before(y[0], problem), (y, variances, rows))[1]
+    return jax.lax.scan(turn, _before(system, y[0], problem), (y, variances, rows))[1]
 
 
-def _settled(system, offset, error, window, problem):
+def _settled(system, y, error, window, problem):
     """A linear system on even times without gaps: the gain settles, and the rest is a constant recursion in blocks."""
-    y = window.y[:, : problem.d] - offset
     variance = _variances(error, window, problem)[0]
+    look = looks.look_of(system, problem)
     step = _step(system, problem.d, problem.units, problem.scalar)
     move = step.flow
 
     def turn(state, value):
-        e, log_s, z, covariance = _update(*state, value, variance)
+        e, log_s, z, covariance = _update(look, *state, value, variance)
         return (move @ z, move @ covariance @ move.T + step.covariance), (e, log_s)
 
     first, rest = y[: problem.transient], y[problem.transient :]
-    (z, covariance), (e, log_s) = jax.lax.scan(turn, _before(y[0], problem), first)
-    s = covariance[: problem.d, : problem.d] + jnp.diag(variance)
-    factor = jnp.linalg.cholesky(s)
-    gain = move @ jax.scipy.linalg.cho_solve((factor, True), covariance[: problem.d]).T
-    keep = move - jnp.concatenate([gain, jnp.zeros((len(z), len(z) - problem.d))], axis=1)
-    predicted = _recursion(keep, rest @ gain.T, z)[:, : problem.d]
+    (z, covariance), (e, log_s) = jax.lax.scan(turn, _before(system, y[0], problem), first)
+    zero, inner, across, _ = look(jnp.zeros_like(z), covariance)
+    factor = jnp.linalg.cholesky(inner + jnp.diag(variance))
+    gain, seen = move @ jax.scipy.linalg.cho_solve((factor, True), across).T, looks.rows_of(problem)
+    states = _recursion(move - gain @ seen, (rest - zero) @ gain.T, z)
+    predicted = states[:, : problem.d] if problem.readout is None else states @ seen.T + zero
     errors, logs = _sequential(factor, rest - predicted)
     return jnp.concatenate([e, errors]), jnp.concatenate([log_s, jnp.broadcast_to(logs, errors.shape)])
 
@@ -214,15 +209,20 @@ def _recursion(keep, inputs, z):
     return jnp.swapaxes(states, 0, 1).reshape(count * length, -1)[:n]
 
 
-def _update(z, covariance, value, variance):
-    """Take in one reading: the errors component by component, their log variances, and the new state."""
-    d = len(value)
-    factor = jnp.linalg.cholesky(covariance[:d, :d] + jnp.diag(variance))
-    e = jnp.where(variance < ABSENT, value - z[:d], 0.0)
-    across = jax.scipy.linalg.solve_triangular(factor, covariance[:d], lower=True)
+def _update(look, z, covariance, value, variance):
+    """Take in one reading: the errors channel by channel, their log variances, and the new state."""
+    seen, inner, across, slope = look(z, covariance)
+    factor = jnp.linalg.cholesky(inner + jnp.diag(variance))
+    e = jnp.where(variance < ABSENT, value - seen, 0.0)
+    across = jax.scipy.linalg.solve_triangular(factor, across, lower=True)
     z = z + across.T @ jax.scipy.linalg.solve_triangular(factor, e, lower=True)
     errors, logs = _sequential(factor, e[None])
-    return errors[0], logs, z, covariance - across.T @ across
+    if slope is None:
+        return errors[0], logs, z, covariance - across.T @ across
+    # Of what is read of a vague state a difference keeps nothing; Joseph's sum of squares does.
+    gain = jax.scipy.linalg.solve_triangular(factor, across, lower=True, trans=1).T
+    keep = jnp.eye(len(z)) - gain @ slope
+    return errors[0], logs, z, keep @ covariance @ keep.T + (gain * variance) @ gain.T
 
 
 def _sequential(factor, e):
@@ -235,22 +235,26 @@ def _sequential(factor, e):
 
 
 def _variances(error, window, problem):
-    """(m, d): of each reading; where unknown, the free one of its component."""
-    weight = window.weight[:, : problem.d]
+    """(m, levels): of each reading; where unknown, the free one of its channel."""
+    weight = window.weight[:, : problem.levels]
     read = weight > 0
     known = 1 / jnp.where(read, weight, 1.0) ** 2
-    return jnp.where(read, error if problem.free_error else known, ABSENT)
+    return jnp.where(read, error if problem.beside.error else known, ABSENT)
 
 
-def _before(first, problem):
+def _before(system, first, problem):
     """The state before any reading: free if the system is linear, else near the first reading, or the next if missing.
 
     Centred there, the first reading tells nothing but where the record begins, as with a free state.
     """
-    exact = linear.is_linear(problem.system)
+    exact = linear.is_linear(problem.system) and (problem.readout is None or problem.readout.is_affine)
     variances = jnp.full((2, problem.d), VAGUE if exact else WIDE).at[1].multiply(problem.speed**2)
-    place = jnp.zeros_like(first) if exact else first
-    return jnp.concatenate([place, jnp.zeros_like(first)]), jnp.diag(variances.ravel())
+    place = jnp.zeros(2 * problem.d)
+    if problem.readout is not None and not exact:
+        place = looks.place_of(system, first, variances.ravel(), problem)
+    elif not exact:
+        place = place.at[: problem.d].set(first)
+    return place, jnp.diag(variances.ravel())
 
 
 @eqx.filter_jit
@@ -260,14 +264,20 @@ def _step(system, d, units, scalar) -> LinearFlow:
     return linear_flow(*rates, 1.0, forward=True)
 
 
-def settles_after(system: System, d: int, units: Units, scalar: bool, variance: np.ndarray, speed: float) -> int:
-    """Readings until the predicted covariance changes by less than 1e-13 of itself; at most 4096. `variance`: (d,)."""
+def settles_after(
+    system: System, seen: np.ndarray, units: Units, scalar: bool, variance: np.ndarray, speed: float
+) -> int:
+    """Readings until the predicted covariance changes by less than 1e-13 of itself; at most 4096. `variance`: (c,);
+    `seen`: (c, 2 d), what is read of a state."""
+    d = seen.shape[1] // 2
     step = _step(system, d, units, scalar)
     move, noise = np.asarray(step.flow), np.asarray(step.covariance)
     covariance = VAGUE * np.diag(np.repeat([1.0, speed**2], d))
     for k in range(4096):
-        s = covariance[:d, :d] + np.diag(variance)
-        after = covariance - covariance[:, :d] @ np.linalg.solve(s, covariance[:d])
+        across = seen @ covariance
+        gain = np.linalg.solve(across @ seen.T + np.diag(variance), across).T
+        keep = np.eye(2 * d) - gain @ seen
+        after = keep @ covariance @ keep.T + (gain * variance) @ gain.T
         new = move @ after @ move.T + noise
         if np.all(np.abs(new - covariance) <= 1e-13 * np.sqrt(np.outer(np.diag(new), np.diag(new)))):
             return k

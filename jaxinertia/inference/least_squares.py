@@ -21,44 +21,38 @@ from jaxtyping import Array, Float
 from ..physics.system import System
 from .compiled import Compiled
 from .evidence import Evidence
-from .likelihood import Likelihood, Reading
+from .likelihood import Likelihood, Reading, level_of, moved_by
 from .loss import SQUARES, Loss, Squares, Student
-from .motion import Frame, Motion
+from .motion import Frame, Motion, seen_of
 from .normal import Normal
-from .parameters import Parameters
+from .parameters import Beside, Parameters
+from .readout import Readout
 from .record import Records, Windows, about_mean
 from .units import Units
 
 
 class LeastSquares(Likelihood):
-    """u are the parameters and then the offset if it is free, x_w = (x, x') of window w."""
+    """u are the parameters and what is fitted of the readings' zero, x_w = (x, x') of window w."""
 
     system: System
     parameters: Parameters
     units: Units
     windows: Windows
-    offset: Float[Array | np.ndarray, "*many d"]
+    offset: Float[Array | np.ndarray, "*many levels"]
     freedom: Float[Array | np.ndarray, "*many"]  # readings less numbers, of windows with readings
     loss: Loss
     motion: Motion
-    free_offset: bool = eqx.field(static=True)
+    readout: Readout | None
+    beside: Beside = eqx.field(static=True)
+    d: int = eqx.field(static=True)
     scalar: bool = eqx.field(static=True)
 
     def own(self):
         return self.windows, self.units, self.offset, self.freedom, self.loss.shape
 
     @property
-    def d(self) -> int:
-        return self.offset.shape[-1]
-
-    @property
     def readings_of_one(self):
         return max(1, self.windows.ts[0].size)
-
-    @property
-    def offset_at(self):
-        p = self.parameters.size
-        return slice(p, p + self.d if self.free_offset else p)
 
     def normal(self, u, x):
         r, j = self.linearise(u, x)
@@ -92,11 +86,15 @@ class LeastSquares(Likelihood):
 
     def residuals(self, u, state, window: Windows) -> Float[Array, " readings"]:
         """(prediction - reading) / error, flat; 0 where nothing was read."""
-        system, d = self.parameters.write(self.system, u), self.d
-        offset = u[self.offset_at] if self.free_offset else self.offset
-        path = self.motion.path(system, state, window, Frame(self.units, offset, self.scalar))
-        path = path.at[:, :d].add(offset)
-        return jnp.ravel(window.weight * (path[:, : window.y.shape[-1]] - window.y))
+        system, d, channels = self.parameters.write(self.system, u), self.d, self.windows.y.shape[-1]
+        level = level_of(u, self.beside, self.parameters.size, self.offset, window)
+        window = moved_by(u, self.beside, self.parameters.size, window)
+        frame = Frame(self.units, level, d, self.scalar, channels if self.readout is None else 2 * d)
+        seen = self.motion.path(system, state, window, frame)
+        if self.readout is not None:
+            seen = seen_of(self.readout, seen, system, window, frame)
+        seen = seen.at[:, : level.shape[-1]].add(level)
+        return jnp.ravel(window.weight * (seen[:, :channels] - window.y))
 
     def fine_enough(self, unit: np.ndarray) -> Any:
         """The sum of squares by which residuals may change; at 1e-10 of the motion rounding is near.
@@ -148,10 +146,11 @@ class LeastSquares(Likelihood):
         weights = np.where(weights > 0, weights, np.max(weights, 0))  # of a run without readings: as the others'
         runs = 1 if np.all(weights == weights[0]) else len(weights)
         numbers = runs * (len(unknown) if self.robust else int(np.sum(unknown))) + isinstance(self.loss, Student)
-        if not (self.robust or unknown[: self.d].any()):
+        levels = self.offset.shape[-1]
+        if not (self.robust or unknown[:levels].any()):
             return None, numbers
         spread = np.sqrt(len(evidence.residuals) / evidence.freedom if self.robust else evidence.variance)
-        error = spread / weights[:, : self.d]
+        error = spread / weights[:, :levels]
         return (error[0] if runs == 1 else error), numbers
 
     def _evidence(self, r: np.ndarray, j: np.ndarray, read: np.ndarray, variance: float) -> Evidence:
@@ -187,12 +186,12 @@ def pose(
     records: Records, length: int, motion: Motion, level: np.ndarray | None = None, loss: Loss = SQUARES
 ) -> LeastSquares:
     """The problem of windows of this many rows; `level`: an offset to hold, in place of the records' own."""
-    windows, d = records.windows(length), records.d
-    free = records.offset is None and level is None
+    windows = records.windows(length)
+    beside = records.beside if level is None else Beside()
     offset = records.offset if level is None else level
-    live = 2 * d * np.sum(np.any(windows.weight > 0, axis=(2, 3)), axis=1)
-    freedom = np.maximum(records.readings - records.parameters.size - free * d - live, 1).astype(float)
-    offset = np.zeros((len(records), d)) if offset is None else offset
+    live = 2 * records.d * np.sum(np.any(windows.weight > 0, axis=(2, 3)), axis=1)
+    freedom = np.maximum(records.readings - records.parameters.size - beside.size - live, 1).astype(float)
+    offset = np.zeros((len(records), records.levels)) if offset is None else offset
     return LeastSquares(
         system=records.system,
         parameters=records.parameters,
@@ -202,6 +201,8 @@ def pose(
         freedom=freedom,
         loss=loss,
         motion=motion,
-        free_offset=free,
+        readout=records.readout,
+        beside=beside,
+        d=records.d,
         scalar=records.scalar,
     )

@@ -12,8 +12,8 @@ from ..physics.system import System
 from .compiled import Compiled
 from .evidence import Evidence
 from .normal import Normal, Problem
-from .parameters import Parameters
-from .record import Records
+from .parameters import Beside, Parameters
+from .record import Records, Windows
 from .units import Units
 
 
@@ -41,14 +41,15 @@ class Posed(NamedTuple):
 
 
 class Likelihood(Problem):
-    """The coordinates u are the parameters', then what the likelihood fits of its own: `offset_at` and `error_at` say
-    where. x are the states of windows, which only least squares have.
+    """The coordinates u are the parameters', then what is fitted `beside` them. x are the states of windows, which only
+    least squares have.
     """
 
     system: eqx.AbstractVar[System]
     parameters: eqx.AbstractVar[Parameters]
     units: eqx.AbstractVar[Units]
     freedom: eqx.AbstractVar[Any]  # of each record: readings less what is fitted
+    beside: eqx.AbstractVar[Beside]
 
     @abstractmethod
     def innovations(self, u: Float[Array, " p"], x: Float[Array, "w k"]) -> Float[Array, "w m c"]:
@@ -80,14 +81,26 @@ class Likelihood(Problem):
         return False
 
     @property
-    def offset_at(self) -> slice:
-        """Where in u the offset is."""
-        return slice(0, 0)
+    def beside_at(self) -> tuple[slice, slice, slice, slice]:
+        """Where in u they are: offsets, trends, the delay, and the logs of the variances of readings."""
+        return self.beside.slices(self.parameters.size)
 
-    @property
-    def error_at(self) -> slice:
-        """Where in u the logs of the variances of readings are."""
-        return slice(0, 0)
+
+def level_of(u: Any, beside: Beside, first: int, offset: Any, window: Any) -> Float[Array | np.ndarray, "*m levels"]:
+    """The offset, and its trend, at a window's times; what is not fitted as given. `first`: of u behind parameters."""
+    offset_at, trend_at, *_ = beside.slices(first)
+    level = u[offset_at] if beside.offset else offset
+    if not beside.trend:
+        return level
+    return level + u[trend_at] * (window.start + window.ts)[:, None]
+
+
+def moved_by(u: Any, beside: Beside, first: int, window: Windows) -> Windows:
+    """The window with its input as much later as the coordinates say, to first order."""
+    if not beside.delay:
+        return window
+    later = u[beside.slices(first)[2]]
+    return eqx.tree_at(lambda w: w.input, window, window.input - later * window.slope)
 
 
 @Compiled

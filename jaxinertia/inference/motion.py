@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -19,6 +20,7 @@ from ..physics.linear_flow import LinearFlow, linear_flow
 from ..physics.shapes import match
 from ..physics.system import System
 from . import linear
+from .readout import Readout
 from .record import Windows
 from .units import Units, rescale
 
@@ -31,20 +33,18 @@ class Frame(eqx.Module):
     """In which units, and about which level, a window is read; as a likelihood of one record has it too."""
 
     units: Units
-    offset: Float[Array | np.ndarray, " d"]
+    level: Any  # (d,) or (m, d); not needed where readings are not of the position
+    d: int = eqx.field(static=True)
     scalar: bool = eqx.field(static=True)  # whether a position is a number
-
-    @property
-    def d(self) -> int:
-        return self.offset.shape[-1]
+    channels: int = eqx.field(static=True)  # of the state that are read: its first ones
 
 
 class Motion(eqx.Module):
-    """(position, momentum) at a window's times, as rows of 2 d, in the fit's units, less the offset."""
+    """(position, momentum) at a window's times, as rows of 2 d, in the fit's units, less the level."""
 
     @abstractmethod
     def path(self, system: System, state: Any, window: Windows, frame: Frame) -> Float[Array, "m k"]:
-        """From a state at the window's start; of it at least the channels that the window has."""
+        """From a state at the window's start; of it at least the channels that are read."""
 
     def finer(self, system: System) -> "Motion | None":
         """With shorter steps; None where nothing is to be had of them."""
@@ -73,7 +73,7 @@ class Exact(Motion):
     """One exact step after another, from the place of rest."""
 
     def path(self, system, state, window, frame):
-        d, m, channels = frame.d, len(window.ts), window.y.shape[-1]
+        d, m, channels = frame.d, len(window.ts), frame.channels
         step, h = linear_steps(system, window, frame, None), jnp.diff(window.ts)
         rest = jnp.concatenate([linear.rest(system, d, frame.units), jnp.zeros(d)])
         kicks = None if system.force is None else linear.kicks(step, drive(system, window, frame.units), h, d)
@@ -144,6 +144,36 @@ def bound(system: System, frame: Any) -> System:
     return systems.bind(system, jnp.zeros(()) if frame.scalar else jnp.zeros(frame.d))
 
 
+def rate_of(system: System, window: Windows, frame: Any) -> Callable[[Any, Any], Float[Array, " n"]]:
+    """(z, t) -> dz/dt without noise, z = (x, p) in the fit's units, t since the window's start."""
+    d = frame.d
+    here = bound(local(system, window, frame), frame)
+
+    def shaped(x):
+        return x[0] if frame.scalar else x
+
+    def rate(z, t):
+        q, p = shaped(z[:d]), shaped(z[d:])
+        v = here.kinetic.velocity_at(q, p)
+        push = 0.0 if here.force is None else here.drive(t, q)
+        push = push - here.gradient(q, t) - here.damping.force_at(t, q, p, v)
+        if not here.kinetic.is_separable:
+            push = push - jax.grad(here.kinetic.energy_at)(q, p)
+        return jnp.concatenate([jnp.reshape(v, (d,)), jnp.reshape(push, (d,))])
+
+    return rate
+
+
+def seen_of(
+    readout: Readout, path: Float[Array, "m n"], system: System, window: Windows, frame: Frame
+) -> Float[Array, "m c"]:
+    """What is read of each row of a path."""
+    if not readout.asks_for_force:
+        return jax.vmap(lambda z: readout.seen(z, frame.units))(path)
+    rate = rate_of(system, window, frame)
+    return jax.vmap(lambda z, t: readout.seen(z, frame.units, rate(z, t)))(path, window.ts)
+
+
 class Integral(Motion):
     """The equation of motion integrated twice, with the readings put into it: for start values."""
 
@@ -159,8 +189,7 @@ def _by_integrals(system, state, window, frame):
     """
     d = frame.d
     here = bound(local(system, window, frame), frame)
-    offset = frame.offset
-    x = window.y[:, :d] - offset
+    x = window.y[:, :d] - frame.level
     shaped = x[:, 0] if frame.scalar else x
     slope = jax.vmap(here.gradient)(shaped, window.ts).reshape(x.shape)
     if here.force is not None:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from ..physics.linear_flow import linear_flow
 from . import linear
-from .motion import bound, drive, linear_steps, local
+from .motion import drive, linear_steps, local, rate_of
 
 SERIES = 8  # terms of the series of a linearised step: it is exact to 1e-8 of itself
 JITTER = 1e-10  # of a variance: keeps P's root real where a reading was all but exact
@@ -71,43 +71,32 @@ def _by_mean(flow):
 
 def _by_points(flow):
     def move(z, covariance, t, h):
-        n = len(z)
-        sd = jnp.sqrt(jnp.maximum(jnp.diag(covariance), JITTER**2))
-        root = sd[:, None] * jnp.linalg.cholesky(covariance / (sd[:, None] * sd) + JITTER * jnp.eye(n))
-        away = math.sqrt(n) * jnp.concatenate([root.T, -root.T])
-        moved, steps = jax.vmap(lambda z: flow(z, t, h))(z + away)
+        moved, steps = jax.vmap(lambda z: flow(z, t, h))(z + points(covariance))
         mean = jnp.mean(moved, 0)
-        return mean, (moved - mean).T @ (moved - mean) / (2 * n) + jnp.mean(steps.covariance, 0)
+        return mean, (moved - mean).T @ (moved - mean) / len(moved) + jnp.mean(steps.covariance, 0)
 
     return move
+
+
+def points(covariance: Any) -> Any:
+    """(2 n, n): how far they are from the mean."""
+    n = len(covariance)
+    sd = jnp.sqrt(jnp.maximum(jnp.diag(covariance), JITTER**2))
+    root = sd[:, None] * jnp.linalg.cholesky(covariance / (sd[:, None] * sd) + JITTER * jnp.eye(n))
+    return math.sqrt(n) * jnp.concatenate([root.T, -root.T])
 
 
 def _flow(system, window, problem):
     """(z, t, h) -> z after h, with the linearised step that took it there."""
     d = problem.d
-    here = bound(local(system, window, problem), problem)
     noise = linear.noise_rate(system, d, problem.units, problem.scalar)
-
-    def flat(x):
-        return jnp.reshape(x, (d,))
-
-    def shaped(x):
-        return x[0] if problem.scalar else x
-
-    def motion(z, t):
-        q, p = shaped(z[:d]), shaped(z[d:])
-        v = here.kinetic.velocity_at(q, p)
-        push = 0.0 if here.force is None else here.drive(t, q)
-        push = push - here.gradient(q, t) - here.damping.force_at(t, q, p, v)
-        if not here.kinetic.is_separable:
-            push = push - jax.grad(here.kinetic.energy_at)(q, p)
-        return jnp.concatenate([flat(v), flat(push)])
+    motion, asks_for_time = rate_of(system, window, problem), bool(local(system, window, problem).asks_for_time)
 
     def flow(z, t, h):
         step = linear_flow(jax.jacfwd(motion)(z, t), noise, h, terms=SERIES, forward=True)
         now = motion(z, t)
         moved = z + step.passage @ now
-        if here.asks_for_time:  # between t and t + h what the time does goes on a straight line
+        if asks_for_time:  # between t and t + h what the time does goes on a straight line
             moved = moved + step.ramp[:, d:] @ ((motion(z, t + h) - now)[d:] / h)
         return moved, step
 

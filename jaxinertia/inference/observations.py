@@ -1,13 +1,14 @@
-"""What was recorded: times, positions, and what is known of their error."""
+"""What was recorded: times, readings, and what is known of their error."""
 
 import reprlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import numpy as np
 
-from . import release
+from . import release, row_checks
 from .reading import columns
 from .times import in_seconds
 
@@ -19,10 +20,13 @@ FEWEST = 8  # finite positions: two of state, two of parameters, and as many to 
 class Observations(eqx.Module):
     """A record of positions: y_k = q(t_k) + offset + error, error ~ N(0, position_error^2).
 
+    Or of what an instrument makes of a state, with a zero that drifts:  y_k = read(q, p) + offset + trend (t_k - t_0).
+
     Arguments:
         ts: times, shape (n,), any spacing and unit; increasing within each segment. Dates and spans of time (NumPy's,
             Python's, pandas', with a time zone or without) become seconds from the first reading.
-        position: shape (n,), or (n, d) for a position of d components. NaN where nothing was recorded.
+        position: shape (n,), or (n, d) for a position of d components. NaN where nothing was recorded. With `read` the
+            readings, whatever they are of: (n,), or (n, c) of c channels.
         momentum: shaped like the position, if recorded too (p: of a unit mass the velocity); NaN where it was not.
         position_error: standard deviation of one reading: a number, or shaped like the position; None if unknown, and
             then estimated from the residuals.
@@ -31,6 +35,14 @@ class Observations(eqx.Module):
         input: sampled external force, shape (n,) or (n, d), on a straight line between samples; see `force.Sampled`.
         offset: the reading at position 0, if known; None if unknown, and then fitted.
         momentum_error: like the position_error, in the unit of momenta.
+        read: what one row reads, if not the position: a function (q, p), of a state of the system, to a number or to c
+            of them, that JAX can differentiate: `lambda q, p: p` for velocities of a unit mass, `lambda q, p: q[0]` for
+            one component. A function (q, p, force) is given p' too, without noise: `lambda q, p, force: force / mass`
+            for an accelerometer.
+        components: of the position where `read` is given: d, or 0 for a number; None if as many as are read.
+        trend: whether the zero drifts on a straight line, which is then fitted, one for each channel.
+        input_delay: how much later than its samples say the input acts, u(t - delay), as where two clocks differ; None
+            if unknown, and then fitted. Readings for which no sample tells the input then are left out.
         reading: how the record was read from its file, and which part of it was taken, in sentences.
         labels: the names of times and positions, for figures.
 
@@ -55,6 +67,11 @@ class Observations(eqx.Module):
     labels: tuple[str, str] = eqx.field(static=True)
     chosen: bool = eqx.field(static=True)  # whether someone said which part of the record counts
     rows: np.ndarray | None  # of the record that this is a part of
+    read: Callable | None
+    components: int = eqx.field(static=True)  # d, the position's; 1 where it is a number
+    scalar: bool = eqx.field(static=True)  # whether a position is a number
+    trend: bool = eqx.field(static=True)
+    input_delay: float | None
 
     def __init__(
         self,
@@ -67,9 +84,17 @@ class Observations(eqx.Module):
         offset: Any = 0.0,
         momentum_error: Any = None,
         *,
+        read: Any = None,
+        components: Any = None,
+        trend: Any = False,
+        input_delay: Any = 0.0,
         reading: tuple[str, ...] = (),
         labels: tuple[str, str] = ("time", "position"),
     ):
+        if position is None:
+            raise ValueError(
+                "position is None: pass readings; of momenta alone they are position=..., with read=lambda q, p: p"
+            )
         self.ts = _numbers("ts", in_seconds("ts", ts), missing=False)
         if self.ts.ndim != 1:
             raise ValueError(f"ts must be one-dimensional, got shape {self.ts.shape}")
@@ -85,10 +110,15 @@ class Observations(eqx.Module):
         self.input = None if input is None else _numbers("input", input, missing=False)
         if self.input is not None and len(self.input) != len(self.ts):
             raise ValueError(f"input has shape {self.input.shape}, ts {self.ts.shape}; pass one row for each time")
+        self.input_delay = row_checks.delay(input_delay, self.input)
         self.offset = None if offset is None else _numbers("offset", offset, missing=False)
         if self.offset is not None and self.offset.shape not in ((), self.position.shape[1:]):
             raise ValueError(f"offset has shape {self.offset.shape}; pass a number, or one for each component")
         self.reading, self.labels, self.chosen, self.rows = tuple(reading), labels, False, None
+        self.read, self.trend = read, row_checks.flag("trend", trend)
+        self.components, self.scalar = row_checks.shape_of(read, components, self.position.shape[1:])
+        if read is not None and momentum is not None:
+            raise ValueError("momentum: with read=, let it return what was read of p too, and leave momentum= out")
         self._check()
 
     def _check(self) -> None:
@@ -120,15 +150,15 @@ class Observations(eqx.Module):
         return [np.flatnonzero(self.segment == names[i]) for i in np.argsort(first)]
 
     @property
-    def components(self) -> int:
-        """d, the number of components of the position; 1 where it is a number."""
+    def channels(self) -> int:
+        """How many numbers `position` has in a row."""
         return 1 if self.position.ndim == 1 else self.position.shape[1]
 
     @property
     def unknown_errors(self) -> np.ndarray:
-        """Of each channel, the position's components and then the momentum's, whether its error is unknown."""
+        """Of each channel, those of `position` and then the momentum's, whether its error is unknown."""
         errors = [self.position_error] if self.momentum is None else [self.position_error, self.momentum_error]
-        return np.repeat([error is None for error in errors], self.components)
+        return np.repeat([error is None for error in errors], self.channels)
 
     def between(self, start: Any = None, stop: Any = None) -> "Observations":
         """The readings with start <= t <= stop, in the unit of `ts`; None: from the first, to the last.
@@ -183,6 +213,10 @@ class Observations(eqx.Module):
             None if self.input is None else self.input[rows],
             self.offset,
             taken(self.momentum_error),
+            read=self.read,
+            components=None if self.read is None else 0 if self.scalar else self.components,
+            trend=self.trend,
+            input_delay=self.input_delay,
             reading=(*self.reading, told),
             labels=self.labels,
         )

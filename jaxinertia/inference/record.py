@@ -15,16 +15,19 @@ from .._checks import unevenness
 from .._shown import shown
 from ..physics.force import Sampled
 from ..physics.system import System
+from . import readout
 from .loss import SQUARES, Loss, Squares
 from .observations import Observations
-from .parameters import Parameters
+from .parameters import Beside, Parameters
+from .readout import Readout
 from .units import Units
 
 _ROUNDED = 1e-3  # of a step: times as close to even, and to the decimals they are written in, were rounded
 
 
 class Windows(eqx.Module):
-    """Rows in the fit's units; channels are the position's components, then the momentum's if recorded.
+    """Rows in the fit's units; channels are the position's components, or what is read in place of them, then the
+    momentum's if recorded.
 
     A row without a reading has weight 0. `even`: times are 0, 1, 2, ... in every window.
     """
@@ -35,6 +38,7 @@ class Windows(eqx.Module):
     weight: Float[Array | np.ndarray, " *many w m c"]
     input: Float[Array | np.ndarray, " *many w m d"] | None
     even: bool = eqx.field(static=True)
+    slope: Float[Array | np.ndarray, " *many w m d"] | None = None  # of the input, where its delay is fitted
 
 
 class Records(eqx.Module):
@@ -52,10 +56,16 @@ class Records(eqx.Module):
     count: np.ndarray  # (r, w): rows of each run
     offset: np.ndarray | None  # (r, d); None if it is fitted
     unknown: np.ndarray  # (r, c): of which channels the readings' error is
+    delay: np.ndarray  # (r,), of the input, in rows
+    readout: Readout | None  # what is read in place of the position
     d: int = eqx.field(static=True)
+    levels: int = eqx.field(static=True)  # channels that have an offset: the position's, or what is read instead
+    trend: bool = eqx.field(static=True)  # whether these drift
+    free_delay: bool = eqx.field(static=True)  # whether the delay of the input is fitted
     scalar: bool = eqx.field(static=True)  # whether a position is a number
     even: bool = eqx.field(static=True)
     finer: int = eqx.field(static=True, default=1)  # rows for each sampling step
+    slope: np.ndarray | None = None  # (r, w, m, d), of the input, where its delay is fitted
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -73,7 +83,25 @@ class Records(eqx.Module):
     @property
     def unknowns(self) -> int:
         """Of each record: parameters, offset, and each run's start."""
-        return self.parameters.size + (self.offset is None) * self.d + 2 * self.d * self.y.shape[1]
+        return self.parameters.size + self.beside.size + 2 * self.d * self.y.shape[1]
+
+    @property
+    def beside(self) -> Beside:
+        """What is fitted beside the parameters."""
+        return Beside(self.levels, self.offset is None, self.trend, self.free_delay)
+
+    @property
+    def middle(self) -> np.ndarray:
+        """(r, levels): the mean reading, of each channel whose offset is fitted."""
+        rows = self.within[..., None]
+        middle = np.sum(self.y[..., : self.levels] * rows, (1, 2)) / np.sum(rows, (1, 2))
+        return middle if self.offset is None else middle[:, :0]
+
+    @property
+    def reading_unit(self) -> np.ndarray:
+        """(r, levels)."""
+        unit = self.units.reading
+        return np.repeat(np.asarray(self.units.length)[:, None], self.levels, 1) if unit is None else np.asarray(unit)
 
     @property
     def step(self) -> np.ndarray:
@@ -86,10 +114,10 @@ class Records(eqx.Module):
         return np.arange(self.longest) < self.count[..., None]
 
     def _own(self) -> tuple:
-        return (*self._rows(), self.units, self.start, self.count, self.offset, self.unknown)
+        return (*self._rows(), self.units, self.start, self.count, self.offset, self.unknown, self.delay)
 
     def _rows(self) -> tuple:
-        return self.ts, self.y, self.weight, self.input, self.row
+        return self.ts, self.y, self.weight, self.input, self.slope, self.row
 
     def at(self, rows: np.ndarray) -> "Records":
         """Some of them."""
@@ -98,7 +126,8 @@ class Records(eqx.Module):
 
     def kind(self) -> tuple:
         """What records that are fitted side by side have in common."""
-        return self.even, self.finer, self.y.shape[1], self.y.shape[3], self.input is None, self.offset is None
+        alike = self.even, self.finer, self.y.shape[1], self.y.shape[3], self.input is None, self.offset is None
+        return *alike, None if self.readout is None else self.readout.read, self.trend, self.free_delay
 
     def windows(self, length: int) -> Windows:
         """Windows of this many rows, (r, windows of one run after another, length)."""
@@ -112,7 +141,8 @@ class Records(eqx.Module):
         ts = longer.ts.reshape(r, w, count, length)
         start = (self.start[..., None] + ts[..., 0]).reshape(r, -1)
         since = (ts - ts[..., :1]).reshape(r, w * count, length)
-        return Windows(start, since, cut(longer.y), cut(longer.weight), cut(longer.input), self.even)
+        slope = cut(longer.slope)
+        return Windows(start, since, cut(longer.y), cut(longer.weight), cut(longer.input), self.even, slope)
 
     def padded(self, m: int) -> "Records":
         """With this many rows: times go on by steps of one, and nothing is read there."""
@@ -124,7 +154,7 @@ class Records(eqx.Module):
         return eqx.tree_at(lambda r: r._rows(), self, (ts, *rest), is_leaf=lambda x: x is None)
 
 
-_PADDING: tuple[Any, ...] = ("edge", 0, "edge", -1)  # of y, weight, input and row
+_PADDING: tuple[Any, ...] = ("edge", 0, "edge", 0, -1)  # of y, weight, input, its slope, and row
 
 
 def _pad(x: np.ndarray, spare: int, mode: Any) -> np.ndarray:
@@ -132,8 +162,8 @@ def _pad(x: np.ndarray, spare: int, mode: Any) -> np.ndarray:
     return np.pad(x, width, mode="edge") if mode == "edge" else np.pad(x, width, constant_values=mode)
 
 
-def with_input(system: System, data: Observations) -> System:
-    """The system with the data's input as its force."""
+def with_input(system: System, data: Observations, delay: float = 0.0) -> System:
+    """The system with the data's input as its force, as much later as the delay."""
     if data.input is None:
         if isinstance(system.force, Sampled):
             raise ValueError(
@@ -146,7 +176,7 @@ def with_input(system: System, data: Observations) -> System:
         )
     gain = 1.0 if system.force is None else system.force.gain
     first = data.runs[0]
-    force = Sampled(data.ts[first], data.input[first], gain)
+    force = Sampled(data.ts[first] + delay, data.input[first], gain)
     return System(system.potential, system.damping, system.noise, system.kinetic, force)
 
 
@@ -202,15 +232,17 @@ def _decimals(ts: np.ndarray) -> float:
 def on_one_grid(system: System, parameters: Parameters, data: list[Observations]) -> Records:
     """Records on the same times."""
     first, n = data[0], len(data)
-    grid, d = grid_of(first), first.components
+    grid = grid_of(first)
     w, m = grid.ts.shape
     within, inner = np.arange(m) < grid.counts[:, None], grid.row >= 0
     positions = [one.position for one in data]
     length = _scatter(np.stack(positions))
-    channels = [_channel(positions, [one.position_error for one in data], length)]
+    read = readout.of(first)
+    unit = length[:, None] if read is None else scatters(np.stack(positions))
+    channels = [_channel(positions, [one.position_error for one in data], unit, read is not None)]
     if first.momentum is not None:
         momenta, errors = [one.momentum for one in data], [one.momentum_error for one in data]
-        channels.append(_channel(momenta, errors, length / grid.step))
+        channels.append(_channel(momenta, errors, length[:, None] / grid.step))
     values, weights = (np.concatenate(x, axis=-1) for x in zip(*channels, strict=True))
     y, weight = np.full((n, w, m, values.shape[-1]), np.nan), np.zeros((n, w, m, values.shape[-1]))
     y[:, inner], weight[:, inner] = values[:, grid.row[inner]], weights[:, grid.row[inner]]
@@ -226,22 +258,42 @@ def on_one_grid(system: System, parameters: Parameters, data: list[Observations]
             force[r, k] = filled(grid.ts[k], force[r, k])
     offset = None
     if first.offset is not None:
-        offset = np.stack([np.broadcast_to(np.asarray(one.offset), (d,)) for one in data]) / length[:, None]
+        offset = np.stack([np.broadcast_to(np.asarray(one.offset), (first.channels,)) for one in data]) / unit
     many = [np.broadcast_to(x, (n, *x.shape)).copy() for x in (grid.start, grid.ts, grid.row, grid.counts)]
-    units = Units(np.full(n, grid.origin), np.full(n, grid.step), length)
+    units = Units(np.full(n, grid.origin), np.full(n, grid.step), length, None if read is None else unit)
     unknown = np.stack([one.unknown_errors for one in data])
     start, ts, row, count = many
-    rest = (row, count, offset, unknown, d, first.position.ndim == 1, grid.even)
-    return Records(system, parameters, units, start, ts, y, weight, force, *rest)
+    return Records(
+        system=system,
+        parameters=parameters,
+        units=units,
+        start=start,
+        ts=ts,
+        y=y,
+        weight=weight,
+        input=force,
+        row=row,
+        count=count,
+        offset=offset,
+        unknown=unknown,
+        delay=np.array([(one.input_delay or 0.0) / grid.step for one in data]),
+        readout=read,
+        d=first.components,
+        levels=first.channels,
+        trend=first.trend,
+        free_delay=first.input_delay is None,
+        scalar=first.scalar,
+        even=grid.even,
+    )
 
 
-def _channel(values: list, errors: list, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(r, rows, d) readings in their unit, and one over their errors: of like weight where the error is unknown, till
-    residuals say more; 0 where nothing was read."""
-    n, unit = len(values), unit[:, None, None]
+def _channel(values: list, errors: list, unit: np.ndarray, apart: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """(r, rows, c) readings in their unit (r, c), and one over their errors: of like weight where the error is unknown,
+    till residuals say more (each channel's, where they are of different things); 0 where nothing was read."""
+    n, unit = len(values), unit[:, None]
     whole = np.stack(values)
     y = whole.reshape(n, len(values[0]), -1)
-    sd = np.broadcast_to(_scatter(whole)[:, None, None], y.shape)
+    sd = np.broadcast_to(scatters(whole)[:, None] if apart else _scatter(whole)[:, None, None], y.shape)
     if any(e is not None for e in errors):
         given = zip(whole, errors, sd, strict=True)
         sd = np.stack([s if e is None else np.broadcast_to(e, v.shape).reshape(s.shape) for v, e, s in given])
@@ -251,6 +303,11 @@ def _channel(values: list, errors: list, unit: np.ndarray) -> tuple[np.ndarray, 
 def _scatter(values: np.ndarray) -> np.ndarray:
     """The standard deviation of each record's readings."""
     return np.nanstd(values.reshape(len(values), -1), axis=1)
+
+
+def scatters(values: np.ndarray) -> np.ndarray:
+    """(r, c): the same of each channel."""
+    return np.nanstd(values.reshape(*values.shape[:2], -1), axis=1)
 
 
 def filled(ts: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -52,7 +52,9 @@ class Fit(eqx.Module):
             where residuals are white, and corrected for their autocorrelation where they are not.
         covariance_curvature, covariance_corrected: both of these.
         labels, flat: the names and the values as one vector, p of them.
-        offset: the fitted offset and its error, or None.
+        offset: the fitted offset, at the record's first time, and its error, or None.
+        trend: the same of its change per time.
+        input_delay: the same of the input's.
         position_error: standard deviation of a reading, known or estimated, of another loss the scale of its law; of
             several components, or of runs that scatter differently, one for each (None for "whittle").
         initial: position and momentum at the start of each run (least squares).
@@ -79,6 +81,8 @@ class Fit(eqx.Module):
     labels: tuple[str, ...]
     flat: np.ndarray
     offset: tuple[np.ndarray, np.ndarray] | None
+    trend: tuple[np.ndarray, np.ndarray] | None
+    input_delay: tuple[float, float] | None
     position_error: float | np.ndarray | None
     initial: tuple[np.ndarray, np.ndarray] | None
     method: str

@@ -15,13 +15,16 @@ from ..physics.system import System
 from . import summary
 from .parameters import ABOVE, BELOW, BETWEEN, MATRICES, REAL, Parameters, choose
 
-VERSION, MANY = 2, 1
+VERSION, MANY = 3, 1
+_BESIDE = ("offset", "trend", "input_delay")
 _KINDS = [REAL, ABOVE, BELOW, BETWEEN, *MATRICES]
 _NUMBER, _MAYBE = (int, float), (int, float, type(None))
 _ENTRIES: dict[str, Any] = {
     "parameters": dict,
     "covariance": list,
     "offset": (list, type(None)),
+    "trend": (list, type(None)),
+    "input_delay": (list, type(None)),
     "position_error": (int, float, list, type(None)),
     "method": str,
     "why": str,
@@ -55,11 +58,12 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             raise file.refuse("text", "has diagnostics of another release")
         p = len(text["parameters"])
         _check_numbers(file, "covariance", text["covariance"], (p, p))
-        for name in ("position_error", "offset"):
+        for name in ("position_error", *_BESIDE):
             if isinstance(text[name], list):
                 _check_numbers(file, name, text[name])
-        if text["offset"] is not None and len(text["offset"]) != 2:
-            raise file.refuse("text", "has an offset that is no value and its error")
+        for name in _BESIDE:
+            if text[name] is not None and len(text[name]) != 2:
+                raise file.refuse("text", f"has {name} that is no value and its error")
         for name, three in text["diagnostics"]["halves"].items():
             _check_numbers(file, f"halves of {name}", three, (3,))
         if not all(isinstance(warning, str) for warning in text["diagnostics"]["warnings"]):
@@ -145,7 +149,8 @@ def load(path: str | Path, system: System, free: Callable) -> tuple[dict[str, An
         "covariance_corrected": arrays["covariance_corrected"],
         "labels": tuple(parameters.labels),
         "flat": flat,
-        "offset": None if text["offset"] is None else tuple(np.array(x) for x in text["offset"]),
+        **{name: None if text[name] is None else tuple(map(np.array, text[name])) for name in _BESIDE[:2]},
+        "input_delay": None if text["input_delay"] is None else tuple(text["input_delay"]),
         "position_error": np.array(error) if isinstance(error, list) else error,
         "initial": (arrays["position"], arrays["momentum"]) if "position" in arrays else None,
         "parameters": parameters,

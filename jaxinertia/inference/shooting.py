@@ -10,10 +10,11 @@ it ended best.
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 
-from . import linear, search, starts
-from .between import INPUTS, Ways, most_likely
+from . import delay, linear, search, starts
+from .between import BAND, INPUTS, Ways, most_likely
 from .least_squares import LeastSquares, pose
 from .likelihood import Likelihood, innovations_of_all
 from .loss import SQUARES, Loss, Squares, named
@@ -25,6 +26,8 @@ from .weights import change, told, weighed, without_spikes
 GROWTH = 6  # how much longer the next windows are
 KEPT = 0.2  # of the motion may be left unexplained where a search over whole runs begins
 HALVINGS = 6  # of the step, till it no longer matters
+BETTER = 0.05  # by how much less another delay leaves, if it is to be begun with
+STARTS = 16  # phases of a swing
 REWEIGHTINGS, ROBUST = 4, 20  # by residuals: of squares, and of another loss
 SETTLED = 1e-6  # changes of weights that matter no more
 ROUGH = 1e-2  # of the cost of a standard error: start values need no more
@@ -52,14 +55,16 @@ def fit(rows: np.ndarray, ways: Ways, options: Options, loss: str = SQUARES.name
     first, *others = ways
     whole, robust = ways[first], loss != SQUARES.name
     ways = {way: without_spikes(records) for way, records in ways.items()} if robust else ways
-    records = ways[first]
+    records = delay.moved(ways[first], begin(ways[first], options), _smooth(first, whole))
     likelihood, found = settle(records, options)
+    records, likelihood, found = _follow(ways[first], records, likelihood, found, options, _smooth(first, whole))
     likelihood, found, fine = shorten(records, likelihood, found, options)
     best = np.full(len(records), first)
     if others:
-        records, likelihood, found, best = _choose(ways, likelihood, found, options)
+        records, likelihood, found, best = _choose(ways, records.delay, likelihood, found, options)
     if robust:
-        records = eqx.tree_at(lambda r: (r.y, r.weight), records, (whole.y, whole.weight))
+        heard = delay.moved(whole, records.delay).weight
+        records = eqx.tree_at(lambda r: (r.y, r.weight), records, (whole.y, heard))
     likelihood, found, records, told = _weigh(records, likelihood, found, named(loss, len(records)), options)
     read = [f"; input {INPUTS[way]} between samples" if records.input is not None else "" for way in best]
     why = [f"the system has no noise{one}{other}" for one, other in zip(read, told, strict=True)]
@@ -86,11 +91,65 @@ def _weigh(
     return likelihood, found, now, told(now, records, loss, innovations_of_all(plain, found.u, found.x))
 
 
+def _smooth(way: str, records: Records) -> bool:
+    """Whether a curve through the samples of the input is what this way of reading it means."""
+    return way == BAND or records.finer == 1
+
+
+def begin(records: Records, options: Options) -> np.ndarray:
+    """The delay of each record's input (r,) as given; or the one under which the equation of motion, integrated over
+    short windows, holds best."""
+    if not records.free_delay:
+        return records.delay
+    omega = delay.common(records)
+    length = starts.first_length(records.longest, float(np.median(omega)))
+    least, best = np.full(len(records), np.inf), np.zeros(len(records))
+    for trial in delay.trials(omega):
+        part = delay.moved(records, trial)
+        count = np.maximum(part.readings, 1)
+        cost = start_cost(part, omega, length, options) / count
+        better = (cost < least * (1 - BETTER)) & (count > records.readings / 2)
+        least, best = np.where(better, cost, least), np.where(better, trial, best)
+    return best
+
+
+def _follow(
+    records: Records, now: Records, likelihood: LeastSquares, found: Search, options: Options, smooth: bool
+) -> tuple[Records, LeastSquares, Search]:
+    """The search again with the input moved to where it ended, till it ends where it began; `records`: not moved."""
+    if not records.free_delay:
+        return now, likelihood, found
+    at, omega = likelihood.beside_at[2], delay.common(records)
+    for _ in range(delay.ROUNDS):
+        step = delay.steps(np.asarray(found.u)[:, at][:, 0], omega)
+        if step is None:
+            break
+        now = delay.moved(records, now.delay + step, smooth)
+        likelihood = pose(now, now.longest, likelihood.motion)
+        found = found._replace(u=jnp.asarray(found.u).at[:, at].set(0.0))
+        found = _again(likelihood, found, options, "input moved")
+    return now, likelihood, found
+
+
 def settle(records: Records, options: Options) -> tuple[LeastSquares, Search]:
-    """Every record's search over whole runs."""
-    omega, longest = starts.dominant(records), records.longest
+    """Every record's search over whole runs.
+
+    What is no linear function of the state may decay beside its swing, and have twice the frequency of the motion, as
+    q^2 does.
+    """
+    whole, found = _settle(records, starts.dominant(records), options)
+    if records.readout is not None and not records.readout.is_affine:
+        fastest = starts.dominant(records, rising=True)
+        for omega in (fastest / 2, fastest):
+            found = found.better(_settle(records, omega, options)[1])
+    return whole, found
+
+
+def _settle(records: Records, omega: np.ndarray, options: Options) -> tuple[LeastSquares, Search]:
+    """From a motion of this angular frequency."""
+    longest = records.longest
     length = starts.first_length(longest, float(np.median(omega)))
-    u, x = integrate(records, omega, length, options)
+    u, x, _ = integrate(records, omega, length, options)
     motion = motion_for(records.system, *_pace(records, omega, x))
     whole = pose(records, longest, motion)
     states = x[:, :, 0].copy()
@@ -152,18 +211,32 @@ def in_phase(cost: np.ndarray, level: np.ndarray, floor: Any) -> np.ndarray:
     return cost - floor < KEPT * (level - floor)
 
 
-def integrate(records: Records, omega: np.ndarray, length: int, options: Options) -> tuple[np.ndarray, np.ndarray]:
-    """Start values u and the states of windows (r, runs, windows, 2 d): the equation of motion, integrated twice, with
-    the readings put in, over windows of two cycles.
+def start_cost(records: Records, omega: np.ndarray, length: int, options: Options) -> np.ndarray:
+    """Of each record, how well short windows can be explained."""
+    u, x, cost = integrate(records, omega, length, options)
+    if cost is not None:
+        return cost
+    motion = motion_for(records.system, *_pace(records, omega, x))
+    few = options._replace(most=START, tolerance=ROUGH)
+    return run(pose(records, length, motion), u, x.reshape(len(records), -1, x.shape[-1]), few, "start values").cost
+
+
+def integrate(
+    records: Records, omega: np.ndarray, length: int, options: Options
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Start values u, the states of windows (r, runs, windows, 2 d), and what was left: the equation of motion,
+    integrated twice, with the readings put in, over windows of two cycles.
 
     It is linear in damping, stiffness and the like, needs no derivative of the data, and no guess.
     """
     r, w, d = len(records), records.y.shape[1], records.d
     parameters = records.parameters
-    rows = records.within[..., None]
-    middle = np.sum(records.y[..., :d] * rows, (1, 2)) / np.sum(rows, (1, 2))
-    level = middle if records.offset is None else records.offset
-    loose = eqx.tree_at(lambda r: r.parameters, records, parameters.unbounded())
+    flat, line = starts.without_trend(records)
+    beside = np.concatenate([flat.middle, line, np.zeros((r, int(records.free_delay)))], axis=1)
+    if records.readout is not None:
+        return *_by_spectrum(records, omega, beside, length), None
+    level = flat.middle if records.offset is None else records.offset
+    loose = eqx.tree_at(lambda r: r.parameters, flat, parameters.unbounded())
     problem = pose(loose, length, Integral(), level)
     first = starts.sensible(records, omega)
     position = problem.windows.y[:, :, 0, :d] - level[:, None]
@@ -172,8 +245,29 @@ def integrate(records: Records, omega: np.ndarray, length: int, options: Options
     options = options._replace(most=enough, tolerance=ROUGH, damping=search.BOLD)
     found = run(problem, parameters.loosen(first), states, options, "start values")
     u = parameters.tighten(np.asarray(found.u), first)
-    u = np.concatenate([u, middle], axis=1) if records.offset is None else u
-    return u, np.array(found.x).reshape(r, w, -1, 2 * d)
+    u = np.concatenate([u, beside], axis=1)
+    return u, np.array(found.x).reshape(r, w, -1, 2 * d), found.cost
+
+
+def _by_spectrum(records: Records, omega: np.ndarray, beside: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Start values where readings are not of the position: the frequency is theirs too; states at rest, from where one
+    step finds all of them if the reading is a linear function of these, else the likeliest phase of a swing."""
+    r, w, d = len(records), records.y.shape[1], records.d
+    u = starts.sensible(records, omega, 1.0 if d == 1 else 100.0)
+    u = np.concatenate([u, beside], axis=1)
+    count = -(-records.longest // length)
+    states = np.zeros((r, w * count, 2 * d))
+    if not records.readout.is_affine:  # type: ignore[union-attr]
+        motion = motion_for(records.system, *_pace(records, omega, states[:, None]))
+        problem, best = pose(records, length, motion), np.full(states.shape[:2], np.inf)
+        for phase in 2 * np.pi * np.arange(STARTS) / STARTS:
+            at = phase + np.pi * np.arange(d) / (2 * d)
+            swing = np.sqrt(2) * np.concatenate([np.cos(at) + 0 * omega[:, None], -np.sin(at) * omega[:, None]], axis=1)
+            trial = np.broadcast_to(swing[:, None], states.shape)
+            cost = np.sum(innovations_of_all(problem, u, trial) ** 2, (2, 3))
+            better = cost < best
+            states, best = np.where(better[..., None], trial, states), np.where(better, cost, best)
+    return u, states.reshape(r, w, count, 2 * d)
 
 
 def _pace(records: Records, omega: np.ndarray, x: np.ndarray) -> tuple[float, float, float]:
@@ -211,18 +305,28 @@ def _again(likelihood: LeastSquares, found: Search, options: Options, title: str
     return again._replace(iterations=np.asarray(again.iterations) + np.asarray(found.iterations))
 
 
-def _choose(ways: Ways, likelihood: LeastSquares, found: Search, options: Options) -> tuple:
-    """Each record under the way of its input under which it is most likely."""
-    tried = {next(iter(ways)): found}
+def _of_input(records: Records) -> tuple:
+    """What depends on how the input is read."""
+    return records.input, records.slope, records.weight, records.delay
+
+
+def _choose(ways: Ways, late: np.ndarray, likelihood: LeastSquares, found: Search, options: Options) -> tuple:
+    """Each record under the way of its input under which it is most likely; `late`: by how much."""
+    first = next(iter(ways))
+    now = {way: delay.moved(records, late, _smooth(way, records)) for way, records in ways.items()}
+    tried = {first: found}
     for way in list(ways)[1:]:
-        posed = pose(ways[way], ways[way].longest, likelihood.motion)
-        tried[way] = _again(posed, found, options, f"input {INPUTS[way]}")
+        posed = pose(now[way], now[way].longest, likelihood.motion)
+        again = _again(posed, found, options, f"input {INPUTS[way]}")
+        now[way], _, tried[way] = _follow(ways[way], now[way], posed, again, options, _smooth(way, ways[way]))
     readings = likelihood.freedom
     best = most_likely({way: readings * np.log(np.maximum(one.cost, 1e-300)) for way, one in tried.items()})
-    force = np.array(next(iter(ways.values())).input)
+    chosen = [np.array(x) if x is not None else None for x in _of_input(now[first])]
     for way, one in tried.items():
         rows = np.flatnonzero(best == way)
         found = found.put(rows, one.at(rows))
-        force[rows] = np.asarray(ways[way].input)[rows]
-    records = eqx.tree_at(lambda r: r.input, next(iter(ways.values())), force)
+        for whole, part in zip(chosen, _of_input(now[way]), strict=True):
+            if whole is not None:
+                whole[rows] = part[rows]
+    records = eqx.tree_at(_of_input, now[first], tuple(chosen), is_leaf=lambda x: x is None)
     return records, pose(records, records.longest, likelihood.motion), found, best

@@ -1,14 +1,17 @@
 """Where searches begin: from the data alone, whatever unit the system's numbers were meant in."""
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 from scipy import fft, integrate, signal
 
 from .._machine import cores
 from ..physics.system import System
+from . import readout
 from .parameters import ABOVE, MATRICES, REAL, Parameters, encode
 from .record import Records
 from .units import Units
@@ -23,8 +26,10 @@ def first_length(longest: int, omega: float) -> int:
     return longest if 2 * first > longest else first
 
 
-def dominant(records: Records) -> np.ndarray:
-    """The angular frequency, per step, that holds most of each motion: the greatest of the averaged spectrum."""
+def dominant(records: Records, rising: bool = False) -> np.ndarray:
+    """The angular frequency, per step, that holds most of each motion: the greatest of the averaged spectrum, or of
+    that times the frequency's square, where a swing stands out of a decay."""
+    records, _ = without_trend(records)
     y, step = np.asarray(records.y), np.ones(len(records))
     if not records.even:
         ends = np.take_along_axis(records.ts, records.count[..., None] - 1, axis=2)[..., 0]
@@ -41,7 +46,32 @@ def dominant(records: Records) -> np.ndarray:
     padded = 4 * 2 ** math.ceil(math.log2(records.longest))
     with fft.set_workers(cores()):
         omega, power = signal.periodogram(y, 2 * np.pi, nfft=padded, detrend=False, axis=2)
-    return omega[1 + np.argmax(np.sum(power, axis=(1, 3))[:, 1:], axis=1)] / step
+    power = np.sum(power, axis=(1, 3)) * (omega**2 if rising else 1.0)
+    return omega[1 + np.argmax(power[:, 1:], axis=1)] / step
+
+
+def without_trend(records: Records) -> tuple[Records, np.ndarray]:
+    """The records less the slope of the straight line through each channel, which is given as well (r, levels); as they
+    are, without slopes, where no trend is fitted."""
+    if not records.trend:
+        return records, np.zeros((len(records), 0))
+    t = records.start[..., None] + records.ts
+    middle = np.mean(t, axis=(1, 2), where=records.within, keepdims=True)
+    rows, y = records.within[..., None], records.y[..., : records.levels]
+    away = np.where(rows, (t - middle)[..., None], 0.0)
+    slope = np.sum(away * y, (1, 2)) / np.sum(away**2, (1, 2))
+    flat = records.y.copy()
+    flat[..., : records.levels] -= slope[:, None, None] * t[..., None]
+    return replace(records, y=flat, trend=False), slope
+
+
+def sized(records: Records) -> Records:
+    """With a unit of length that the readings tell, where they are of other things than the position."""
+    if records.readout is None:
+        return records
+    omega = dominant(records) / np.asarray(records.units.time)
+    length = readout.sizes_of(records.readout, records.d, records.reading_unit, omega)
+    return eqx.tree_at(lambda r: r.units.length, records, length)
 
 
 def other_starts(records: Records, omega: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -3,14 +3,15 @@
 import math
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 
-from . import kalman, linear, whittle
+from . import delay, kalman, linear, whittle
 from .record import Records, joined
-from .search import Options, run
-from .shooting import Ended
-from .starts import from_spectrum, mass_of
+from .search import Options, Search, run
+from .shooting import Ended, begin
+from .starts import from_spectrum, mass_of, sensible, without_trend
 
 KALMAN, EXTENDED, UNSCENTED, WHITTLE = "kalman", "extended kalman", "unscented kalman", "whittle"
 LONG = 4096  # readings from which on a spectrum's floor can be judged
@@ -31,6 +32,7 @@ class Posed(NamedTuple):
     likelihood: kalman.Filter | whittle.Band
     u: np.ndarray
     choice: Choice
+    whole: Records  # as they came: of the others the input is moved by its delay
 
     def kind(self) -> tuple:
         """What searches that go side by side have in common."""
@@ -40,12 +42,19 @@ class Posed(NamedTuple):
 
 def choose(records: Records, found: list[whittle.Resonance]) -> Choice:
     """The likelihood of every reading, unless the spectrum holds more than this motion over a white floor."""
-    system = records.system
+    system, read = records.system, records.readout
     if not linear.is_linear(system):
         return Choice(UNSCENTED, "the system is not linear: the filter moves points around its estimate")
+    if read is not None and not read.is_affine:
+        return Choice(UNSCENTED, "read is not linear: the filter reads points around its estimate")
     runs = whittle.runs_of(records, 0)
-    if records.d == 1 and whittle.is_whole(runs) and system.force is None and records.count.sum() >= LONG:
-        flat, worst = whittle.is_flat(runs, found[0])
+    if (
+        records.d == records.levels == 1
+        and whittle.is_whole(runs)
+        and system.force is None
+        and records.count.sum() >= LONG
+    ):
+        flat, worst = whittle.is_flat(runs, found[0], _seen(records))
         if not flat:
             why = (
                 f"the spectrum has more in it than this motion over a white floor (up to {worst:.3g} times the model): "
@@ -58,8 +67,12 @@ def choose(records: Records, found: list[whittle.Resonance]) -> Choice:
 
 def pose(row: int, records: Records, method: str | None, band: Any) -> Posed:
     """One record. `band`: in cycles per time."""
+    whole, options = records, Options(1)
+    records = delay.moved(records, begin(records, options) if records.free_delay else records.delay)
     limits = None if band is None else tuple(2 * math.pi * f * float(records.units.time[0]) for f in band)
-    found = [whittle.resonance(whittle.runs_of(records, i), limits) for i in range(records.d)]
+    flat, _ = without_trend(records)
+    seen = _seen(records)
+    found = [whittle.resonance(whittle.runs_of(flat, i), limits, seen) for i in range(records.levels)]
     choice = choose(records, found)
     if limits is not None:
         choice = Choice(WHITTLE, f"a band was given: {limits[0]:.6g} to {limits[1]:.6g} radians per step")
@@ -67,10 +80,21 @@ def pose(row: int, records: Records, method: str | None, band: Any) -> Posed:
         choice = Choice(method, "it was asked for")
     omega, gamma, power = (np.array([getattr(x, name) for x in found]) for name in ("omega", "gamma", "power"))
     units = jax.tree.map(lambda x: x[0], records.units)
-    u = from_spectrum(records.system, records.parameters, units, omega, gamma, power)
+    if records.levels == records.d and (records.readout is None or seen is not None):
+        u = from_spectrum(records.system, records.parameters, units, omega, gamma, power)
+    else:
+        u = sensible(records, np.max(omega)[None])[0]
     if choice.method == WHITTLE:
-        return Posed(row, records, *_band(records, found[0], limits, u), choice)
-    return Posed(row, records, *pose_filter(records, found, u, choice.method), choice)
+        return Posed(row, records, *_band(flat, found[0], limits, u), choice, whole)
+    return Posed(row, records, *pose_filter(records, found, u, choice.method), choice, whole)
+
+
+def _seen(records: Records) -> np.ndarray | None:
+    """(a^2, b^2), where a reading is a x + b x' of one component, in the fit's units; else None."""
+    if records.readout is None or not records.readout.is_affine or records.d > 1 or records.levels > 1:
+        return None
+    units = jax.tree.map(lambda x: x[0], records.units)
+    return np.asarray(records.readout.matrix(units))[0] ** 2
 
 
 def fit(posed: list[Posed], options: Options) -> Ended:
@@ -79,51 +103,82 @@ def fit(posed: list[Posed], options: Options) -> Ended:
     own = jax.tree.map(lambda *each: np.concatenate(each), *(one.likelihood.own() for one in posed))
     likelihood = first.settled_like([one.likelihood for one in posed]).with_own(own)
     u = np.stack([one.u for one in posed])
-    found = run(likelihood, u, np.zeros((len(u), 0, 1)), options, "likelihoods")
-    rows, why = np.array([one.row for one in posed]), [one.choice.why for one in posed]
     records = joined([one.records for one in posed])
+    found = run(likelihood, u, np.zeros((len(u), 0, 1)), options, "likelihoods")
+    if records.free_delay:
+        records, likelihood, found = _follow(joined([one.whole for one in posed]), records, likelihood, found, options)
+    rows, why = np.array([one.row for one in posed]), [one.choice.why for one in posed]
     return Ended(rows, records, likelihood, found, np.ones(len(u), bool), posed[0].choice.method, why)
 
 
+def _follow(
+    whole: Records, now: Records, likelihood: kalman.Filter, found: Search, options: Options
+) -> tuple[Records, kalman.Filter, Search]:
+    """The search again with the input moved to where it ended, till it ends where it began; `whole`: not moved."""
+    at, omega = likelihood.beside_at[2], delay.common(whole)
+    for _ in range(delay.ROUNDS):
+        step = delay.steps(np.asarray(found.u)[:, at][:, 0], omega)
+        if step is None:
+            break
+        before, now = now.readings, delay.moved(whole, now.delay + step)
+        parts = now.windows(now.longest), likelihood.freedom + now.readings - before
+        likelihood = eqx.tree_at(lambda p: (p.windows, p.freedom), likelihood, parts)
+        u = np.array(found.u)
+        u[:, at] = 0.0
+        found = run(likelihood, u, found.x, options, "input moved")
+    return now, likelihood, found
+
+
 def _band(records: Records, found: whittle.Resonance, band: Any, u: np.ndarray) -> tuple[whittle.Band, np.ndarray]:
+    seen = _seen(records)
+    if records.readout is not None and seen is None:
+        raise ValueError(
+            "method = 'whittle' needs one channel that reads a linear function of one component's q and p; use "
+            f"method={KALMAN if records.readout.is_affine else UNSCENTED!r} for this read="
+        )
     if records.d != 1 or not linear.is_linear(records.system) or records.system.force is not None:
         raise ValueError(
             "method = 'whittle' needs one component, a quadratic potential, linear damping, kinetic.Euclidean() and no "
             "input; use a Kalman filter"
         )
     whittle.check_whole(whittle.runs_of(records, 0))
-    band = whittle.around(found, math.pi) if band is None else band
-    return whittle.pose(records, band), np.concatenate([u, [math.log(found.floor), 0.0]])
+    band = whittle.around(found, math.pi, seen) if band is None else band
+    return whittle.pose(records, band, seen), np.concatenate([u, [math.log(found.floor), 0.0]])
 
 
 def pose_filter(
     records: Records, found: list[whittle.Resonance], u: np.ndarray, method: str
 ) -> tuple[kalman.Filter, np.ndarray]:
     """The filter's problem of one record, and where its search begins."""
-    windows, d = records.windows(records.longest), records.d
-    free_offset, free_error = records.offset is None, bool(records.unknown[0, :d].any())
+    windows, levels = records.windows(records.longest), records.levels
+    beside = records.beside._replace(error=bool(records.unknown[0, :levels].any()))
     omega, floor = max(x.omega for x in found), np.array([x.floor for x in found])
     scatter = np.mean([np.sqrt(x.power / max(2 * x.gamma, 1e-300)) for x in found])
+    scatter = omega if levels != records.d else scatter
     speed = max(float(scatter), omega * 1e-3) * mass_of(records.system)
     exact = linear.is_linear(records.system)
+    affine = records.readout is None or records.readout.is_affine
     problem = kalman.Filter(
         system=records.system,
         parameters=records.parameters,
         units=records.units,
         windows=windows,
-        offset=np.zeros((1, d)) if records.offset is None else records.offset,
+        offset=np.zeros((1, levels)) if records.offset is None else records.offset,
         speed=np.array([speed]),
-        freedom=np.maximum(np.sum(windows.weight[..., :d] > 0, (1, 2, 3)) - records.unknowns - free_error * d, 1),
-        free_offset=free_offset,
-        free_error=free_error,
+        freedom=np.maximum(
+            np.sum(windows.weight[..., :levels] > 0, (1, 2, 3)) - records.unknowns - beside.error * levels, 1
+        ),
+        readout=records.readout,
+        beside=beside,
+        d=records.d,
         scalar=records.scalar,
-        transient=_transient(records, u, speed, floor if free_error else None) if exact else None,
+        transient=_transient(records, u, speed, floor if beside.error else None) if exact else None,
         substeps=1 if exact else max(1, math.ceil(omega * _longest_interval(records) / kalman.PHASE)),
-        unscented=method == UNSCENTED and not exact,
+        unscented=method == UNSCENTED and not (exact and affine),
     )
-    rows = records.within[0][..., None]
-    middle = np.sum(records.y[0, ..., :d] * rows, (0, 1)) / np.sum(rows)
-    return problem, np.concatenate([u, middle if free_offset else [], np.log(floor) if free_error else []])
+    flat, line = without_trend(records)
+    late = [0.0] * records.free_delay
+    return problem, np.concatenate([u, flat.middle[0], line[0], late, np.log(floor) if beside.error else []])
 
 
 def _longest_interval(records: Records) -> float:
@@ -132,7 +187,9 @@ def _longest_interval(records: Records) -> float:
 
 def _transient(records: Records, u: np.ndarray, speed: float, floor: np.ndarray | None) -> int | None:
     """Readings until a linear system's gain has settled, if it does in half of the record."""
-    weight = records.weight[0, ..., : records.d]
+    if records.readout is not None and not records.readout.is_affine:
+        return None
+    weight = records.weight[0, ..., : records.levels]
     alike = np.all(weight == weight[0, 0]) and np.all(weight[0, 0] > 0)
     if not (records.even and alike and records.system.force is None):
         return None
@@ -140,6 +197,8 @@ def _transient(records: Records, u: np.ndarray, speed: float, floor: np.ndarray 
     variance = 1 / weight[0, 0] ** 2 if floor is None else floor
     units = jax.tree.map(lambda x: x[0], records.units)
     # A search tries other values, where the gain may settle later; a power of two: records share a program.
-    readings = 2 * kalman.settles_after(system, records.d, units, records.scalar, variance / 4, speed) + 64
+    seen = np.eye(records.d, 2 * records.d)
+    seen = seen if records.readout is None else np.asarray(records.readout.matrix(units))
+    readings = 2 * kalman.settles_after(system, seen, units, records.scalar, variance / 4, speed) + 64
     readings = 2 ** math.ceil(math.log2(readings))
     return readings if readings < records.longest // 2 else None

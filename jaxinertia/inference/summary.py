@@ -38,8 +38,10 @@ def summary(fit: Any) -> str:
     held = fit.parameters.held(fit.system)
     if held:
         facts.append(("held", ", ".join(f"{name} = {value}" for name, value in held)))
-    if fit.offset is not None:
-        facts.append(("offset", ", ".join(f"{x:.6g} +- {e:.2g}" for x, e in zip(*fit.offset, strict=True))))
+    for name, pair in _beside(fit).items():
+        if pair is not None:
+            pairs = zip(*map(np.atleast_1d, pair), strict=True)
+            facts.append((name.replace("_", " "), ", ".join(f"{x:.6g} +- {e:.2g}" for x, e in pairs)))
     if fit.position_error is not None:
         facts.append(("error of a reading", ", ".join(f"{x:.4g}" for x in np.ravel(fit.position_error))))
     if d.reduced_chi_square is not None:
@@ -71,7 +73,7 @@ def as_json(fit: Any) -> dict[str, Any]:
         "parameters": {label: {"value": v, "stderr": e, "low": a, "high": b} for label, v, e, a, b in columns},
         "derived": {name: {"value": v, "stderr": e} for name, (v, e) in fit.derived.items()},
         **{name: getattr(fit, name).tolist() for name in names},
-        "offset": None if fit.offset is None else [x.tolist() for x in fit.offset],
+        **{name: None if x is None else [np.asarray(e).tolist() for e in x] for name, x in _beside(fit).items()},
         "position_error": None if fit.position_error is None else np.asarray(fit.position_error).tolist(),
         "method": fit.method,
         "why": fit.why,
@@ -91,6 +93,11 @@ def as_json(fit: Any) -> dict[str, Any]:
             "warnings": list(d.warnings),
         },
     }
+
+
+def _beside(fit: Any) -> dict[str, Any]:
+    """What was fitted beside the parameters: (values, errors), or None, by name."""
+    return {"offset": fit.offset, "trend": fit.trend, "input_delay": fit.input_delay}
 
 
 def finite(tree: Any) -> Any:

@@ -19,11 +19,15 @@ def _leaf(x: Any) -> Any:
 
 
 class Units(eqx.Module):
-    """t = origin + time s,  q = length x,  and so p = (length / time) x'."""
+    """t = origin + time s,  q = length x,  and so p = (length / time) x'.
+
+    reading: of what is read of a state, one for each channel; None where the position is.
+    """
 
     origin: Any = eqx.field(converter=_leaf)
     time: Any = eqx.field(converter=_leaf)
     length: Any = eqx.field(converter=_leaf)
+    reading: Any = None
 
 
 class _Potential(eqx.Module):

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy import signal
+from scipy import signal, special
 
 from ..physics.system import System
 from . import linear
@@ -24,13 +24,17 @@ from .compiled import Compiled
 from .evidence import Evidence
 from .likelihood import Likelihood, Reading
 from .normal import without_states
-from .parameters import Parameters
+from .parameters import Beside, Parameters
 from .record import jitter
 from .units import Units
 
 JITTER = 0.01  # of a step: by how much times may be off an even grid for a periodogram to be that of the readings
 ALIASES = np.arange(-2, 3) * 2 * np.pi  # what a sampled motion folds into a frequency; beyond, S falls as w^-4
-
+_AT = np.linspace(0, np.pi, 33)
+# The sum of 1 / (w + 2 pi k)^2 over all k but those of ALIASES, to 1e-9 of it: a polynomial of w^2.
+BEYOND = np.polynomial.polynomial.polyfit(
+    _AT**2, sum(special.polygamma(1, 3 + side * _AT / (2 * np.pi)) for side in (-1, 1)) / (2 * np.pi) ** 2, 6
+)
 SHORTEST = 8  # readings of a run that has a spectrum
 CACHED = 32  # resonances whose spectra stay in a core's cache
 
@@ -58,13 +62,15 @@ class Band(Likelihood):
     system: System
     parameters: Parameters
     units: Units
+    seen: Float[Array | np.ndarray, "*many 2"] | None  # of a reading a x + b x': a^2 and b^2, in the fit's units
     omega: Float[Array | np.ndarray, "*many n"]
     power: Float[Array | np.ndarray, "*many n"]
     freedom: Any  # frequencies less what is fitted
     scalar: bool = eqx.field(static=True)  # whether a position is a number
+    beside: Beside = eqx.field(static=True, default=Beside())
 
     def own(self):
-        return self.omega, self.power, self.freedom, self.units
+        return self.seen, self.omega, self.power, self.freedom, self.units
 
     @property
     def readings_of_one(self):
@@ -146,26 +152,32 @@ def spectra(runs: list[Run]) -> tuple[np.ndarray, np.ndarray]:
     return omega, power
 
 
-def model(omega: Any, stiffness: Any, gamma: Any, power: Any) -> Any:
-    """The motion's spectrum with what sampling folds into it; `power` is sigma^2."""
+def model(omega: Any, stiffness: Any, gamma: Any, power: Any, seen: Any = None) -> Any:
+    """The spectrum of readings a x + b x', a^2 and b^2 in `seen` (None: of x), with what sampling folds into it;
+    `power` is sigma^2."""
     total = 0.0
     for alias in ALIASES:
         w2 = (omega + alias) ** 2
-        total = total + power / ((stiffness - w2) ** 2 + gamma**2 * w2)
-    return total
+        part = power / ((stiffness - w2) ** 2 + gamma**2 * w2)
+        total = total + (part if seen is None else part * (seen[0] + seen[1] * w2))
+    if seen is None:
+        return total
+    beyond = sum(c * omega ** (2 * i) for i, c in enumerate(BEYOND))  # velocities fall as 1 / w^2 alone
+    return total + power * seen[1] * beyond
 
 
-def resonance(runs: list[Run], band: tuple[float, float] | None = None) -> Resonance:
+def resonance(runs: list[Run], band: tuple[float, float] | None = None, seen: Any = None) -> Resonance:
     """The best (omega_0, gamma) of a grid, with the best power and floor for each, by Whittle's likelihood."""
     omega, power, count = _binned(*spectra(runs), band)
     peak = omega[np.argmax(power * np.minimum(count, 4))]
     grid = np.concatenate([np.geomspace(omega[0], omega[-1], 41), peak * np.array([0.97, 0.99, 1.0, 1.01, 1.03])])
     ratios = np.geomspace(1e-3, 30, 16)
-    found = _best(omega, power, count, grid, ratios)
+    found = _best(omega, power, count, grid, ratios, seen)
     for zoom in (1.0, 0.25, 0.06):
         width = max(zoom * 0.5 * found.gamma / found.omega, 1e-6)
         grid = found.omega * np.exp(np.linspace(-width, width, 15))
-        found = _best(omega, power, count, grid, found.gamma / found.omega * np.exp(np.linspace(-zoom, zoom, 15) * 0.4))
+        ratios = found.gamma / found.omega * np.exp(np.linspace(-zoom, zoom, 15) * 0.4)
+        found = _best(omega, power, count, grid, ratios, seen)
     return found._replace(floor=max(found.floor, 1e-6 * float(np.median(power))))
 
 
@@ -191,19 +203,19 @@ def is_whole(runs: list[Run]) -> bool:
     return all(run.readings == len(run.ts) and jitter(run.ts) <= JITTER for run in runs)
 
 
-def _best(omega, power, count, grid_omega, ratios) -> Resonance:
+def _best(omega, power, count, grid_omega, ratios, seen) -> Resonance:
     """The best of a grid, by Whittle's likelihood."""
     w0, ratio = (x.ravel() for x in np.meshgrid(grid_omega, ratios, indexing="ij"))
     blocks = np.array_split(np.arange(len(w0)), max(1, len(w0) // CACHED))
-    parts = [_levels(omega, power, count, w0[rows], ratio[rows] * w0[rows]) for rows in blocks]
+    parts = [_levels(omega, power, count, w0[rows], ratio[rows] * w0[rows], seen) for rows in blocks]
     cost, amplitude, floor = (np.concatenate(each) for each in zip(*parts, strict=True))
     best = int(np.argmin(cost))
     return Resonance(*(float(x[best]) for x in (w0, ratio * w0, amplitude, floor)))
 
 
-def _levels(omega, power, count, w0, gamma):
+def _levels(omega, power, count, w0, gamma, seen):
     """Whittle's cost for each (omega_0, gamma), with the power and floor that are best for it."""
-    shape = model(omega, w0[:, None] ** 2, gamma[:, None], 1.0)
+    shape = model(omega, w0[:, None] ** 2, gamma[:, None], 1.0, seen)
     top = shape.max(1)
     shape = shape / top[:, None]
     # S = a shape + b by weighted least squares, the weights from the last S.
@@ -241,13 +253,13 @@ def _check_band(inside: np.ndarray) -> None:
         raise ValueError(f"band holds {inside.sum()} frequencies of the record; it needs 16: widen it")
 
 
-def is_flat(runs: list[Run], found: Resonance) -> tuple[bool, float]:
+def is_flat(runs: list[Run], found: Resonance, seen: Any = None) -> tuple[bool, float]:
     """Whether the resonance and a white floor hold all that the spectrum has, and the greatest ratio of data to model.
 
     Tested in 24 bands of equal ratio: a band's mean over the model is 1 +- n^-1/2.
     """
     omega, power = spectra(runs)
-    expected = model(omega, found.omega**2, found.gamma, found.power) + found.floor
+    expected = model(omega, found.omega**2, found.gamma, found.power, seen) + found.floor
     which = np.digitize(omega, np.geomspace(omega.min(), omega.max() * (1 + 1e-9), 25))
     worst, flat = 1.0, True
     for k in np.unique(which):
@@ -259,22 +271,32 @@ def is_flat(runs: list[Run], found: Resonance) -> tuple[bool, float]:
     return bool(flat), worst
 
 
-def around(found: Resonance, limit: float) -> tuple[float, float]:
+def around(found: Resonance, limit: float, seen: Any = None) -> tuple[float, float]:
     """The band in which the motion stands out of its floor, and as much again, but at least ten linewidths."""
-    peak = model(found.omega, found.omega**2, found.gamma, found.power)
+    peak = model(found.omega, found.omega**2, found.gamma, found.power, seen)
     reach = found.gamma / 2 * max(10.0, 2 * np.sqrt(peak / found.floor))
     reach = min(reach, 0.25 * found.omega)
     return max(found.omega - reach, 0.0), min(found.omega + reach, limit)
 
 
-def pose(records: Any, band: tuple[float, float]) -> Band:
+def pose(records: Any, band: tuple[float, float], seen: Any = None) -> Band:
     """The periodogram inside the band (radians per step), of all runs of the only record."""
     omega, power = spectra(runs_of(records, 0))
     inside = (omega >= band[0]) & (omega <= band[1])
     _check_band(inside)
     omega, power = omega[inside][None], power[inside][None]
     freedom = np.array([omega.size - records.parameters.size - 2])
-    return Band(records.system, records.parameters, records.units, omega, power, freedom, records.scalar)
+    seen = None if seen is None else np.asarray(seen)[None]
+    return Band(
+        system=records.system,
+        parameters=records.parameters,
+        units=records.units,
+        seen=seen,
+        omega=omega,
+        power=power,
+        freedom=freedom,
+        scalar=records.scalar,
+    )
 
 
 def log_spectrum(u: Float[Array, " p"], problem: Band) -> Float[Array, " n"]:
@@ -285,4 +307,4 @@ def log_spectrum(u: Float[Array, " p"], problem: Band) -> Float[Array, " n"]:
     omega = jnp.asarray(problem.omega)
     middle, half = (omega[0] + omega[-1]) / 2, (omega[-1] - omega[0]) / 2
     floor = jnp.exp(u[-2] + u[-1] * (omega - middle) / half)
-    return jnp.log(model(omega, -rate[1, 0], -rate[1, 1], noise[1, 1]) + floor)
+    return jnp.log(model(omega, -rate[1, 0], -rate[1, 1], noise[1, 1], problem.seen) + floor)

@@ -173,7 +173,7 @@ def record(result: Fit, data: Observations, traj: Trajectory | None, ax: Axes) -
     ts, y = data.ts[rows], data.position.reshape(len(data.ts), -1)[rows, 0]
     ax.plot(ts, y, ".", ms=2, color=style.GREY, label="data")
     prediction = result.diagnostics.prediction
-    if traj is not None and result.system.force is None:
+    if traj is not None and result.system.force is None and data.read is None and not data.trend:
         offset = result.offset[0] if result.offset is not None else data.offset
         level = 0.0 if offset is None else float(np.ravel(offset)[0])
         q = np.asarray(traj.position).reshape(len(traj.ts), -1)[:, 0]

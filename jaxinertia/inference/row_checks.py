@@ -1,0 +1,71 @@
+"""What one row of a record holds, if not the position: checks of what a user says of it."""
+
+import inspect
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._shown import shown
+
+REMEDY = "return what one row of `position` holds, as read=lambda q, p: p"
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False, or ValueError."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} = {shown(value)} must be True or False")
+    return bool(value)
+
+
+def delay(value: Any, given: Any) -> float | None:
+    """The delay of an input; ValueError unless it is a number, or None, and 0 where there is no input."""
+    if value is None and given is not None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if value is None or (number != 0 and given is None):
+        raise ValueError(f"input_delay = {shown(value)} is of an input, and there is none; pass input=")
+    if not math.isfinite(number):
+        raise ValueError(f"input_delay = {shown(value)} must be a time, or None to fit it")
+    return number
+
+
+def shape_of(read: Any, components: Any, row: tuple[int, ...]) -> tuple[int, bool]:
+    """(d, whether a position is a number); ValueError unless `read` makes a row of readings of such a state."""
+    if read is None:
+        if components is not None:
+            raise ValueError(f"components = {shown(components)} is for read=; without it position says them")
+        return (row or (1,))[0], not row
+    if not callable(read):
+        raise ValueError(f"read = {shown(read)} is not a function of (q, p); {REMEDY}")
+    shape = row
+    if components is not None:
+        if isinstance(components, bool) or not isinstance(components, int | np.integer) or components < 0:
+            raise ValueError(f"components = {shown(components)} must be a whole number: d, or 0 for a number")
+        shape = (int(components),) if components else ()
+    state = jax.ShapeDtypeStruct(shape, jnp.result_type(float))
+    where = f"q, p of shape {shape}"
+    try:
+        made = jax.eval_shape(lambda *x: jnp.asarray(read(*x)), *[state] * max(takes(read), 2))
+    except Exception as error:  # whatever a user's function raises
+        raise ValueError(
+            f"read fails on {where}: {shown(str(error).splitlines()[0])}; {REMEDY}, or pass components=, the number of "
+            "the position's components (0: a number)"
+        ) from error
+    if made.shape != row or not jnp.issubdtype(made.dtype, jnp.floating):
+        raise ValueError(f"read makes {made.dtype}{list(made.shape)} of {where}, a row has the shape {row}; {REMEDY}")
+    return (shape or (1,))[0], not shape
+
+
+def takes(read: Any) -> int:
+    """How many arguments that have no default it takes."""
+    try:
+        every = inspect.signature(read).parameters.values()
+    except (TypeError, ValueError):  # of what is not written in Python
+        return 2
+    return sum(one.kind <= one.POSITIONAL_OR_KEYWORD and one.default is one.empty for one in every)
