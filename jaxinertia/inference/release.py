@@ -8,8 +8,9 @@ stop, begins none.
 from typing import NamedTuple
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
-from . import local
+from . import local, swings
 from .local import Local, Series
 
 BLOCKS, ONE_WAY = 32, 1.1  # means of readings; their path over their range, of a motion that does not swing
@@ -29,6 +30,9 @@ SEEN, SAME, ENOUGH = 0.4, 0.5, 3  # periods back to a beginning, apart from each
 ALIKE = 0.2  # of the frequency: a swing that is as near is the same, larger or smaller
 AT_ONCE = ("rest", "a hold")  # these end at once; others may end so gently that the last of them cannot be seen
 LATE, LOST = 0.5, 0.15  # periods, or of the amplitude, left out behind such an end, whichever is less
+BEFORE, AFTER = 8, 16  # periods before and after a beginning, that may be of the same swings
+TOLD, AS_GOOD, DIED = 2.0, 1.7, 2  # times the noise, times what is left after it, and swings that may have died before
+GAP = 3.5  # steps: a few readings that were left out are no gap
 NEAR = 4  # readings between where a free motion ought to begin, by both, and where it surely has
 MARGIN = 1 / 32  # of a period, left out behind what was not free
 
@@ -55,7 +59,9 @@ def stretches(ts: np.ndarray, y: np.ndarray) -> list[Stretch]:
         for time in _periods(series):
             few = local.averaged(series, time)
             seen = local.fits(few, time)
-            found = _between(seen, _events(few, seen, time), time, whole)
+            events = _events(few, seen, time)
+            events = [event for event in events if not _is_one_motion(few, seen, event.start, time)]
+            found = _between(seen, events, time, whole)
             if found:
                 return found
     return [whole]
@@ -155,6 +161,23 @@ def _events(series: Series, seen: Local, time: float) -> list[Event]:
                 start += min(LATE * time, LOST / max(seen.rate[after], 1e-300))
             out = [*(event for event in out if event.start < start - time), Event(start, after, last, before)]
     return out
+
+
+def _is_one_motion(series: Series, seen: Local, start: float, time: float) -> bool:
+    """Whether what was before is of the same swings, several at once, as what comes after: such swings tell what comes
+    after, and both together as well, with few more of them, which have died by then."""
+    ts, y = series
+    step = float(np.median(np.diff(ts)))
+    first, stop = max(ts[0], start - BEFORE * time), min(ts[-1], start + AFTER * time)
+    gaps = np.diff(ts[(ts >= first) & (ts <= stop)])
+    even = np.arange(first, stop, step)
+    here = int(np.searchsorted(even, start))
+    if len(even) - here < FEWEST or np.max(gaps) > max(time / 8, GAP * step):
+        return False
+    grid = CubicSpline(ts, y)(even)
+    both, after = swings.of(grid), swings.of(grid[here:])
+    told = after.rms < TOLD * _share(seen.rms, 0.2) and both.rms < AS_GOOD * after.rms
+    return told and both.count <= after.count + min(DIED, here // (2 * swings.NUMBERS))
 
 
 def _at_the_beginning(seen: Local) -> list[Event]:
