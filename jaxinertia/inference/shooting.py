@@ -188,13 +188,17 @@ def _settle(records: Records, omega: np.ndarray, options: Options) -> tuple[Leas
 
 def _of_relaxing(records: Records, whole: LeastSquares, found: Search, options: Options) -> Search:
     """The better of what was found and of searches for a motion of two rates, where one explains the record."""
+    if records.readout is not None:  # positions alone relax as the motion does
+        return found
     begin = starts.relaxing(records, KEPT)
     if not begin.rows.size:
         return found
+    beside = begin.offset if whole.beside.offset else begin.offset[:, :0]
+    beside = np.pad(beside, ((0, 0), (0, whole.beside.size - beside.shape[1])))
     some = _padded(np.arange(len(begin.rows)))
     rows = begin.rows[some]
     for u in begin.u:
-        u = np.concatenate([u, begin.offset], axis=1) if whole.free_offset else u
+        u = np.concatenate([u, beside], axis=1)
         other = run(whole.at(rows), u[some], begin.states[some], options, "of two rates")
         found = found.put(rows, found.at(rows).better(other))
     return found

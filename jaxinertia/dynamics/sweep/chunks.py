@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 MEMORY = 2**28  # bytes of output that one chunk may take
+REUSED = 2**24  # bytes: a CPU's larger outputs come in new memory each time, and clearing it costs more than filling it
 LARGEST = 2**17  # points: small enough that progress shows and a crash costs little
 BLOCK = 512  # points that a CPU works on at a time: their state fits its first cache
 WIDEST = 2**30  # points of a chunk are counted in 32 bits
@@ -97,7 +98,8 @@ class Plan(NamedTuple):
 def plan(shape: tuple[int, ...], chunk_size: int | None, bytes_per_point: int, devices: int, cpu: bool) -> Plan:
     """Cut a product of this shape into chunks; all of them in one share."""
     if chunk_size is None:
-        chunk_size = min(max(MEMORY // max(bytes_per_point, 1), 1), LARGEST)
+        room, reused = (max(size // max(bytes_per_point, 1), 1) for size in (MEMORY, REUSED))
+        chunk_size = min(room, max(reused, BLOCK * devices) if cpu else room, LARGEST)
     points = Grid(shape, cut(shape, min(chunk_size, WIDEST)))
     share = -(-math.prod(points.box) // devices)
     block = min(BLOCK, share) if cpu else share
