@@ -2,7 +2,8 @@
 
 All blocks of a page run in order, in one namespace, in a fresh process whose folder is empty. An exception or a
 Python warning in a block is a warning of the build, which fails there. A block that cannot run has the comment
-`<!-- not run: the reason -->` before it. By hand: `python docs/_ext/executed.py docs/how_to/fit.md`.
+`<!-- not run: the reason -->` before it. By hand: `python docs/_ext/executed.py docs/how_to/gradients.md`; and
+`python -m sphinx -D run_blocks=0 docs build/site` is for a quick look at words, without outputs.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def blocks(text: str) -> list[Block]:
     return found
 
 
-def run(page: Path, pictures: Path, timeout: float = 300.0) -> dict[str, Any]:
+def run(page: Path, pictures: Path, timeout: float = 1200.0) -> dict[str, Any]:
     """What the blocks of a page print and draw: {"outputs": [...], "error": text or None, "line": its block's line}.
 
     Figures go to the folder `pictures` as PNG files.
@@ -109,7 +110,7 @@ def _figures(stem: Path) -> list[dict[str, str]]:
     return kept
 
 
-# The extension of Sphinx: pages run beside the reading of sources, two at a time.
+# The extension of Sphinx: pages run beside the reading of sources, as many at a time as there are cores.
 
 
 class _Runs:
@@ -117,15 +118,17 @@ class _Runs:
 
     def __init__(self) -> None:
         self.futures: dict[str, Future] = {}
-        self.pool = ThreadPoolExecutor(2)
         self.seconds: dict[str, float] = {}
 
     def start(self, app: Any, env: Any, names: list[str]) -> None:
+        if not app.config.run_blocks:
+            return
+        pool = ThreadPoolExecutor(app.config.run_blocks)
         for name in names:
             page = Path(env.doc2path(name))
             if page.suffix == ".md" and any(not block.not_run for block in blocks(page.read_text())):
                 pictures = Path(app.outdir).parent / "pictures" / Path(name).parent
-                self.futures[name] = self.pool.submit(self._timed, name, page, pictures)
+                self.futures[name] = pool.submit(self._timed, name, page, pictures)
 
     def _timed(self, name: str, page: Path, pictures: Path) -> dict[str, Any]:
         start = time.perf_counter()
@@ -176,6 +179,7 @@ class _Runs:
 
 def setup(app: Any) -> dict[str, Any]:
     runs = _Runs()
+    app.add_config_value("run_blocks", os.cpu_count() or 1, "", types=frozenset({int}))  # pages at a time; 0: none
     app.connect("env-before-read-docs", runs.start)
     app.connect("doctree-read", runs.show, priority=100)  # before Sphinx collects the images
     app.connect("build-finished", runs.told)

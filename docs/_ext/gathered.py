@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import public
+
 DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
 # The picture that shows a notebook in the gallery, counted from 0 among its own; the first one, if not said here.
@@ -46,7 +48,7 @@ def _card(notebook: Path) -> str:
 
 
 def gather() -> None:
-    """Fills docs/notebooks, its gallery page, and docs/benchmarks/results."""
+    """Fills docs/notebooks, its gallery page, and docs/benchmarks/results; clears what is stale in the reference."""
     notebooks = _copy(ROOT / "notebooks", DOCS / "notebooks", "*.ipynb")
     cards = "\n".join(_card(notebook) for notebook in notebooks)
     names = "\n".join(notebook.stem for notebook in notebooks)
@@ -57,6 +59,9 @@ def gather() -> None:
         f"::::{{grid}} 1 2 2 3\n:gutter: 3\n\n{cards}\n::::\n\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"
     )
     (DOCS / "notebooks" / "index.md").write_text(page)
+    for page in (DOCS / "api" / "generated").glob("*.rst"):  # of names that are no longer public
+        if page.stem.removesuffix("-function") not in public.names():
+            page.unlink()
     for pattern in ("*.md", "*.png"):
         _copy(ROOT / "benchmarks" / "results", DOCS / "benchmarks" / "results", pattern)
 
