@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._shown import Card, Shown, numbers
-from .readout import Readout, columns, readout
+from .readout import Readout, columns, readout, told
 
 REQUIRED = ("step", "time", "kinetic", "potential", "inertia", "friction", "noise", "work", "discretization")
 
@@ -51,8 +51,9 @@ class History(Shown):
 
     def _card(self) -> Card:
         rows = [(name, *(numbers(self[name][row]) for row in (0, -1))) for name in REQUIRED if len(self)]
-        others = [name for name in self.names if name not in REQUIRED]
-        notes = (f"other columns: {', '.join(others)}",) if others else ()
+        groups = list(dict.fromkeys(name.rpartition("/")[0] for name in self.names if "/" in name))
+        others = [name for name in self.names if name not in REQUIRED and "/" not in name]
+        notes = (f"other columns: {', '.join(others) or 'none'}", told(groups))
         return Card(f"History of {len(self):,} calls", rows, ("", "first", "last") if rows else (), notes)
 
     @property
