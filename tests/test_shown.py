@@ -68,6 +68,10 @@ def test_a_monitor_shows_the_latest_state_and_its_books():
     for _ in range(2):
         _, state = optimizer.update(params, state, params, value=1.5)
     now = ji.training.readout(state)
+    kept = ji.training.History()
+    assert "of 0 calls" in repr(kept)
+    kept.append(now)
+    assert cells(repr(kept), "inertia") == 2 * cells(repr(now), "inertia")
     for name in ("kinetic", "inertia", "friction", "temperature"):
         assert float(cells(repr(now), name)[0]) == pytest.approx(float(getattr(now, name)), rel=1e-5)
     assert float(cells(repr(now.balance), "total")[0]) == pytest.approx(float(now.inertia - 1.5), rel=1e-4)

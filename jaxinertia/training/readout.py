@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from .._shown import Card, Shown, is_there, numbers
+from .._shown import FEW, Card, Shown, is_there, numbers
 from ..energy.balance import Balance
 from .accounts import MonitorState, Parameters, along, by_group, group_names
 from .found import monitors
@@ -27,6 +27,11 @@ class Group(eqx.Module):
     work: Number
     effective_gamma: Number
     temperature: Number
+
+
+def told(groups: list[str]) -> str:
+    """The groups by name, or of many their number."""
+    return f"groups: {len(groups) if len(groups) > FEW else ', '.join(groups) or 'none'}"
 
 
 class Readout(Shown, eqx.Module):
@@ -67,8 +72,7 @@ class Readout(Shown, eqx.Module):
         title = f"Readout of {shape[0]:,} calls" if shape else "Readout of the state before the latest update"
         energies = ("step", "time", "kinetic", "potential", "inertia", "friction", "noise", "work", "discretization")
         names = (*energies, "effective_gamma", "temperature")
-        groups = f"groups: {', '.join(self.groups)}" if self.groups else "no groups"
-        return Card(title, [(name, numbers(getattr(self, name))) for name in names], notes=(groups,))
+        return Card(title, [(name, numbers(getattr(self, name))) for name in names], notes=(told(list(self.groups)),))
 
     @property
     def inertia(self) -> Number:
