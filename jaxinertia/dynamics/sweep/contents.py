@@ -82,7 +82,8 @@ class Contents:
 
     def _jaxpr(self, program: ClosedJaxpr | Jaxpr) -> None:
         if isinstance(program, ClosedJaxpr):
-            self._numbers += program.consts
+            # A tracer is a result within the program itself, which the rest of it determines: JAX 0.12 leaves some here.
+            self._numbers += [x for x in program.consts if not isinstance(x, jax.core.Tracer)]
             program = program.jaxpr
         for equation in program.eqns:
             self._numbers += [x.val for x in equation.invars if isinstance(x, Literal)]
