@@ -82,7 +82,7 @@ class Contents:
 
     def _jaxpr(self, program: ClosedJaxpr | Jaxpr) -> None:
         if isinstance(program, ClosedJaxpr):
-            # A tracer is a result within the program itself, which the rest of it determines: JAX 0.12 leaves some here.
+            # JAX 0.12 leaves tracers here: results within the program itself, which the rest of it determines.
             self._numbers += [x for x in program.consts if not isinstance(x, jax.core.Tracer)]
             program = program.jaxpr
         for equation in program.eqns:
