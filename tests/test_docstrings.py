@@ -101,9 +101,8 @@ def test_equation_or_definition_comes_first(told):
         first, *more = head.split("\n\n")
         if len(first) < 25 or not first.rstrip().endswith((".", ":", "!")):
             faults.append((name, first))
-        if (name.startswith(EQUATIONS) or name in ALSO) and not any(
-            set("=~") & set(text) for text in (first, *more[:1])
-        ):
+        defines = name.startswith(EQUATIONS) or name in ALSO
+        if defines and not any(set("=~") & set(text) for text in (first, *more[:1])):
             faults.append((name, "no equation", first))
     assert not faults, "\n".join(map(str, faults))
 
