@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: paper test slow lint notebooks bench oldest newest dist clean
+.PHONY: paper test slow lint notebooks bench docs oldest newest dist clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -18,6 +18,10 @@ $(BIN)/python:
 
 .venv/.bench: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[io,dev,bench]'
+	touch $@
+
+.venv/.docs: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[io,docs]'
 	touch $@
 
 paper: .venv/.paper ## the paper's figures and a verdict on every claim, into paper/
@@ -55,6 +59,10 @@ notebooks: .venv/.dev ## run the notebooks and keep their outputs
 bench: .venv/.bench ## the tables in benchmarks/results, beside their peers (needs gcc)
 	$(BIN)/python -m benchmarks
 
+docs: .venv/.docs ## the site, into build/site: warnings are errors, blocks are run, links are checked
+	$(BIN)/python -m sphinx --builder html --doctree-dir build/doctrees --fail-on-warning --keep-going docs build/site
+	$(BIN)/python docs/_ext/check_site.py build/site
+
 # The lowest versions that pyproject.toml allows, and the newest there are: a part of the tests that touches every
 # folder. Each has an environment of its own, made afresh. Another Python: make newest NEWEST_PYTHON=python3.12
 OLDEST_PYTHON ?= python3.11
@@ -88,4 +96,4 @@ dist: .venv/.dev ## sdist and wheel in dist/, checked; then in clean environment
 	.venv-dist/bin/python -W error tests/installed.py io
 
 clean:
-	rm -rf .venv .venv-oldest .venv-newest .venv-dist build dist paper
+	rm -rf .venv .venv-oldest .venv-newest .venv-dist build dist paper docs/api/generated docs/notebooks docs/benchmarks

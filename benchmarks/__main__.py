@@ -17,6 +17,7 @@ ALL = (
     "reverse_memory",
     "sweeps",
     "noise",
+    "langevin",
     "fits",
     "modes",
     "monitor_overhead",

@@ -77,8 +77,9 @@ def preformatted(lines: str) -> str:
 
 
 def is_there(tree: Any) -> bool:
-    """Whether all leaves are arrays of numbers that this process has."""
-    return all(map(_is_known, jax.tree.leaves(tree)))
+    """Whether it has leaves, and all are arrays of numbers that this process has."""
+    leaves = jax.tree.leaves(tree)
+    return bool(leaves) and all(map(_is_known, leaves))
 
 
 def _is_known(x: Any) -> bool:

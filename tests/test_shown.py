@@ -59,6 +59,27 @@ def test_a_trajectory_shows_its_ends_and_what_was_booked(one):
     assert float(cells(repr(one.balance), "total")[0]) == pytest.approx(booked, rel=1e-5)
 
 
+def test_a_monitor_shows_the_latest_state_and_its_books():
+    import optax
+
+    optimizer = ji.training.monitor(optax.sgd(0.01, 0.9), dt=0.1)
+    params = {"a": jnp.ones(3)}
+    state = optimizer.init(params)
+    for _ in range(2):
+        _, state = optimizer.update(params, state, params, value=1.5)
+    now = ji.training.readout(state)
+    kept = ji.training.History()
+    assert "of 0 calls" in repr(kept)
+    kept.append(now)
+    assert cells(repr(kept), "inertia") == 2 * cells(repr(now), "inertia")
+    for name in ("kinetic", "inertia", "friction", "temperature"):
+        assert float(cells(repr(now), name)[0]) == pytest.approx(float(getattr(now, name)), rel=1e-5)
+    assert float(cells(repr(now.balance), "total")[0]) == pytest.approx(float(now.inertia - 1.5), rel=1e-4)
+    seen = []
+    jax.jit(lambda s: seen.append(repr(ji.training.readout(s))))(state)
+    assert "f64[]" in seen[0]
+
+
 def test_many_runs_show_their_range(swept):
     """The inertias at the end, least and greatest; and a sweep of them its axis."""
     many = jax.tree.map(lambda x: np.repeat(x, 3, axis=0), swept.values)  # more than are written out

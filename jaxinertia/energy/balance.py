@@ -41,9 +41,11 @@ class Balance(Shown, eqx.Module):
     def _card(self) -> Card | None:
         accounts = {name: getattr(self, name) for name in ("friction", "noise", "work", "discretization")}
         shapes = {np.shape(x) for x in accounts.values()}
-        if not is_there(self) or len(shapes) > 1 or 0 in (shape := shapes.pop()) or not shape:
+        if not is_there(self) or len(shapes) > 1 or 0 in (shape := shapes.pop()):
             return None
         accounts["total"] = self.total
+        if not shape:
+            return Card("Balance at one time", [(name, numbers(x)) for name, x in accounts.items()])
         runs = f" of {math.prod(shape[:-1]):,} runs" if len(shape) > 1 else ""
         title = f"Balance{runs} at {shape[-1]:,} times"
         return Card(title, [(name, numbers(x[..., -1])) for name, x in accounts.items()], ("", "at the end"))

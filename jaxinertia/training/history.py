@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from .._shown import Card, Shown, numbers
 from .readout import Readout, columns, readout
 
 REQUIRED = ("step", "time", "kinetic", "potential", "inertia", "friction", "noise", "work", "discretization")
 
 
-class History:
+class History(Shown):
     """Columns of equal length, one row for each recorded call: `history["inertia"]`; `history.names` lists them.
 
     Groups of parameters have columns such as "layers/kinetic". `append` records a live run, one call at a time;
@@ -58,6 +59,12 @@ class History:
             raise ValueError(f"readouts have the columns {sorted(chunk)}, those before {self.names}; one history a run")
         self._chunks.append(chunk)
         self._joined = None
+
+    def _card(self) -> Card:
+        rows = [(name, *(numbers(self[name][row]) for row in (0, -1))) for name in REQUIRED if len(self)]
+        others = [name for name in self.names if name not in REQUIRED]
+        notes = (f"other columns: {', '.join(others)}",) if others else ()
+        return Card(f"History of {len(self):,} calls", rows, ("", "first", "last") if rows else (), notes)
 
     @property
     def names(self) -> list[str]:

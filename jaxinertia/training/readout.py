@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from .._shown import Card, Shown, is_there, numbers
 from ..energy.balance import Balance
 from .accounts import MonitorState, Parameters, along, by_group, group_names
 from .found import monitors
@@ -28,7 +29,7 @@ class Group(eqx.Module):
     temperature: Number
 
 
-class Readout(eqx.Module):
+class Readout(Shown, eqx.Module):
     r"""The state before the latest update, in units of the loss.
 
     Attributes:
@@ -58,6 +59,16 @@ class Readout(eqx.Module):
     groups: dict[str, Group]
     skipped: Int[Array | np.ndarray, "*calls"]
     learning_rate: Number
+
+    def _card(self) -> Card | None:
+        if not is_there(self):
+            return None
+        shape = np.shape(self.step)
+        title = f"Readout of {shape[0]:,} calls" if shape else "Readout of the state before the latest update"
+        energies = ("step", "time", "kinetic", "potential", "inertia", "friction", "noise", "work", "discretization")
+        names = (*energies, "effective_gamma", "temperature")
+        groups = f"groups: {', '.join(self.groups)}" if self.groups else "no groups"
+        return Card(title, [(name, numbers(getattr(self, name))) for name in names], notes=(groups,))
 
     @property
     def inertia(self) -> Number:

@@ -1,7 +1,5 @@
 """The command line as a user meets it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -63,18 +61,6 @@ def test_examples_in_the_help_are_commands_that_it_takes(tmp_path, monkeypatch):
         for _, file, *options in examples:
             Path(file).touch()
             commands[name].make_context(name, [file, *options])
-
-
-def test_readme_runs():
-    """Every Python block of the README runs, in order, in one process."""
-    text = (Path(__file__).parents[2] / "README.md").read_text()
-    blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
-    assert len(blocks) >= 5
-    code = "import matplotlib; matplotlib.use('Agg')\n" + "\n".join(blocks)
-    done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", code], check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_version_is_said():
