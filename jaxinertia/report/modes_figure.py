@@ -134,8 +134,8 @@ def _energy(found: Modes, ax: Axes) -> None:
 def _legend(ax: Axes, count: int) -> None:
     """The modes by frequency, above the axes and so on no curve."""
     if 0 < count <= 8:
-        above = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.1, "columnspacing": 1.0}
-        ax.legend(**above, ncols=min(count, 4), title="frequency", title_fontsize=7)
+        above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.1}
+        ax.legend(**above, ncols=min(count, 4), columnspacing=1.0, title="frequency", title_fontsize=7)
 
 
 def overview(found: Modes, data: Observations, path: Path) -> Path:
