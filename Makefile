@@ -33,8 +33,9 @@ paper: .venv/.paper ## the paper's figures and a verdict on every claim, into pa
 # the rest so too.
 PLAIN := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
 	--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+# The newest JAX has lost one of the switches.
 NEWEST := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
-	--xla_cpu_parallel_codegen_split_count=1"  # the other switch is gone
+	--xla_cpu_parallel_codegen_split_count=1"
 TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test: .venv/.dev ## the tests, and the first two notebooks as they stand

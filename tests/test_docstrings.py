@@ -43,6 +43,14 @@ def public():
 
 PUBLIC = public()
 
+# Where physics is defined, the equation comes first; elsewhere a sentence says what the thing is.
+EQUATIONS = ("analytic.", "damping.", "kinetic.", "noise.", "potentials.")
+ALSO = {
+    *("System", "simulate", "inertia", "modified_inertia", "shadow_inertia", "noether", "fit", "modes", "compare"),
+    *("Balance", "BrownianPath", "Charge", "Modes", "Observations", "Trajectory"),
+    *("training." + name for name in ("as_optimizer", "damped_invariant", "monitor", "to_optax", "to_physical")),
+}
+
 
 def parsed(doc):
     """(what comes before the sections, the text of each section)."""
@@ -90,9 +98,12 @@ def told():
 def test_equation_or_definition_comes_first(told):
     faults = []
     for name, (head, _) in told.items():
-        first = head.split("\n\n")[0]
+        first, *more = head.split("\n\n")
         if len(first) < 25 or not first.rstrip().endswith((".", ":", "!")):
             faults.append((name, first))
+        defines = name.startswith(EQUATIONS) or name in ALSO
+        if defines and not any(set("=~") & set(text) for text in (first, *more[:1])):
+            faults.append((name, "no equation", first))
     assert not faults, "\n".join(map(str, faults))
 
 

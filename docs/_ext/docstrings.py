@@ -2,7 +2,8 @@
 
 - Signs that mean something else there (|v|, a*b, x_) are kept as they are; examples are left alone.
 - `name: text` at the margin, with its further lines indented, is an item of a list; a block that is indented as a whole
-  is a table, and stays as it is typed. Sections (`Arguments:` and the like) are read by Sphinx's napoleon.
+  is a table, and stays as it is typed. Sections (`Arguments:` and the like) are read by Sphinx's napoleon, all but
+  `Attributes:`, for which it would name the fields a second time.
 - A name in backquotes that is public links to its page: `ji.System`, `noise.White` and `Trajectory` alike.
 """
 
@@ -17,7 +18,7 @@ from sphinx.ext.napoleon import Config, GoogleDocstring
 
 _QUOTED = re.compile(r"(``.+?``|`[^`]+`)")
 _SPECIAL = re.compile(r"([\\|*]|(?<=\w)_(?!\w))")
-_SECTION = re.compile(r"(Arguments|Returns|Raises|Example|Examples|Yields|Note):\s*$")
+_SECTION = re.compile(r"(Arguments|Returns|Raises|Warns|Example|Examples|Yields|Note):\s*$")
 _NAPOLEON = Config(napoleon_use_rtype=False, napoleon_use_ivar=True)
 _ITEM = re.compile(r"(\w+(?:, \w+)*(?: \([^)]*\))?): (?=\S)")
 
@@ -30,6 +31,8 @@ def as_rst(lines: list[str]) -> list[str]:
         section = bool(_SECTION.match(block[0])) or (section and block[0].startswith(" "))
         if section:
             result += _escaped(block)
+        elif block[0] == "Attributes:":
+            result += ["**Attributes:**", "", *_items(_escaped([line[4:] for line in block[1:]]))]
         elif all(line.startswith("    ") for line in block):
             result += ["::", "", *block]
         elif any(line.startswith("    ") for line in block[1:]):

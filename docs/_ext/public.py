@@ -1,52 +1,30 @@
 """The public names of the package: what has a page of its own in the API reference."""
 
-import ast
 import functools
 import inspect
 import sys
-from types import ModuleType
 
 import jaxinertia as ji
-
-# Names without an underscore that serve the package's other files, and no user.
-INTERNAL = {
-    "plots": {"colour_by_inertia", "contours"},
-    "potentials": {"Function", "Rejoined", "as_module", "depends_on_time", "refusing_numpy"},
-    "reductions": {"described", "parse", "told", "untold"},
-}
-
-
-def _stated(module: ModuleType) -> list[str]:
-    """What a module's text makes its own: its classes and functions, and what it re-exports as `X as X`."""
-    names = []
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
-        if isinstance(node, ast.ImportFrom):
-            names += [alias.name for alias in node.names if alias.asname == alias.name]
-    body = ast.parse(inspect.getsource(module)).body
-    names += [node.name for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
-    return sorted({name for name in names if not name.startswith("_")})
 
 
 @functools.cache
 def names() -> dict[str, object]:
     """Every public name under the path that users write, such as `jaxinertia.damping.Linear`, and what it is."""
     found: dict[str, object] = {}
-    for name in _stated(ji):
-        member = getattr(ji, name)
-        if not inspect.ismodule(member):
-            found[f"jaxinertia.{name}"] = member
-    for short in modules():
-        module = getattr(ji, short)
-        for name in _stated(module):
-            member = getattr(module, name)
-            if not inspect.ismodule(member) and name not in INTERNAL.get(short, ()):
-                found[f"jaxinertia.{short}.{name}"] = member
+    for path, module in {"jaxinertia": ji, **{f"jaxinertia.{name}": getattr(ji, name) for name in modules()}}.items():
+        found |= {f"{path}.{name}": x for name in dir(module) if _is_ours(x := getattr(module, name))}
     return found
 
 
+def _is_ours(x: object) -> bool:
+    """Whether it is a class or function of the package: an import hook may leave others in a module."""
+    return callable(x) and getattr(x, "__module__", "").startswith("jaxinertia")
+
+
 def modules() -> list[str]:
-    """The public modules: those that the package imports under their own names, such as `damping`."""
-    return [name for name in _stated(ji) if inspect.ismodule(getattr(ji, name))]
+    """The public modules, such as `damping`."""
+    found = {name: getattr(ji, name) for name in dir(ji)}
+    return [name for name, x in found.items() if inspect.ismodule(x) and x.__name__.startswith("jaxinertia.")]
 
 
 def import_under_public_paths() -> None:

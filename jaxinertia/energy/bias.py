@@ -101,7 +101,7 @@ def heavy_ball_variance(
 
 
 def heavy_ball_edge(momentum: ArrayLike) -> Float[Array, "..."]:
-    r"""The largest learning_rate * stiffness at which heavy ball is stable on a quadratic: 2 (1 + momentum).
+    r"""learning_rate * stiffness = 2 (1 + momentum): the largest at which heavy ball is stable on a quadratic.
 
     Arguments:
         momentum: beta in [0, 1), a number or array, dimensionless.
@@ -122,7 +122,7 @@ def heavy_ball_edge(momentum: ArrayLike) -> Float[Array, "..."]:
 
 
 def nesterov_edge(momentum: ArrayLike) -> Float[Array, "..."]:
-    r"""The largest stable learning_rate * stiffness of Nesterov's method: 2 (1 + momentum) / (1 + 2 momentum).
+    r"""learning_rate * stiffness = 2 (1 + momentum) / (1 + 2 momentum): the edge of stability of Nesterov's method.
 
     At a fixed momentum, with the gradient taken ahead.
 

@@ -75,7 +75,7 @@ def pose(row: int, records: Records, method: str | None, band: Any) -> Posed:
     found = [whittle.resonance(whittle.runs_of(flat, i), limits, seen) for i in range(records.levels)]
     choice = choose(records, found)
     if limits is not None:
-        choice = Choice(WHITTLE, f"a band was given: {limits[0]:.6g} to {limits[1]:.6g} radians per step")
+        choice = Choice(WHITTLE, f"a band was given: {band[0]:.6g} to {band[1]:.6g} cycles per time")
     if method is not None:
         choice = Choice(method, "it was asked for")
     omega, gamma, power = (np.array([getattr(x, name) for x in found]) for name in ("omega", "gamma", "power"))

@@ -6,6 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 
+UNITS = {
+    "natural_frequency": "cycles per time",
+    "decay_time": "until the amplitude has fallen to 1/e",
+    "temperature": "sigma^2 / (2 gamma)",
+}
+
 
 def summary(fit: Any) -> str:
     """The table, the quality, the warnings."""
@@ -24,7 +30,7 @@ def summary(fit: Any) -> str:
     ]
     lines.insert(1, "-" * len(lines[0]))
     named = [
-        (name.replace("_", " "), f"{v:.8g} +- {e:.2g}" if e else f"{v:.8g} (held)")
+        (name.replace("_", " "), f"{v:.8g} {f'+- {e:.2g}' if e else '(held)'}  {UNITS.get(name, '')}".rstrip())
         for name, (v, e) in fit.derived.items()
     ]
     lines += _block(named)

@@ -326,7 +326,7 @@ def refusing_numpy(name: str) -> Iterator[None]:
 
 
 class TimeDependent(eqx.Module):
-    r"""L(q, t): moving traps, ramps, parametric drive. Its explicit change int dL/dt dt is booked as work.
+    r"""L = fn(q, t): moving traps, ramps, parametric drive. Its explicit change int dL/dt dt is booked as work.
 
     Time moves with the drift: a kick takes grad L at its own time, and a drift books L(q, t + h) - L(q, t), the mean
     over its two ends. So the work is of order 2, and of the word's own order in compositions of symmetric steps

@@ -48,7 +48,7 @@ def paper(
     out: Annotated[Path, typer.Option(help="Folder for figures and the table of claims.")] = Path("paper"),
     quick: Annotated[bool, typer.Option(help="Fewer runs and images: a look in under a minute.")] = False,
 ) -> None:
-    """Reproduce arXiv 2505.19171: seven figures, and a verdict on every claim from measured numbers."""
+    """Reproduce arXiv 2505.19171: eight figures, and a verdict on every claim from measured numbers."""
     from .paper.run import run  # noqa: PLC0415  matplotlib loads only when a figure is wanted
 
     with _errors_in_one_line(), jax.enable_x64(True):
@@ -77,7 +77,14 @@ def sweep(
         ),
     ] = None,
 ) -> None:
-    """Map a system over the product of axes, on all cores; with a store, go on where a killed run was."""
+    """Map a system over the product of axes, on all cores; with a store, go on where a killed run was.
+
+    Examples:
+
+    \b
+    jaxinertia sweep duffing.toml --figure basins.png
+    jaxinertia sweep duffing.toml --shard 3/16
+    """
     from .entries import check_writable  # noqa: PLC0415
     from .job_array import shard as read_shard  # noqa: PLC0415
     from .sweep_file import read  # noqa: PLC0415  the other commands need none of it
@@ -135,7 +142,23 @@ def fit(
     out: Annotated[Path | None, typer.Option(help="Where to write: OUT.fit.json and OUT.fit.png.")] = None,
     figure: Annotated[bool, typer.Option(help="Draw data, fit, residuals and energy.")] = True,
 ) -> None:
-    """Fit damping and stiffness to a recorded motion, with errors."""
+    """Fit damping and stiffness of x'' + gamma x' + k x = F to a recorded motion, with errors.
+
+    \b
+    gamma is in one over the time of the file, and k in one over its square;
+    the natural frequency is in cycles per time, the decay time the amplitude's.
+
+    Examples:
+
+    \b
+    jaxinertia fit ringdown.csv
+    jaxinertia fit ringdown.csv --time t_s --position y_V --error 0.0003
+    jaxinertia fit swing.csv --angle deg --potential pendulum --drag quadratic
+    jaxinertia fit trace.txt --position 1 --rate 1000 --from 0.5 --to 12 --out first
+    jaxinertia fit spikes.csv --loss student
+    jaxinertia fit driven.csv --input force
+    jaxinertia fit thermal.npz --noise
+    """
     from .fit_file import run  # noqa: PLC0415  the other commands need none of it
 
     columns: dict[str, Any] = dict(time=time, position=position, input=drive, segment=segment, position_error=error)
@@ -177,7 +200,17 @@ def modes(
     out: Annotated[Path | None, typer.Option(help="Where to write: OUT.modes.json and OUT.modes.png.")] = None,
     figure: Annotated[bool, typer.Option(help="Draw record, spectrum, dampings and shapes.")] = True,
 ) -> None:
-    """Find the modes of a recorded motion: frequency and damping of each, with errors."""
+    """Find the modes of a recorded motion: frequency and damping of each, with errors.
+
+    Frequencies are in cycles per time of the file, gammas in one over it: an energy falls as e^{-gamma t}.
+
+    Examples:
+
+    \b
+    jaxinertia modes bell.csv
+    jaxinertia modes bell.csv --time t --position a,b,c --band 10,40
+    jaxinertia modes floor.csv --driven noise --kind acceleration
+    """
     from .modes_file import run  # noqa: PLC0415  the other commands need none of it
 
     columns: dict[str, Any] = dict(time=time, position=position, segment=segment, position_error=error)

@@ -43,7 +43,7 @@ def stabilization(modes: Modes, ax: Axes | None = None) -> Axes:
         ax.semilogy(frequency, left, color=style.BLUE, lw=0.7, label="what the modes leave")
     for f, g in zip(modes.frequency, np.abs(modes.gamma), strict=True):
         ax.axvspan(f - g / (4 * np.pi), f + g / (4 * np.pi), color=style.SKY, alpha=0.35, lw=0)
-    ax.set(xlabel="frequency", ylabel="power over the noise's")
+    ax.set(xlabel="frequency (cycles per time)", ylabel="power over the noise's")
     if modes.count:
         margin = max(0.3 * float(np.ptp(modes.frequency)), AROUND * float(np.abs(modes.gamma).max()) / (2 * np.pi))
         ax.set_xlim(max(float(modes.frequency.min()) - margin, 0.0), float(modes.frequency.max()) + margin)
@@ -103,7 +103,7 @@ def _damping(found: Modes, ax: Axes) -> None:
     ax.errorbar(found.frequency, found.gamma, yerr=errors, xerr=across, fmt="o", ms=3, capsize=2, color=style.BLUE)
     if found.count and np.all(low > 0) and found.gamma.max() > 20 * found.gamma.min():
         ax.set_yscale("log")
-    ax.set(xlabel="frequency", ylabel=r"damping $\gamma$")
+    ax.set(xlabel="frequency (cycles per time)", ylabel=r"damping $\gamma$ (1 / time)")
 
 
 def _shapes(found: Modes, ax: Axes) -> None:
@@ -132,8 +132,10 @@ def _energy(found: Modes, ax: Axes) -> None:
 
 
 def _legend(ax: Axes, count: int) -> None:
+    """The modes by frequency, above the axes and so on no curve."""
     if 0 < count <= 8:
-        ax.legend(title="frequency", title_fontsize=7)
+        above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.1}
+        ax.legend(**above, ncols=min(count, 4), columnspacing=1.0, title="frequency", title_fontsize=7)
 
 
 def overview(found: Modes, data: Observations, path: Path) -> Path:

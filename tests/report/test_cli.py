@@ -1,6 +1,9 @@
 """The command line as a user meets it."""
 
+from pathlib import Path
+
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from jaxinertia.report import cli
@@ -45,6 +48,19 @@ def test_a_failed_claim_is_a_failed_command(monkeypatch, tmp_path):
 def test_help_names_the_commands():
     result = RUNNER.invoke(cli.app, ["--help"])
     assert "paper" in result.output
+
+
+def test_examples_in_the_help_are_commands_that_it_takes(tmp_path, monkeypatch):
+    """Parsed, and not run: in a folder with files of these names, unknown options and values are errors."""
+    monkeypatch.chdir(tmp_path)
+    commands = typer.main.get_command(cli.app).commands
+    for name in ("fit", "modes", "sweep"):
+        lines = [line.strip() for line in commands[name].help.splitlines()]
+        examples = [line.split()[1:] for line in lines if line.startswith(f"jaxinertia {name}")]
+        assert len(examples) >= 2
+        for _, file, *options in examples:
+            Path(file).touch()
+            commands[name].make_context(name, [file, *options])
 
 
 def test_the_version_is_said():

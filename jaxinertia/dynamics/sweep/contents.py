@@ -82,7 +82,8 @@ class Contents:
 
     def _jaxpr(self, program: ClosedJaxpr | Jaxpr) -> None:
         if isinstance(program, ClosedJaxpr):
-            self._numbers += program.consts
+            # JAX 0.12 leaves tracers here: results within the program itself, which the rest of it determines.
+            self._numbers += [x for x in program.consts if not isinstance(x, jax.core.Tracer)]
             program = program.jaxpr
         for equation in program.eqns:
             self._numbers += [x.val for x in equation.invars if isinstance(x, Literal)]

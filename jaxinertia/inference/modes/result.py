@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from ..._shown import html
 from ...physics.damping import Linear
 from ...physics.noise import White
 from ...physics.potentials import Quadratic
@@ -156,6 +157,9 @@ class Modes(eqx.Module):
 
     def __repr__(self) -> str:
         return words.in_one_line(self)
+
+    def _repr_html_(self) -> str:
+        return html(words.card(self))
 
     def interval(self, level: float = 0.95) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Confidence intervals (low, high) of frequency, damped_frequency, gamma, damping_ratio and quality_factor.

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ..._shown import Card
+
 NAMES = ("frequency", "damped_frequency", "gamma", "damping_ratio", "quality_factor")
 SHOWN = 6  # channels whose shapes are printed
 
@@ -15,6 +17,21 @@ def in_one_line(modes: Any) -> str:
         return "Modes(none found)"
     each = zip(modes.frequency, modes.gamma, strict=True)
     return f"Modes({modes.driven}: " + ", ".join(f"frequency {f:.6g} gamma {g:.4g}" for f, g in each) + ")"
+
+
+def card(modes: Any) -> Card:
+    """For a notebook: a row for each mode, and the warnings."""
+    runs = len(modes.starts)
+    what = "a free decay" if modes.driven == "free" else "a motion that noise drives"
+    title = f"{modes.count} modes of {what}: {modes.readings:,} readings, {len(modes.kinds)} channels, {runs} runs"
+    head = ("", "frequency (cycles per time)", "+-", "gamma (1 / time)", "+-", "damping ratio", "+-")
+    columns = [x for name in ("frequency", "gamma", "damping_ratio") for x in _with_error(modes, name)]
+    rows = [(str(k), *cells) for k, cells in enumerate(zip(*columns, strict=True))]
+    return Card(title, rows, head, tuple(f"warning: {text}" for text in modes.warnings))
+
+
+def _with_error(modes: Any, name: str) -> tuple[list[str], list[str]]:
+    return [f"{x:.6g}" for x in getattr(modes, name)], [f"{x:.2g}" for x in getattr(modes.stderr, name)]
 
 
 def summary(modes: Any) -> str:
@@ -56,7 +73,7 @@ def _table(modes: Any) -> list[str]:
         (f, fe), (g, ge), (z, ze), (a, ae) = pairs + rest
         first = (f"{f:.8g}", f"{fe:.2g}", f"{g:.6g}", f"{ge:.2g}", f"{low[k]:.5g}", f"{high[k]:.5g}")
         rows.append((str(k), *first, f"{z:.4g}", f"{ze:.2g}", f"{a:.4g}", f"{ae:.2g}"))
-    return _columns(rows)
+    return [*_columns(rows), "frequency in cycles per time; gamma in one over time: energies fall as e^{-gamma t}"]
 
 
 def _columns(rows: list[tuple[str, ...]]) -> list[str]:

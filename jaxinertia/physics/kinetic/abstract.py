@@ -11,7 +11,7 @@ from ..._types import Position, Scalar
 
 
 class AbstractKinetic(eqx.Module):
-    r"""K(p), or K(q, p). A subclass that defines `energy(momentum)` alone works in every word and solver.
+    r"""K(p), or K(q, p), with dq/dt = dK/dp. A subclass that defines `energy(momentum)` alone works everywhere.
 
     One that needs the place defines `energy_at(position, momentum)` and its own `drift`. The rest can be overridden
     where a closed form is better than what follows from K: the velocity is its gradient, a drift q + h grad K(p).

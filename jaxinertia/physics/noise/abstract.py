@@ -14,8 +14,8 @@ from ..shapes import Coefficient
 
 
 class AbstractNoise(eqx.Module):
-    r"""A random force sigma dW on the momentum. A subclass that defines `push(increment)` alone, linear in dW, runs in
-    every word with an O.
+    r"""A random force on the momentum, dp = ... + sigma dW. A subclass that defines `push(increment)` alone, linear in
+    dW, runs in every word with an O.
 
     One that defines `amplitude(like)` too, the number, array or matrix sigma, has an exact O sub-step with linear
     friction, and runs in diffrax's stochastic solvers.

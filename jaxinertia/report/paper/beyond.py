@@ -293,29 +293,29 @@ def _backwards(friction=64.0):
 
 
 def _draw(wobbles, turning, balance):
-    fig, (left, middle, right) = style.figure(3, height=2.5)
-    looks = {("BA", 0): ("o", style.BLUE, 1), ("BA", 4): ("^", style.GREEN, 5)}
-    looks |= {("BAB", 0): ("s", style.ORANGE, 2), ("BAB", 4): ("D", style.RED, 6)}
+    fig, (left, middle, right) = style.figure(3, height=2.7)
+    looks = {("BA", 0): ("o", style.BLUE, 1), ("BA", 4): ("^", style.BLUE, 5)}
+    looks |= {("BAB", 0): ("o", style.ORANGE, 2), ("BAB", 4): ("^", style.ORANGE, 6)}
     for (word, order), (mark, color, power) in looks.items():
         y = np.array([row.forms[order] for row in wobbles[word]])
         what = r"$I$" if order == 0 else r"$\tilde H$ to $h^4$"
         left.loglog(STEPS, y, mark, ms=3.5, color=color, label=f"{word}, {what}: $h^{power}$")
         left.loglog(STEPS, y[-1] * (STEPS / STEPS[-1]) ** power, color=color, lw=0.7)
     shadow = [row.shadow for row in wobbles["BAB"]]
-    left.loglog(STEPS, shadow, "v-", ms=3.5, lw=0.7, color=style.PURPLE, label="BAB, from the steps")
-    left.set(xlabel="step $h$", ylabel="wobble (peak to peak)", title="Duffing, no friction", ylim=(1e-15, 1e8))
+    left.loglog(STEPS, shadow, "v:", ms=3.5, lw=0.7, color=style.ORANGE, label="BAB, from the steps")
+    left.set(xlabel="step $h$", ylabel="wobble (peak to peak)", title="Duffing, no friction", ylim=(1e-15, 1e10))
     style.mark_steps(left, STEPS)
-    left.legend(loc="upper left", fontsize=6, labelspacing=0.25)
-    for (name, charge), color in zip(turning.charges.items(), (style.BLUE, style.ORANGE), strict=True):
+    left.legend(loc="upper left", labelspacing=0.25)
+    for (name, charge), color in zip(turning.charges.items(), (style.GREEN, style.PURPLE), strict=True):
         middle.semilogy(turning.ts, np.abs(charge), "o", ms=2, color=color, label=name)
-    middle.semilogy(turning.ts, np.abs(charge[0]) * np.exp(-0.2 * turning.ts), lw=0.7, color=style.BLUE)
+    middle.semilogy(turning.ts, np.abs(charge[0]) * np.exp(-0.2 * turning.ts), lw=0.7, color=style.GREEN)
     middle.set(xlabel="time $t$", ylabel="angular momentum $|Q|$", title="O-B-A, $h = 0.3$", ylim=(8e-3, 1.5))
     middle.legend(loc="lower left")
     delta = np.asarray(balance.laws.balancedness)
     fallen = np.exp(_integral(balance.ts, balance.laws.balance_rate) / 3.0)
-    right.plot(balance.ts, delta / delta[0], color=style.BLUE, lw=0.9)
+    right.plot(balance.ts, delta / delta[0], color=style.BLACK, lw=0.9)
     right.plot(balance.ts[::160], fallen[::160], "x", ms=3, color=style.RED)
-    right.plot([], [], color=style.BLUE, label=r"$\Delta / \Delta_0$, each of 8 weights")
+    right.plot([], [], color=style.BLACK, lw=0.9, label=r"$\Delta / \Delta_0$, each of 8 weights")
     right.plot([], [], "x", ms=3, color=style.RED, label="its law (at rest)")
     right.set(xlabel="time $t$", ylabel=r"balancedness", title=r"diagonal network, $\gamma = 3$", xlim=(0, 20))
     right.legend(loc="lower right", bbox_to_anchor=(1.0, 0.25))

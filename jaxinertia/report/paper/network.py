@@ -124,13 +124,13 @@ def _friction(damped, recomputed):
 def _draw(steps, drift, damped, recomputed):
     fig, (left, right) = style.figure(2)
     looks = {
-        ("tanh", "BAB"): ("o", style.BLUE, "tanh, Verlet"),
-        ("relu", "BAB"): ("s", style.ORANGE, "ReLU, Verlet"),
-        ("tanh", "kahan_li6"): ("^", style.GREEN, "tanh, Kahan-Li 6"),
-        ("relu", "kahan_li6"): ("D", style.RED, "ReLU, Kahan-Li 6"),
+        ("relu", "BAB"): ("o--", style.PURPLE, "ReLU, Verlet"),
+        ("relu", "kahan_li6"): ("^-", style.PURPLE, "ReLU, Kahan-Li 6"),
+        ("tanh", "BAB"): ("o--", style.GREEN, "tanh, Verlet"),
+        ("tanh", "kahan_li6"): ("^-", style.GREEN, "tanh, Kahan-Li 6"),
     }
-    for key, (mark, color, label) in looks.items():
-        left.loglog(steps[key[1]], drift[key], mark + "-", ms=3.5, lw=0.8, color=color, label=label)
+    for key, (look, color, label) in looks.items():
+        left.loglog(steps[key[1]], drift[key], look, ms=3.5, lw=0.8, color=color, label=label)
     left.set(xlabel="step $h$", ylabel=r"$\max\,|I(t) - I(0)|$", title=r"digits, no friction")
     style.mark_steps(left, (0.025, 0.05, 0.1, 0.2, 0.4))
     left.legend(loc="lower left")

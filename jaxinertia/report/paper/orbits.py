@@ -35,10 +35,11 @@ def portrait(quick: bool) -> Findings:
             System(potentials.Quadratic(), damping=gamma), ts, POSITION, MOMENTUM, dt=DT, solver=kahan_li6()
         )
 
-    fig, (left, right) = style.figure(2, width=style.PAGE * 0.75)
+    fig, (left, right) = style.figure(2, width=style.COLUMN, height=1.9)
     for ax, gamma in zip((left, right), GAMMAS, strict=True):
         plots.phase_portrait(run(gamma), ax)
         ax.set(title=rf"$\gamma = {gamma:g}$", xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), aspect="equal")
+        ax.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1))
     turn = simulate(System(potentials.Quadratic()), [0.0, 2 * np.pi], POSITION, MOMENTUM, dt=DT, solver=kahan_li6())
     gap = largest(jnp.array([turn.position[-1] - turn.position[0], turn.momentum[-1] - turn.momentum[0]]))
     check = Check("distance from the start after one period", 0.0, gap, CLOSED, "sixth order")

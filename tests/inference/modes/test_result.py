@@ -108,6 +108,9 @@ def test_save_load_json_summary(found, tmp_path):
     np.testing.assert_array_equal(again.checks.residuals, found.checks.residuals)
     np.testing.assert_array_equal(again.predict(np.arange(3.0)), found.predict(np.arange(3.0)))
     assert "Modes(free: frequency" in repr(found)
+    assert found._repr_html_().count("<tr>") == 1 + found.count
+    assert f"<td>{found.frequency[1]:.6g}</td>" in found._repr_html_()
+    assert "cycles per time" in found.summary()
     none = ji.modes(decay(made.pair()), 0)
     assert not ji.Modes.load(none.save(tmp_path / "none")).count
     with pytest.raises(ValueError, match="no system"):
