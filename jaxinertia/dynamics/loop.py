@@ -16,11 +16,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.core import ShapedArray
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Primitive, jaxpr_as_fun, new_jaxpr_eqn
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
-from .derivative import tangent_loop
+from .derivative import tangent_loop, without_constants
 from .kernel.launch import call
 from .kernel.layout import Kernel, lay_out
 from .kernel.program import Unsupported
@@ -59,7 +59,7 @@ def looped(
             raise refusal("it calls back to the host, or runs in a shard_map that checks what varies (check_vma=False)")
         return checkpointed_scan(body, carry, xs, length)
     loop = dict(
-        body=ClosedJaxpr(_without_constants(vectorised(closed.jaxpr)), ()),
+        body=ClosedJaxpr(without_constants(vectorised(closed.jaxpr)), ()),
         counts=(len(closed.consts), len(c)),
         length=length,
         kernel=kernel,
@@ -70,13 +70,6 @@ def looped(
         raise refusal(found)
     out = _loop.bind(*operands, **loop)
     return jax.tree.unflatten(returned[-1], out)
-
-
-def _without_constants(jaxpr: Jaxpr) -> Jaxpr:
-    """The same program, its constants before its other arguments."""
-    told = jaxpr.debug_info
-    told = told._replace(arg_names=("",) * len(jaxpr.constvars) + tuple(told.arg_names or ()))
-    return jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars], debug_info=told)
 
 
 def _varies(x: Any) -> bool:
@@ -237,15 +230,9 @@ def _jvp(primals, tangents, **params):
     return jax.jvp(of_live, [primals[i] for i in live], [tangents[i] for i in live])
 
 
-def _tangents(primals, tangents, out, **params):
-    own = {name: params.pop(name) for name in ("body", "counts", "mapped")}
-    operands, derivative, places = tangent_loop(primals, tangents, **own)
-    constants = derivative["body"].consts
-    operands = [*constants, *operands]
-    derivative["body"] = ClosedJaxpr(_without_constants(derivative["body"].jaxpr), ())
-    derivative["counts"] = (derivative["counts"][0] + len(constants), derivative["counts"][1])
-    derivative["mapped"] = (*[False] * len(constants), *derivative["mapped"])
-    found = _loop.bind(*operands, **params, **derivative)
+def _tangents(primals, tangents, out, body, counts, mapped, **rest):
+    operands, derivative, places = tangent_loop(primals, tangents, body, counts, mapped)
+    found = _loop.bind(*operands, **derivative, **rest)
     return [ad.Zero.from_primal_value(x) if i is None else found[i] for x, i in zip(out, places, strict=True)]
 
 
@@ -267,8 +254,9 @@ def _transposed(cotangents, *operands, **params):
     return [found.get(i) for i in range(len(operands))]
 
 
-def _needed(used: list[bool], eqn: JaxprEqn) -> tuple[list[bool], JaxprEqn | None]:
+def _needed(used: list[bool], *live_and_eqn: Any) -> tuple[list[bool], JaxprEqn | None]:
     """The loop without the rows that nobody reads, and without what only they needed to be carried."""
+    eqn: JaxprEqn = live_and_eqn[-1]  # JAX 0.12 tells first which operands are live references: here none is one
     params = dict(eqn.params)
     fixed, carried = params["counts"]
     if not any(used):
@@ -284,7 +272,7 @@ def _needed(used: list[bool], eqn: JaxprEqn) -> tuple[list[bool], JaxprEqn | Non
     params |= {"body": ClosedJaxpr(body, ()), "counts": (sum(keep[:fixed]), sum(used[:carried]))}
     params["mapped"] = tuple(compress(params["mapped"], keep))
     operands, results = list(compress(eqn.invars, keep)), list(compress(eqn.outvars, used))
-    return keep, new_jaxpr_eqn(operands, results, _loop, params, eqn.effects, eqn.source_info, eqn.ctx)
+    return keep, eqn.replace(invars=operands, outvars=results, params=params)
 
 
 batching.primitive_batchers[_loop] = _batched
