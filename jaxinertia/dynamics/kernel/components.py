@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, primitives
+from jax.extend.core import Jaxpr, Literal, primitives
 
 from .arithmetic import ELEMENTWISE, check_dtype, compute, select
 from .moves import MOVES, Cells, by_number, cells, filled
@@ -76,10 +76,10 @@ class Machine:
             known.update(zip(eqn.outvars, found, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
-    def _call(self, inside: ClosedJaxpr | Jaxpr, arguments: Sequence[Cells]) -> list[Cells]:
-        if isinstance(inside, ClosedJaxpr):
-            return self.run(inside.jaxpr, [cells(x) for x in inside.consts], arguments)
-        return self.run(inside, [], arguments)
+    def _call(self, inside: Any, arguments: Sequence[Cells]) -> list[Cells]:
+        """Run a jaxpr, closed or not."""
+        constants = [cells(x) for x in getattr(inside, "consts", ())]
+        return self.run(getattr(inside, "jaxpr", inside), constants, arguments)
 
     def _equation(self, eqn: Equation, arguments: list[Cells]) -> list[Cells]:
         name, params = eqn.primitive.name, eqn.params
@@ -120,7 +120,7 @@ class Machine:
     def scan(self, eqn: Equation, arguments: list[Cells]) -> list[Cells]:
         """A scan: written out where it is short, else a loop."""
         params = eqn.params
-        fixed, carried, length = params["num_consts"], params["num_carry"], params["length"]
+        (fixed, carried), length = _counts(params), params["length"]
         constants, carry, xs = arguments[:fixed], arguments[fixed : fixed + carried], arguments[fixed + carried :]
         body, order = params["jaxpr"], range(length)[:: -1 if params["reverse"] else 1]
         stored = [var.aval for var in eqn.outvars[carried:]]
@@ -282,6 +282,14 @@ class Machine:
 
 
 _PLACEMENT = ("sharding", "out_sharding")
+
+
+def _counts(params: dict[str, Any]) -> tuple[int, int]:
+    """How many operands of a scan are constant, and how many carried; by JAX's version."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    constant, carried, _ = params["ft_in"].unpack()
+    return len(list(constant)), len(list(carried))
 
 
 def _parted(column: Any) -> tuple[Any, list[Any]]:
