@@ -122,7 +122,7 @@ def _on_cpu(*operands, body, counts, **rest):
 
 
 def _on_cuda(*operands, **params):
-    plan = planned(**params)
+    plan = planned(**params) if params["points"] != 0 else "there are no points"
     try:
         if not isinstance(plan, str):
             return call(plan, params["points"], list(operands))
@@ -159,6 +159,8 @@ def planned(body, counts, length, mapped, kernel, points) -> Kernel | str:
         return lay_out(body, counts, length, mapped, forced=kernel is Wish.MUST)
     except Unsupported as reason:
         return str(reason)
+    except Exception as error:  # of what a later JAX may do in other ways: the plain loop is right
+        return f"it could not be laid out, {type(error).__name__}: {error}"
 
 
 def is_loop(eqn: JaxprEqn) -> bool:

@@ -13,7 +13,7 @@ from jax.extend.core import Jaxpr, Literal, primitives
 
 from .arithmetic import ELEMENTWISE, check_dtype, compute, select
 from .moves import MOVES, Cells, by_number, cells, filled
-from .program import Number, Program, Unsupported, Value
+from .program import Number, Program, Unsupported
 
 Equation: TypeAlias = Any  # of a jaxpr: its variables have shapes and dtypes
 
@@ -27,14 +27,7 @@ _CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "rem
     "custom_vjp_call",
     "custom_vjp_call_jaxpr",
 }
-_SAME = {
-    "stop_gradient",
-    "reshard",
-    "sharding_constraint",
-    "optimization_barrier",
-    "pvary",
-    "pcast",
-}  # the same numbers
+_SAME = ("stop_gradient", "reshard", "sharding_constraint", "optimization_barrier", "pvary", "pcast")
 _WORDS = {"while": "a loop without a fixed number of rounds (a letter, law or potential that iterates)"}
 
 
@@ -137,8 +130,9 @@ class Machine:
         starts = [self.number(entry) for x in carry for entry in x.flat]
         shapes = [x.shape for x in carry]
         with self.program.loop(length, starts) as loop:
-            index = loop.counter if not params["reverse"] else self._compute("sub", {}, np.dtype("int32"), [
-                np.int32(length - 1), loop.counter])  # fmt: skip
+            index: Number = loop.counter
+            if params["reverse"]:
+                index = self._compute("sub", {}, index.dtype, [np.int32(length - 1), index])
             rows_now = [self._row_along(x, index) for x in xs]
             out = self._call(body, [*constants, *_shaped(loop.variables, shapes), *rows_now])
             loop.ends.extend(self.number(entry) for x in out for entry in x.flat)
@@ -163,7 +157,7 @@ class Machine:
         """A choice: of what is known now the branch, else all branches, and the numbers of the right one."""
         which: Any = arguments[0][()]
         arguments, branches = arguments[1:], eqn.params["branches"]
-        if not isinstance(which, (Value, _Along)):
+        if isinstance(which, np.generic):
             return self._call(branches[min(max(int(which), 0), len(branches) - 1)], arguments)
         found = [self._call(branch, arguments) for branch in branches]
         which = self.number(which)
@@ -200,8 +194,8 @@ class Machine:
         right = np.transpose(b, [*batch_b, *free_b, *over_b]).reshape(many, -1, inner)
 
         def product(x: Cells, y: Cells) -> Number:
-            return self.fold("add", [self._compute("mul", {}, aval.dtype, pair) for pair in zip(x, y, strict=True)],
-                             aval.dtype)  # fmt: skip
+            each = [self._compute("mul", {}, aval.dtype, pair) for pair in zip(x, y, strict=True)]
+            return self.fold("add", each, aval.dtype)
 
         if not inner:
             return [filled(aval.shape, [aval.dtype.type(0)] * aval.size)]
@@ -245,7 +239,7 @@ class Machine:
             last = a.shape[axis] - size
             at: Any = start[()]
             cases = [np.take(a, range(k, k + size), axis) for k in range(last + 1)]
-            if not isinstance(at, (Value, _Along)):
+            if isinstance(at, np.generic):
                 a = cases[min(max(int(at), 0), last)]
                 continue
             at = self._compute("clamp", {}, at.dtype, [at.dtype.type(0), at, at.dtype.type(last)])
@@ -322,7 +316,7 @@ def _shaped(entries: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> list[C
 
 def _known(arrays: Sequence[Cells], atoms: Sequence[Any]) -> list[np.ndarray]:
     """Arrays of numbers that are known."""
-    if any(isinstance(entry, (Value, _Along)) for x in arrays for entry in x.flat):
+    if not all(isinstance(entry, np.generic) for x in arrays for entry in x.flat):
         raise Unsupported("it has an index that is known when it runs only")
     return [np.array(list(x.flat), atom.aval.dtype).reshape(x.shape) for x, atom in zip(arrays, atoms, strict=True)]
 
