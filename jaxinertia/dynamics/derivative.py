@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from jax.interpreters import ad
 
 
@@ -50,11 +50,13 @@ def tangent_loop(
     avals = [jax.ShapeDtypeStruct(body.in_avals[max(i, ~i)].shape, body.in_avals[max(i, ~i)].dtype) for i in places]
     closed = jax.make_jaxpr(ordered)(*avals)
     operands = [primals[i] if i >= 0 else ad.instantiate_zeros(tangents[~i]) for i in places]
-    flags = [mapped[max(i, ~i)] for i in places]
-    fixed = len(parts[0]) + sum(live[i] for i in parts[0])
+    constants = list(closed.consts)
+    flags = [False] * len(constants) + [mapped[max(i, ~i)] for i in places]
+    fixed = len(constants) + len(parts[0]) + sum(live[i] for i in parts[0])
     carried = len(parts[1]) + sum(live[i] for i in parts[1])
-    params = {"body": closed, "counts": (fixed, carried), "mapped": tuple(flags)}
-    return operands, params, _tangent_places(has_tangent, counts[1])
+    derivative = ClosedJaxpr(without_constants(closed.jaxpr), ())
+    params = {"body": derivative, "counts": (fixed, carried), "mapped": tuple(flags)}
+    return [*constants, *operands], params, _tangent_places(has_tangent, counts[1])
 
 
 def _tangent_places(has_tangent: list[bool], carried: int) -> list[int | None]:
@@ -66,3 +68,10 @@ def _tangent_places(has_tangent: list[bool], carried: int) -> list[int | None]:
             places.append(at if has else None)
             at += has
     return places
+
+
+def without_constants(jaxpr: Jaxpr) -> Jaxpr:
+    """The same program, its constants before its other arguments."""
+    told = jaxpr.debug_info
+    told = told._replace(arg_names=("",) * len(jaxpr.constvars) + tuple(told.arg_names or ()))
+    return jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars], debug_info=told)

@@ -16,11 +16,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.core import ShapedArray
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Primitive, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
-from .derivative import tangent_loop
+from .derivative import tangent_loop, without_constants
 from .kernel.launch import call
 from .kernel.layout import Kernel, lay_out
 from .kernel.program import Unsupported
@@ -59,7 +59,7 @@ def looped(
             raise refusal("it calls back to the host, or runs in a shard_map that checks what varies (check_vma=False)")
         return checkpointed_scan(body, carry, xs, length)
     loop = dict(
-        body=ClosedJaxpr(_without_constants(vectorised(closed.jaxpr)), ()),
+        body=ClosedJaxpr(without_constants(vectorised(closed.jaxpr)), ()),
         counts=(len(closed.consts), len(c)),
         length=length,
         kernel=kernel,
@@ -70,13 +70,6 @@ def looped(
         raise refusal(found)
     out = _loop.bind(*operands, **loop)
     return jax.tree.unflatten(returned[-1], out)
-
-
-def _without_constants(jaxpr: Jaxpr) -> Jaxpr:
-    """The same program, its constants before its other arguments."""
-    told = jaxpr.debug_info
-    told = told._replace(arg_names=("",) * len(jaxpr.constvars) + tuple(told.arg_names or ()))
-    return jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars], debug_info=told)
 
 
 def _varies(x: Any) -> bool:
@@ -129,7 +122,7 @@ def _on_cpu(*operands, body, counts, **rest):
 
 
 def _on_cuda(*operands, **params):
-    plan = planned(**params)
+    plan = planned(**params) if params["points"] != 0 else "there are no points"
     try:
         if not isinstance(plan, str):
             return call(plan, params["points"], list(operands))
@@ -166,6 +159,8 @@ def planned(body, counts, length, mapped, kernel, points) -> Kernel | str:
         return lay_out(body, counts, length, mapped, forced=kernel is Wish.MUST)
     except Unsupported as reason:
         return str(reason)
+    except Exception as error:  # of what a later JAX may do in other ways: the plain loop is right
+        return f"it could not be laid out, {type(error).__name__}: {error}"
 
 
 def is_loop(eqn: JaxprEqn) -> bool:
@@ -237,15 +232,9 @@ def _jvp(primals, tangents, **params):
     return jax.jvp(of_live, [primals[i] for i in live], [tangents[i] for i in live])
 
 
-def _tangents(primals, tangents, out, **params):
-    own = {name: params.pop(name) for name in ("body", "counts", "mapped")}
-    operands, derivative, places = tangent_loop(primals, tangents, **own)
-    constants = derivative["body"].consts
-    operands = [*constants, *operands]
-    derivative["body"] = ClosedJaxpr(_without_constants(derivative["body"].jaxpr), ())
-    derivative["counts"] = (derivative["counts"][0] + len(constants), derivative["counts"][1])
-    derivative["mapped"] = (*[False] * len(constants), *derivative["mapped"])
-    found = _loop.bind(*operands, **params, **derivative)
+def _tangents(primals, tangents, out, body, counts, mapped, **rest):
+    operands, derivative, places = tangent_loop(primals, tangents, body, counts, mapped)
+    found = _loop.bind(*operands, **derivative, **rest)
     return [ad.Zero.from_primal_value(x) if i is None else found[i] for x, i in zip(out, places, strict=True)]
 
 

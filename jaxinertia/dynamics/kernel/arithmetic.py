@@ -11,6 +11,7 @@ _SHIFTS = ("shift_left", "shift_right_logical", "shift_right_arithmetic")
 _SAME = {"add_any": "add", "sine": "sin", "cosine": "cos"}  # names of one operation
 ELEMENTWISE = {
     *("add", "sub", "mul", "div", "rem", "neg", "abs", "sign", "max", "min", "floor", "ceil", "round", "clamp"),
+    *("polynomial", "one_minus_square"),  # of JAX 0.12
     *("sqrt", "rsqrt", "cbrt", "square", "integer_pow", "pow", "exp", "exp2", "log", "log1p", "expm1", "logistic"),
     *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
     *("erf", "erfc", "erf_inv", "lgamma", "nextafter", "and", "or", "xor", "not", *_SHIFTS, *_SAME),
@@ -40,14 +41,14 @@ def compute(program: Program, name: str, params: dict[str, Any], dtype: Any, num
 
 
 def _simplified(name: str, numbers: list[Number]) -> Number | None:
-    """What needs no operation: x + 0, x * 1 and the like."""
-    if name not in ("add", "sub", "mul", "div"):
+    """What needs no operation: x * 1, x / 1, x - 0. (x + 0.0 is another number where x is -0.0.)"""
+    neutral = {"mul": 1, "div": 1, "sub": 0}.get(name)
+    if neutral is None:
         return None
     first, second = numbers
-    neutral = 0 if name in ("add", "sub") else 1
     if not isinstance(second, Value) and second == neutral:
         return first
-    if name in ("add", "mul") and not isinstance(first, Value) and first == neutral:
+    if name == "mul" and not isinstance(first, Value) and first == neutral:
         return second
     return None
 
@@ -70,6 +71,21 @@ def _power(program: Program, params: dict[str, Any], dtype: Any, numbers: list[N
 
 def _square(program: Program, params: dict[str, Any], dtype: Any, numbers: list[Number]) -> Number:
     return compute(program, "mul", {}, dtype, [numbers[0], numbers[0]])
+
+
+def _polynomial(program: Program, params: dict[str, Any], dtype: Any, numbers: list[Number]) -> Number:
+    """Horner's rule; the coefficients come from the lowest degree up."""
+    x, *coefficients = numbers
+    total = coefficients[-1]
+    for coefficient in coefficients[-2::-1]:
+        total = compute(program, "add", {}, dtype, [compute(program, "mul", {}, dtype, [total, x]), coefficient])
+    return total
+
+
+def _one_minus_square(program: Program, params: dict[str, Any], dtype: Any, numbers: list[Number]) -> Number:
+    one = np.dtype(dtype).type(1)
+    parts = [compute(program, name, {}, dtype, [one, numbers[0]]) for name in ("add", "sub")]
+    return compute(program, "mul", {}, dtype, parts)
 
 
 def _round(program: Program, params: dict[str, Any], dtype: Any, numbers: list[Number]) -> Number:
@@ -116,6 +132,8 @@ def _shift(name: str) -> Callable[..., Number]:
 _RULES: dict[str, Callable[..., Number]] = {
     "integer_pow": _power,
     "square": _square,
+    "polynomial": _polynomial,
+    "one_minus_square": _one_minus_square,
     "round": _round,
     "select_n": select,
     "clamp": _clamp,

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, primitives
+from jax.extend.core import Jaxpr, Literal, primitives
 
 from .arithmetic import ELEMENTWISE, check_dtype, compute, select
 from .moves import MOVES, Cells, by_number, cells, filled
-from .program import Number, Program, Unsupported, Value
+from .program import Number, Program, Unsupported
 
 Equation: TypeAlias = Any  # of a jaxpr: its variables have shapes and dtypes
 
@@ -27,15 +27,7 @@ _CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "rem
     "custom_vjp_call",
     "custom_vjp_call_jaxpr",
 }
-_SAME = {
-    "stop_gradient",
-    "reshard",
-    "sharding_constraint",
-    "optimization_barrier",
-    "points_last",
-    "pvary",
-    "pcast",
-}  # the same numbers
+_SAME = ("stop_gradient", "reshard", "sharding_constraint", "optimization_barrier", "points_last", "pvary", "pcast")
 _WORDS = {"while": "a loop without a fixed number of rounds (a letter, law or potential that iterates)"}
 
 
@@ -77,10 +69,10 @@ class Machine:
             known.update(zip(eqn.outvars, found, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
-    def _call(self, inside: ClosedJaxpr | Jaxpr, arguments: Sequence[Cells]) -> list[Cells]:
-        if isinstance(inside, ClosedJaxpr):
-            return self.run(inside.jaxpr, [cells(x) for x in inside.consts], arguments)
-        return self.run(inside, [], arguments)
+    def _call(self, inside: Any, arguments: Sequence[Cells]) -> list[Cells]:
+        """Run a jaxpr, closed or not."""
+        constants = [cells(x) for x in getattr(inside, "consts", ())]
+        return self.run(getattr(inside, "jaxpr", inside), constants, arguments)
 
     def _equation(self, eqn: Equation, arguments: list[Cells]) -> list[Cells]:
         name, params = eqn.primitive.name, eqn.params
@@ -121,7 +113,7 @@ class Machine:
     def scan(self, eqn: Equation, arguments: list[Cells]) -> list[Cells]:
         """A scan: written out where it is short, else a loop."""
         params = eqn.params
-        fixed, carried, length = params["num_consts"], params["num_carry"], params["length"]
+        (fixed, carried), length = _counts(params), params["length"]
         constants, carry, xs = arguments[:fixed], arguments[fixed : fixed + carried], arguments[fixed + carried :]
         body, order = params["jaxpr"], range(length)[:: -1 if params["reverse"] else 1]
         stored = [var.aval for var in eqn.outvars[carried:]]
@@ -138,8 +130,9 @@ class Machine:
         starts = [self.number(entry) for x in carry for entry in x.flat]
         shapes = [x.shape for x in carry]
         with self.program.loop(length, starts) as loop:
-            index = loop.counter if not params["reverse"] else self._compute("sub", {}, np.dtype("int32"), [
-                np.int32(length - 1), loop.counter])  # fmt: skip
+            index: Number = loop.counter
+            if params["reverse"]:
+                index = self._compute("sub", {}, index.dtype, [np.int32(length - 1), index])
             rows_now = [self._row_along(x, index) for x in xs]
             out = self._call(body, [*constants, *_shaped(loop.variables, shapes), *rows_now])
             loop.ends.extend(self.number(entry) for x in out for entry in x.flat)
@@ -164,7 +157,7 @@ class Machine:
         """A choice: of what is known now the branch, else all branches, and the numbers of the right one."""
         which: Any = arguments[0][()]
         arguments, branches = arguments[1:], eqn.params["branches"]
-        if not isinstance(which, (Value, _Along)):
+        if isinstance(which, np.generic):
             return self._call(branches[min(max(int(which), 0), len(branches) - 1)], arguments)
         found = [self._call(branch, arguments) for branch in branches]
         which = self.number(which)
@@ -201,8 +194,8 @@ class Machine:
         right = np.transpose(b, [*batch_b, *free_b, *over_b]).reshape(many, -1, inner)
 
         def product(x: Cells, y: Cells) -> Number:
-            return self.fold("add", [self._compute("mul", {}, aval.dtype, pair) for pair in zip(x, y, strict=True)],
-                             aval.dtype)  # fmt: skip
+            each = [self._compute("mul", {}, aval.dtype, pair) for pair in zip(x, y, strict=True)]
+            return self.fold("add", each, aval.dtype)
 
         if not inner:
             return [filled(aval.shape, [aval.dtype.type(0)] * aval.size)]
@@ -246,7 +239,7 @@ class Machine:
             last = a.shape[axis] - size
             at: Any = start[()]
             cases = [np.take(a, range(k, k + size), axis) for k in range(last + 1)]
-            if not isinstance(at, (Value, _Along)):
+            if isinstance(at, np.generic):
                 a = cases[min(max(int(at), 0), last)]
                 continue
             at = self._compute("clamp", {}, at.dtype, [at.dtype.type(0), at, at.dtype.type(last)])
@@ -285,6 +278,14 @@ class Machine:
 _PLACEMENT = ("sharding", "out_sharding")
 
 
+def _counts(params: dict[str, Any]) -> tuple[int, int]:
+    """How many operands of a scan are constant, and how many carried; by JAX's version."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    constant, carried, _ = params["ft_in"].unpack()
+    return len(list(constant)), len(list(carried))
+
+
 def _parted(column: Any) -> tuple[Any, list[Any]]:
     """The base that all entries share (None: none), and their offsets."""
     bases = {entry.base if isinstance(entry, _Along) else None for entry in column}
@@ -315,7 +316,7 @@ def _shaped(entries: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> list[C
 
 def _known(arrays: Sequence[Cells], atoms: Sequence[Any]) -> list[np.ndarray]:
     """Arrays of numbers that are known."""
-    if any(isinstance(entry, (Value, _Along)) for x in arrays for entry in x.flat):
+    if not all(isinstance(entry, np.generic) for x in arrays for entry in x.flat):
         raise Unsupported("it has an index that is known when it runs only")
     return [np.array(list(x.flat), atom.aval.dtype).reshape(x.shape) for x, atom in zip(arrays, atoms, strict=True)]
 

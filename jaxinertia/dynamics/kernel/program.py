@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-MOST = 40_000  # statements: more take a compiler minutes
+MOST = 20_000  # statements: more take a compiler minutes
 
 
 class Unsupported(Exception):

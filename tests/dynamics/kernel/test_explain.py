@@ -99,7 +99,8 @@ def test_devices_that_share_the_points_run_a_kernel_each(assembler):
     spec = jax.sharding.PartitionSpec("points")
     mapped = jax.vmap(lambda gamma: final(gamma, kernel=True))
     split = jax.shard_map(mapped, mesh=devices, in_specs=spec, out_specs=spec, check_vma=False)
-    assert "if (point >= 16LL) return;" in for_cuda(split)
+    like = jax.ShapeDtypeStruct((64,), jnp.float32, sharding=jax.sharding.NamedSharding(devices, spec))
+    assert "if (point >= 16LL) return;" in jax.jit(split).trace(like).lower(lowering_platforms=("cuda",)).as_text()
     two = types.SimpleNamespace(axis_context=types.SimpleNamespace(num_devices=2))
     with pytest.raises(ValueError, match="it is spread over several devices"):
         loop._for_cuda(types.SimpleNamespace(module_context=two), kernel=Wish.MUST)
