@@ -31,6 +31,10 @@ def modes(
     e^{-gamma t}. A free decay is fitted by maximum likelihood (variable projection), a motion that noise drives by the
     likelihood of its spectra; errors allow for the correlation of the residuals.
 
+    Where noise drives, the error of gamma is about (2 / (gamma T))^{1/2} of it, T the length of the record. Of a record
+    shorter than 30 / gamma gamma comes out too large on average (by 3 to 20 % at 13 / gamma): `interval` follows the
+    likelihood's profile there. The time of such a search grows with the fourth power of the number of channels.
+
     Arguments:
         data: the record: one column or several (channels, of any units), even or uneven times, gaps, and segments,
             which share frequencies and dampings and have amplitudes of their own. An offset of each channel in each

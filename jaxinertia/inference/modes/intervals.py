@@ -18,7 +18,7 @@ def intervals(modes: Any, level: float) -> dict[str, tuple[np.ndarray, np.ndarra
     low, high = (np.array(side) for side in out["gamma"])
     for k in range(modes.count):
         if np.all(np.isfinite(modes.profile[k, 0])):
-            low[k], high[k] = _crossings(*modes.profile[k], float(modes.gamma[k]), reach**2)
+            low[k], high[k] = _crossings(modes.profile[k, 0], modes.profile[k, 1], float(modes.gamma[k]), reach**2)
     out["gamma"] = low, high
     return out
 

@@ -8,6 +8,7 @@ import numpy as np
 from ..observations import Observations
 
 KINDS = ("displacement", "velocity", "acceleration")
+LARGEST = 1e60  # of readings and times, and of one over them: fourth powers are taken
 EVEN = 1e-2  # of a step: times that are this close to an even grid were rounded
 
 
@@ -92,9 +93,22 @@ def record_of(data: Observations, kind: str | Sequence[str]) -> Record:
     if not gaps:
         raise ValueError("every segment holds one reading; modes need runs of several")
     typical = float(np.median(np.concatenate(gaps)))
+    _check_sizes(runs)
     kinds = _kinds(kind, y.shape[1])
     trend = bool(getattr(data, "trend", False))
     return Record(tuple(runs), kinds, data.position_error is not None, _step(runs), typical, trend)
+
+
+def _check_sizes(runs: list[Run]) -> None:
+    """Readings, also in units of their errors, and times are no so large or small that their powers are lost."""
+    duration = max(float(run.ts[-1]) for run in runs)
+    if not 1 / LARGEST < duration < LARGEST:
+        raise ValueError(f"ts span {duration:.3g}: pass them in another unit, in which that is nearer to 1")
+    for name, scaled in (("position", [run.y for run in runs]), ("position_error", [run.weight for run in runs])):
+        size = max(float(np.max(np.abs(x))) for x in scaled)
+        if not 1 / LARGEST < size < LARGEST:
+            said = size if name == "position" else 1 / size
+            raise ValueError(f"{name} is about {said:.3g}: pass readings in another unit, in which that is nearer to 1")
 
 
 def _kinds(kind: str | Sequence[str], channels: int) -> tuple[str, ...]:

@@ -373,7 +373,14 @@ class Modes(eqx.Module):
 
     def _motion(self, ts: Any, run: int) -> tuple[np.ndarray, np.ndarray]:
         since = np.asarray(ts, float) - self.starts[_run(run, len(self.starts))]
-        return propagate(self.state[:, run], self.gamma, self.frequency, since)
+        with np.errstate(over="ignore", invalid="ignore"):
+            motion = propagate(self.state[:, run], self.gamma, self.frequency, since)
+        if not np.all(np.isfinite(motion)):
+            raise ValueError(
+                f"ts = {since.min() + self.starts[run]:.6g} is no time of this motion, which starts at "
+                f"{self.starts[run]:.6g}: backwards from there it grows beyond all numbers"
+            )
+        return motion
 
     def _level(self, ts: Any, run: int) -> np.ndarray | float:
         """Offset and trend of each channel at these times."""

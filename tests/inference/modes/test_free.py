@@ -360,6 +360,41 @@ def test_bad_requests_are_refused(without_type_checks):
         ji.modes(ji.Observations(ts, np.sin(ts), np.cos(ts)))
 
 
+def test_what_cannot_be_told_is_refused():
+    """Channels that are copies or sums of others, which would count twice; sizes whose powers are lost."""
+    one = decay(made.pair())
+    y, ts = one.position, one.ts
+    rng = np.random.default_rng(0)
+    other = y + 0.01 * rng.standard_normal(len(y))
+    for columns in ([y, -3e6 * y], [y, other, y - 2 * other]):
+        with pytest.raises(ValueError, match="a copy, or a sum"):
+            ji.modes(ji.Observations(ts, np.stack(columns, axis=1)), driven="free")
+        with pytest.raises(ValueError, match="a copy, or a sum"):
+            ji.modes(ji.Observations(ts, np.stack(columns, axis=1)), driven="noise")
+    for data, words in (
+        (ji.Observations(ts, 1e150 * y), "position is about"),
+        (ji.Observations(ts, 1e-150 * y), "position is about"),
+        (ji.Observations(ts, y, position_error=1e-300), "position_error is about 1e-300"),
+        (ji.Observations(1e-80 * ts, y), "ts span"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            ji.modes(data)
+    with pytest.raises(ValueError, match="no time of this motion"):
+        ji.modes(one, 2).predict([-1e9])
+
+
+def test_a_level_far_above_the_motion_and_a_drift_are_no_motion():
+    record = made.pair()
+    data = decay(record)
+    plain, high = ji.modes(data), ji.modes(ji.Observations(data.ts, data.position + 1e9))
+    np.testing.assert_allclose(high.gamma, plain.gamma, rtol=1e-4)  # readings are rounded to 1e-7
+    np.testing.assert_allclose(high.stderr.gamma, plain.stderr.gamma, rtol=1e-4)
+    np.testing.assert_allclose(high.offset - 1e9, plain.offset, atol=1e-6)
+    drifting = ji.modes(ji.Observations(data.ts, data.position + 0.3 * data.ts), driven="free")
+    assert any("trend=True" in warning for warning in drifting.warnings)
+    assert not any("trend" in warning for warning in plain.warnings)
+
+
 def test_what_drives_is_decided_by_the_record():
     assert entry.decides_free(record_of(decay(made.close()), "displacement"), None)[0]
     rng = np.random.default_rng(10)

@@ -179,6 +179,19 @@ def test_what_cannot_be_done_is_refused():
 
 
 @pytest.mark.slow
+def test_six_modes_on_four_channels_whose_tails_rise_over_the_floor_everywhere():
+    """Two close pairs at 20 to 40 dB: neither a mode too many, nor a line, nor a pair taken for one."""
+    omega = np.array([0.1, 0.25, 0.255, 0.6, 1.1, 1.13])
+    shape = np.random.default_rng(3).standard_normal((4, 6))
+    made = Driven(omega, 0.02 * omega, np.diag(0.04 * omega**3), shape, np.array([0.1]))
+    found = modes(observed(made.readings(100_000, 0)), driven="noise")
+    assert found.count == 6
+    assert np.all(np.abs(found.gamma - made.gamma) < 4 * found.stderr.gamma)
+    assert np.all(np.abs(found.position_error / 0.1 - 1) < 0.02)
+    assert not found.warnings
+
+
+@pytest.mark.slow
 def test_intervals_hold_the_truth():
     """Sixty records of gamma T = 200 to 400: coverage within chance of 95 %, errors at Cramer and Rao's bound."""
     made, n, z, counts = three(), 20_000, [], []

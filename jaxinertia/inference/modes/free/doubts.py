@@ -8,12 +8,14 @@ from ..record import Record
 from .band import Narrowed
 from .errors import DOUBT, Worth
 from .growth import Candidate, is_crowded
-from .projection import Problem, State, is_rounding, residuals
+from .projection import Problem, State, evaluate, is_rounding, residuals
 
 DISAGREE = 4.0  # standard errors between early and late: two numbers of several modes are looked at
 NOTABLE = 0.01  # of the value: a difference below it is none to an engineer
 SURE = 6.0  # standard deviations of chi-square that are not chance
 FADED = 4.0  # e-folds of a mode's energy before the first value
+DRIFTS = 0.05  # of the residuals' squares
+STRAIGHT = 0.5  # e-folds over a record, below which a lone pole is a drift
 SPIKE = 10.0  # standard deviations
 ALIKE = 0.99  # correlation of two modes' numbers
 
@@ -33,7 +35,7 @@ def doubts(
         *_of_the_search(problem, state, worth, tried, chosen),
         *_of_the_filter(narrowed, state),
         *_of_the_residuals(record, narrowed, problem, state, worth),
-        *_of_the_modes(state, worth),
+        *_of_the_modes(problem, state, worth),
         *_of_the_clusters(state),
         *_of_the_laws(state, halves),
     )
@@ -87,11 +89,27 @@ def _of_the_residuals(
         if abs(ratio - 1) > SURE * np.sqrt(2 / problem.counts.sum()):
             more = "more" if ratio > 1 else "less"
             yield f"reduced chi-square is {ratio:.3g}: readings scatter {more} than position_error says"
+    yield from _of_a_trend(problem, state)
     if worth.whiteness < DOUBT and not len(narrowed.taps):  # a filter colours what it leaves
         uneven = "" if record.step is not None else ", by the order of the readings, whose times are uneven"
         yield (
             f"residuals are correlated ({worth.autocorrelation[0]:+.2f} from one to the next): stderr allows for "
             f"it{uneven}, not for a wrong model"
+        )
+
+
+def _of_a_trend(problem: Problem, state: State) -> Iterator[str]:
+    """A zero that drifts, where none was fitted."""
+    if problem.levels != 1:
+        return
+    straight = evaluate(problem._replace(levels=2), state.sections)
+    numbers = sum(len(block.channels) for block in problem.blocks)
+    gained = state.deviance - straight.deviance > SURE**2 + numbers * np.log(problem.counts.sum())
+    share = float(np.max(1 - straight.squares / np.maximum(state.squares, 1e-300)))
+    if gained and share > DRIFTS:
+        yield (
+            f"a zero that drifts on a straight line would explain {share:.0%} of what is left: pass "
+            "Observations(..., trend=True)"
         )
 
 
@@ -108,7 +126,7 @@ def _of_spikes(problem: Problem, state: State) -> Iterator[str]:
             )
 
 
-def _of_the_modes(state: State, worth: Worth) -> Iterator[str]:
+def _of_the_modes(problem: Problem, state: State, worth: Worth) -> Iterator[str]:
     sections = state.sections
     k = sections.modes
     covariance = (
@@ -119,6 +137,8 @@ def _of_the_modes(state: State, worth: Worth) -> Iterator[str]:
         yield "the record does not hold all of these numbers: ask for fewer modes"
         return
     for rate in sections.rate:
+        if abs(rate) * problem.longest < STRAIGHT:
+            yield f"e^({-rate:.5g} t) is a straight line here: a zero that drifts; pass Observations(..., trend=True)"
         yield (
             f"a lone real pole, e^({-rate:.5g} t), is told as gamma = {2 * rate:.5g}: a drift, a relaxation, or what "
             "is left of an overdamped motion, of which the record then holds stiffness / gamma alone"

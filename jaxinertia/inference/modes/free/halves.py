@@ -4,7 +4,7 @@ ones."""
 import numpy as np
 
 from .errors import Worth
-from .projection import Block, Problem, State, evaluate, inverted, normal
+from .projection import Problem, State, evaluate, inverted, normal
 
 TOLD = 0.05  # of what all rows say of a number: a half that says less takes it as it is
 FINE = 400  # points on which the middle of the information is found
@@ -59,9 +59,8 @@ def _part(problem: Problem, middle: float, early: bool) -> Problem | None:
         y = block.y[rows]
         if len(y) < 4:
             continue
-        total = np.einsum("nc,nc->c", y, y)
         w = None if block.w is None else block.w[rows]
-        blocks.append(Block(block.ts[rows], w, y, block.channels, block.run, total))
+        blocks.append(block._replace(ts=block.ts[rows], w=w, y=y, total=block.total * len(y) / len(block.y)))
         counts[block.channels] += len(y)
     return problem._replace(blocks=tuple(blocks), counts=counts) if blocks else None
 

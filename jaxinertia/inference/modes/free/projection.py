@@ -3,7 +3,8 @@ r"""Variable projection: the best amplitudes at every choice of poles, and Gauss
 For each run and each set of equally weighted channels all that is needed are the products of the columns of `sections`
 with each other and with the residuals, summed over chunks of rows: the derivatives of all channels are combinations of
 the same columns. With Phi the motions, a constant and a trend, E the derivative columns, P the projection off Phi and
-L_j the combination of channel j, its information is L_j^T E^T P E L_j / sigma_j^2 and its score L_j^T E^T r_j / sigma_j^2.
+L_j the combination of channel j, its information is L_j^T E^T P E L_j / sigma_j^2 and its score
+L_j^T E^T r_j / sigma_j^2.
 
 Source: G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10, 413 (1973); L. Kaufman, BIT 15, 49 (1975).
 """
@@ -25,8 +26,9 @@ DIGITS = 3e-15  # of the readings' size: what their own rounding leaves
 
 
 class Block(NamedTuple):
-    """Equally weighted channels of one run. w: (n,) or None where it is 1 everywhere; y: (n, c), times w. total: (c,),
-    the squares of y."""
+    """Equally weighted channels of one run. w: (n,) or None where it is 1 everywhere; y: (n, c), less `base`, times w.
+    base: (c,), what was taken off readings beforehand, lest a level far above the motion take its digits. total: (c,),
+    the squares of w times readings."""
 
     ts: np.ndarray
     w: np.ndarray | None
@@ -34,13 +36,14 @@ class Block(NamedTuple):
     channels: np.ndarray
     run: int
     total: np.ndarray
+    base: np.ndarray
 
 
 class Problem(NamedTuple):
     """All blocks. counts: (d,), readings of each channel. known: whether residuals are in standard deviations. levels:
     powers of time, from 0, that are fitted to each channel of each run. longest: of the runs' durations. step: between
-    readings, the typical one. zone: how often frequencies are folded at half their rate. band: of angular frequency, in which
-    modes are looked for."""
+    readings, the typical one. zone: how often frequencies are folded at half their rate. band: of angular frequency, in
+    which modes are looked for."""
 
     blocks: tuple[Block, ...]
     counts: np.ndarray
@@ -111,9 +114,10 @@ def pose(
             kept = w > 0
             w, ts, y = w[kept], run.ts[kept], run.y[kept][:, same]
             plain = bool(np.all(w == 1))
-            y = y if plain else y * w[:, None]
-            total = np.einsum("nc,nc->c", y, y)
-            blocks.append(Block(ts, None if plain else w, y, np.array(same), r, total))
+            base = y.mean(axis=0) * level
+            total = np.einsum("nc,n->c", y**2, w**2)
+            y = y - base if plain else (y - base) * w[:, None]
+            blocks.append(Block(ts, None if plain else w, y, np.array(same), r, total, base))
     counts = sum((run.weight > 0).sum(0) for run in record.runs)
     low, high = (0.0, 0.5 / record.typical) if band is None else band
     turned = 2 * np.pi * low, 2 * np.pi * high

@@ -11,13 +11,14 @@ from .errors import DOUBT, Worth, worth
 from .growth import Candidate, by_channel, choose, grow
 from .halves import halves
 from .profile import profiles
-from .projection import Problem, State, evaluate, pose, refine, residuals
+from .projection import Problem, State, evaluate, is_rounding, pose, refine, residuals
 from .sections import Sections
 from .shapes import shape
 
 LONG = 20000  # rows above which the search is on a thinned record, and only its end on all readings
 CYCLES = 4.0  # of each mode that the thinned record has to hold
 CORRELATED = 5.0  # over n^-1/2: channels whose residuals are as correlated share their noise
+COPIED = 1e-10  # of an eigenvalue of the residuals' correlation, below which a channel is a sum of others
 FALLS = 30.0  # the first quarter's power over the last one's, beyond which a record decays
 EXPLAINED = 0.95  # of the readings' squares
 PIECE = 8192  # rows on which a free motion is tried, to tell what drives
@@ -80,14 +81,16 @@ def _apart(problem: Problem, state: State) -> tuple[Problem, State, np.ndarray]:
     """Channels made combinations whose residuals are not correlated, where they are and errors are not known; and the
     matrix back from them."""
     d = len(problem.counts)
-    if d == 1 or problem.known or any(len(block.channels) < d for block in problem.blocks):
+    if d == 1 or any(len(block.channels) < d for block in problem.blocks):
         return problem, state, np.eye(d)
-    left = np.concatenate(residuals(problem, state))
+    left = np.concatenate(
+        [r[:, np.argsort(b.channels)] for b, r in zip(problem.blocks, residuals(problem, state), strict=True)]
+    )
     covariance = left.T @ left / len(left)
     scale = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
     unit = covariance / np.outer(scale, scale)
-    least = np.linalg.eigvalsh(unit)[0]
-    if np.max(np.abs(unit - np.eye(d))) < CORRELATED / np.sqrt(len(left)) or least < 1e-10:
+    _check_own(unit, is_rounding(problem, state))
+    if problem.known or np.max(np.abs(unit - np.eye(d))) < CORRELATED / np.sqrt(len(left)):
         return problem, state, np.eye(d)
     mix = scale[:, None] * np.linalg.cholesky(unit)
     back = np.linalg.inv(mix)
@@ -95,9 +98,21 @@ def _apart(problem: Problem, state: State) -> tuple[Problem, State, np.ndarray]:
     for block in problem.blocks:
         order = np.argsort(block.channels)
         y = block.y[:, order] @ back.T
-        blocks.append(block._replace(y=y, channels=np.arange(d), total=np.einsum("nc,nc->c", y, y)))
+        base = block.base[order] @ back.T
+        total = np.sum((y + base) ** 2, axis=0)
+        blocks.append(block._replace(y=y, channels=np.arange(d), total=total, base=base))
     problem = problem._replace(blocks=tuple(blocks))
     return problem, refine(problem, evaluate(problem, state.sections)), mix
+
+
+def _check_own(unit: np.ndarray, computed: bool) -> None:
+    """ValueError where a channel's residuals are an exact sum of the others': it would be counted as news."""
+    values, vectors = np.linalg.eigh(unit)
+    if values[0] < COPIED and not computed:
+        j = int(np.argmax(np.abs(vectors[:, 0])))
+        raise ValueError(
+            f"position[:, {j}] has no noise of its own: it is a copy, or a sum, of other channels; leave it out"
+        )
 
 
 def _conclude(
@@ -162,7 +177,7 @@ def _levels(problem: Problem, state: State, mix: np.ndarray) -> tuple[np.ndarray
     for power in range(problem.levels):
         values = np.full((runs, len(problem.counts)), np.nan)
         for block, sums in zip(problem.blocks, state.sums, strict=True):
-            values[block.run, block.channels] = sums.c[len(sums.c) - problem.levels + power]
+            values[block.run, block.channels] = sums.c[len(sums.c) - problem.levels + power] + block.base * (power == 0)
         found[power] = values @ mix.T if np.all(np.isfinite(values)) else values
     return found[0], found[1]
 
@@ -217,19 +232,30 @@ def _spectrum(problem: Problem, left: list[np.ndarray], state: State) -> np.ndar
 
 
 def loses_power(record: Record) -> bool:
-    """Whether runs decay: the first quarter has many times the last one's power, in the channel where it falls most."""
+    """Whether runs decay: the first quarter has many times the last one's power about a straight line, in the channel
+    where it falls most."""
     ratios = []
     for run in record.runs:
         quarter = max(len(run.ts) // 4, 1)
         read = run.weight > 0
-        mean = np.sum(run.y, axis=0) / np.maximum(read.sum(0), 1)  # what was not read is 0
-        square = np.where(read, run.y - mean, 0.0) ** 2
+        about = [_about_a_line(run.ts, *each) for each in zip(run.y.T, read.T, strict=True)]
+        square = np.where(read, np.stack(about, axis=1), 0.0) ** 2
         first, last = (
             square[rows].sum(0) / np.maximum(read[rows].sum(0), 1) for rows in (slice(quarter), slice(-quarter, None))
         )
         both = read[:quarter].any(0) & read[-quarter:].any(0)
         ratios.append(float(np.max(np.where(both, first / np.maximum(last, 1e-300), 0.0))))
     return bool(np.median(ratios) > FALLS)
+
+
+def _about_a_line(ts: np.ndarray, y: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """One channel less the line through the medians of its quarters: a motion that has decayed does not tilt it."""
+    parts = [rows for rows in np.array_split(np.flatnonzero(read), 4) if len(rows)]
+    if len(parts) < 4:
+        return y - (np.mean(y[read]) if read.any() else 0.0)
+    return y - np.polyval(
+        np.polyfit([ts[rows].mean() for rows in parts], [np.median(y[rows]) for rows in parts], 1), ts
+    )
 
 
 def is_explained(record: Record, band: tuple[float, float] | None) -> bool:

@@ -93,7 +93,12 @@ def _said(within, even, probability, worst):
             f"{probability:.1g}): pass a narrower band, or look there for another motion"
         )
     for omega, gamma in within.fit.modes:
-        if gamma * length < SHORT:
+        if gamma * length < RESOLVED:
+            yield (
+                f"what is at {omega / (2 * np.pi * step):.5g} is narrower than the record resolves: no mode, or a "
+                "line; pass a lower count"
+            )
+        elif gamma * length < SHORT:
             yield (
                 f"the record lasts {gamma * length:.2g} / gamma of the mode at {omega / (2 * np.pi * step):.5g}: on a "
                 "record so short gamma comes out too large on average (by a tenth or so at 13 / gamma); use "

@@ -8,6 +8,7 @@ from scipy.signal import detrend
 
 from ..record import EVEN, Record
 
+COPIED = 1e-13  # of an eigenvalue of the readings' correlation, below which a channel is a sum of others
 SHORTEST = 64  # rows of a stretch that is used
 TURN = 0.3  # radians of the highest frequency asked for by which times may be off the even grid, root mean square
 SMOOTH = 0.2  # of its period that steps may last, for a spline to follow it between uneven times
@@ -55,6 +56,7 @@ def even_runs(record: Record, band: tuple[float, float] | None) -> Even:
     scale = np.sqrt(np.mean(np.concatenate(runs) ** 2, axis=0))
     if np.any(scale == 0):
         raise ValueError(f"position[:, {int(np.argmin(scale))}] never moves where all channels were read: leave it out")
+    _check_own(np.concatenate(runs) / scale)
     total = left + sum(len(y) for y in runs)
     warnings = [f"{left} of {total} rows are in stretches too short for a spectrum, and were left out"] if left else []
     off = max(x for _, x in carried)
@@ -64,6 +66,14 @@ def even_runs(record: Record, band: tuple[float, float] | None) -> Even:
         )
     orders = tuple(int(x) for x in record.order)
     return Even([y / scale for y in runs], step, scale, orders, owner, tuple(warnings))
+
+
+def _check_own(y: np.ndarray) -> None:
+    """ValueError where a channel is an exact sum of the others: no spectral matrix has a likelihood then."""
+    values, vectors = np.linalg.eigh(y.T @ y / len(y))
+    if values[0] < COPIED:
+        j = int(np.argmax(np.abs(vectors[:, 0])))
+        raise ValueError(f"position[:, {j}] is a copy, or a sum, of other channels to the last digits: leave it out")
 
 
 def _evenly(ts: np.ndarray, y: np.ndarray, step: float, highest: float) -> tuple[np.ndarray, float]:
