@@ -18,6 +18,7 @@ ALL = (
     "sweeps",
     "noise",
     "fits",
+    "coverage",
     "modes",
     "monitor_overhead",
     "training_study",

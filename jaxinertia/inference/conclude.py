@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import derived
 from . import evidence as errors
 from .doubts import doubts, failures
 from .likelihood import Likelihood, Posed, Reading, innovations_of_all
@@ -75,7 +76,7 @@ def _diagnostics(
     """What the residuals say of the model, and how the search ended."""
     records, reading, found = posed.records, posed.reading, posed.reading.evidence
     in_time, iterations, whiteness = reading.prediction is not None, int(search.iterations), errors.whiteness(found)
-    halves = errors.damping_halves(records.parameters, found, flat, jacobian) if in_time else {}
+    halves = _halves(records, found, flat, jacobian) if in_time else {}
     unknown = _unknown(records, posed.likelihood)
     told = in_time and not (unknown.any() or posed.likelihood.robust)  # whether readings have an error to be judged by
     chi = float(np.sum(found.residuals**2)) / found.freedom if told else None
@@ -94,6 +95,27 @@ def _diagnostics(
         halves=halves,
         warnings=doubts(posed, why, chi, whiteness, halves, flat, covariance),
     )
+
+
+def _halves(
+    records: Records, found: errors.Evidence, flat: np.ndarray, jacobian: np.ndarray
+) -> dict[str, tuple[float, float, float]]:
+    """Early, late and their difference's standard error, of each damping and of the frequency of small swings."""
+    parameters, out = records.parameters, {}
+    for name, (row, early, late, error) in errors.early_and_late(parameters, found, flat, jacobian).items():
+        if name.startswith("damping"):
+            out[name] = (early, late, error)
+            continue
+        values = np.tile(flat, (3, 1))
+        values[:2, row] = early, late
+        slope = np.zeros((3, len(flat), len(flat)))
+        slope[:, row, row] = error**2
+        said = derived.of_all(records.system, parameters, values, slope)
+        frequency, spread = said.get("natural_frequency", (np.full(3, np.nan), np.zeros(3)))
+        swings = "damping_ratio" not in said or said["damping_ratio"][0][2] < 1
+        if np.all(np.isfinite(frequency)) and spread[2] > 0 and swings:
+            out["natural_frequency"] = (float(frequency[0]), float(frequency[1]), float(spread[2]))
+    return out
 
 
 def is_lost(level: Any, cost: Any, variance: Any, n: Any, p: int) -> Any:
