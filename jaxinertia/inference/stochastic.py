@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from . import kalman, linear, whittle
+from . import kalman, linear, lines, whittle
 from .record import Records, joined
 from .search import Options, run
 from .shooting import Ended
@@ -59,18 +59,37 @@ def choose(records: Records, found: list[whittle.Resonance]) -> Choice:
 def pose(row: int, records: Records, method: str | None, band: Any) -> Posed:
     """One record. `band`: in cycles per time."""
     limits = None if band is None else tuple(2 * math.pi * f * float(records.units.time[0]) for f in band)
-    found = [whittle.resonance(whittle.runs_of(records, i), limits) for i in range(records.d)]
+    found, named = _resonances(records, limits)
     choice = choose(records, found)
     if limits is not None:
         choice = Choice(WHITTLE, f"a band was given: {limits[0]:.6g} to {limits[1]:.6g} radians per step")
     if method is not None:
         choice = Choice(method, "it was asked for")
+    choice = choice._replace(why=choice.why + named)
     omega, gamma, power = (np.array([getattr(x, name) for x in found]) for name in ("omega", "gamma", "power"))
     units = jax.tree.map(lambda x: x[0], records.units)
     u = from_spectrum(records.system, records.parameters, units, omega, gamma, power)
     if choice.method == WHITTLE:
         return Posed(row, records, *_band(records, found[0], limits, u), choice)
     return Posed(row, records, *pose_filter(records, found, u, choice.method), choice)
+
+
+def _resonances(records: Records, limits: Any) -> tuple[list[whittle.Resonance], str]:
+    """Of each component, and lines in words: where there are some, the resonance that is left without them, if one
+    stands out, is the motion's."""
+    found, told = [], ""
+    for i in range(records.d):
+        runs = whittle.runs_of(records, i)
+        cleaned, heard = lines.taken_away(runs) if limits is None else (runs, [])
+        other = whittle.resonance(cleaned, limits)
+        found.append(other if not heard or whittle.stands_out(other) else whittle.resonance(runs))
+        if heard:
+            time = 2 * math.pi * float(records.units.time[0])
+            named = ", ".join(f"{line.omega / time:.4g}" for line in heard)
+            told = f"; lines at frequency {named} are tones, and not taken for the motion"
+            if found[-1] is not other:
+                told = f"; tones are at frequency {named}, and nothing else stands out: leave them out by band="
+    return found, told
 
 
 def fit(posed: list[Posed], options: Options) -> Ended:

@@ -31,6 +31,7 @@ JITTER = 0.01  # of a step: by how much times may be off an even grid for a peri
 ALIASES = np.arange(-2, 3) * 2 * np.pi  # what a sampled motion folds into a frequency; beyond, S falls as w^-4
 
 SHORTEST = 8  # readings of a run that has a spectrum
+RISES = 3.0  # times its floor: a resonance that a record shows
 CACHED = 32  # resonances whose spectra stay in a core's cache
 
 
@@ -166,6 +167,12 @@ def resonance(runs: list[Run], band: tuple[float, float] | None = None) -> Reson
         grid = found.omega * np.exp(np.linspace(-width, width, 15))
         found = _best(omega, power, count, grid, found.gamma / found.omega * np.exp(np.linspace(-zoom, zoom, 15) * 0.4))
     return found._replace(floor=max(found.floor, 1e-6 * float(np.median(power))))
+
+
+def stands_out(found: Resonance) -> bool:
+    """Whether a resonance is a peak that swings, and rises out of its floor."""
+    top = model(found.omega, found.omega**2, found.gamma, found.power)
+    return bool(found.gamma < found.omega and top > RISES * found.floor)
 
 
 def check_whole(runs: list[Run]) -> None:

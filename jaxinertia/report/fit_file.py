@@ -69,9 +69,7 @@ def run(
     tell(result.summary())
     beside = None
     if choices.compare and not noise and result.diagnostics.converged and advised(result):
-        tell(
-            "\nother laws of the same record, as their residuals say that this one does not do (--no-compare leaves it):"
-        )
+        tell("\nby its residuals this law does not do; others beside it (--no-compare leaves them out):")
         beside = of_record(data, choices.loss, {law: result}, progress)
         tell(str(beside))
     return Fitted(result, beside, _write(result, beside, data, whole, stem, figure))
