@@ -19,6 +19,7 @@ ALL = (
     "noise",
     "langevin",
     "fits",
+    "coverage",
     "modes",
     "monitor_overhead",
     "training_study",

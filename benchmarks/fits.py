@@ -1,6 +1,7 @@
 """Fits beside their peers: one ring-down, a thousand at once, and noise-driven records, where the statistics count.
 
-`python -m benchmarks fits` makes all tables, `python -m benchmarks fits.coverage` one of them anew.
+`python -m benchmarks fits` makes all tables, `python -m benchmarks fits.filters` one of them anew; `fits.coverage` is
+the benchmark of that name.
 """
 
 import importlib.util
@@ -17,12 +18,13 @@ import numpy as np
 import optax
 import optimistix
 from scipy import stats
-from scipy.linalg import expm
 from scipy.optimize import least_squares
 
 import jaxinertia as ji
 from jaxinertia.inference import normal, search
 
+from .coverage import langevin
+from .coverage import main as coverage  # noqa: F401  by its name, fits.coverage
 from .timing import interleaved, write_table
 
 GAMMA, STIFFNESS, ERROR = 0.2, 1.3, 0.02
@@ -246,18 +248,6 @@ def _with_states(p, y):
     return np.concatenate([p, np.linalg.lstsq(columns, y, rcond=None)[0]])
 
 
-def langevin(rng, n: int, dt: float, records: int) -> np.ndarray:
-    """Stationary positions by the exact discrete law, (records, n)."""
-    rate = np.array([[0.0, 1.0], [-1.0, -1.0]])
-    move = expm(rate * dt)
-    root = np.linalg.cholesky(np.eye(2) - move @ move.T)
-    z, out = rng.normal(size=(records, 2)), np.empty((records, n))
-    for k in range(n):
-        out[:, k] = z[:, 0]
-        z = z @ move.T + rng.normal(size=(records, 2)) @ root.T
-    return out
-
-
 NOISY = [(dt, error) for dt in (0.05, 0.2) for error in (0.0, 0.05)]
 
 
@@ -370,41 +360,6 @@ def filters() -> None:
     write_table("fits", "Anharmonic particles", text, columns, rows, append=True)
 
 
-def coverage() -> None:
-    """The sixth table: how often 95 % intervals hold the truth, over 1,000 records."""
-    rows = []
-    cases = [("under", GAMMA, ERROR), ("near-critically ", 1.99, 0.005), ("over", 4.0, 0.002), ("over", 4.0, 0.01)]
-    for name, gamma, error in cases:
-        rng = np.random.default_rng(3)
-        exact, _ = ji.analytic.quadratic(TS, 1.0, 0.0, 1.0, gamma)
-        data = [ji.Observations(TS, y) for y in np.asarray(exact) + error * rng.normal(size=(RECORDS, len(TS)))]
-        fits = ji.fit_many(ji.System(ji.potentials.Quadratic()), data, both)
-        low, high = fits.interval(0.95)
-        held = [np.mean((a <= x) & (x <= b)) for a, b, x in zip(low, high, (gamma, 1.0), strict=True)]
-        at_truth = ji.System(ji.potentials.Quadratic(), gamma)
-        others = (lambda s: s.potential.stiffness, lambda s: s.damping.gamma)
-        held += [_profile_holds(at_truth, data, fits, free) for free in others]
-        relative = float(np.median(fits.stderr[0])) / gamma
-        shown = [f"{100 * x:.1f} %" for x in (relative, *held)]
-        rows.append([name + "damped", gamma, error, int(fits.converged.sum()), *shown])
-    text = (
-        f"{RECORDS} ring-downs of {len(TS)} readings, white noise of unknown size, stiffness 1. Held: how often the "
-        "interval from the standard error holds the truth, and how often the profile's (method='profile') does: "
-        "by the cost with the true value held, all else refitted. 95 % +- 0.7 % by chance."
-    )
-    columns = ["case", "gamma", "noise", "converged", "stderr / gamma", "gamma held", "stiffness held"]
-    columns += ["gamma held, profile", "stiffness held, profile"]
-    write_table("fits", "95 % intervals", text, columns, rows, append=True)
-
-
-def _profile_holds(system: ji.System, data: list, fits: Any, free: Callable) -> float:
-    """How often the cost at one true number, the other refitted, is within the bound of the profile's interval."""
-    held = ji.fit_many(system, data, free)
-    rise = held.reduced_chi_square * held.freedom - fits.reduced_chi_square * fits.freedom
-    bound = stats.t.ppf(0.975, fits.freedom) ** 2 * fits.reduced_chi_square
-    return float(np.mean(rise <= bound))
-
-
 def main() -> None:
     """All tables."""
     one_record()
@@ -412,7 +367,6 @@ def main() -> None:
     noise_driven()
     repeats()
     filters()
-    coverage()
 
 
 if __name__ == "__main__":

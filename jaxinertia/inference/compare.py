@@ -1,4 +1,4 @@
-"""Which of several fits of one record explains it best for its size."""
+"""Which of several laws explains one record best for its size."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,51 +6,127 @@ from typing import Any
 import numpy as np
 
 from . import evidence as errors
+from .candidates import Law, aic, pose, side_by_side
+from .doubts import ANOTHER, misfit
+from .free_motion import free_part
+from .loss import SQUARES, check_loss
+from .observations import Observations
 from .result import Fit
+from .shooting import LEAST_SQUARES
 
 
 class Comparison(tuple):
     """Rows (name, parameters, cost, aic, bic, delta), the best first; printing gives the table.
 
-    aic and bic compare fits of one record by one method; delta is aic less the best one's. correlated: whether the
-    residuals of any of the fits are, by the test in its diagnostics.
+    aic and bic compare fits of one record by one method; delta is aic less the best one's. fits: by name, the best
+    first. failures: of laws that were tried and could not be fitted, why. correlated: whether the residuals of any of
+    the fits are, by the test in its diagnostics.
     """
 
     correlated: bool = False
+    fits: dict[str, Fit]
+    failures: dict[str, str]
+
+    @property
+    def best(self) -> Fit:
+        """The first."""
+        return next(iter(self.fits.values()))
 
     def __str__(self) -> str:
-        head = ("fit", "numbers", "-2 log L", "AIC", "BIC", "delta AIC")
-        rows = [head, *((name, str(k), *(f"{x:.2f}" for x in rest)) for name, k, *rest in self)]
+        head = ("fit", "numbers", "-2 log L", "AIC", "BIC", "delta AIC", "delta BIC", *_QUALITY)
+        least = min(row[4] for row in self)
+        rows = [head]
+        for name, k, *rest in self:
+            shown = [f"{x:.2f}" for x in (*rest, rest[2] - least)]
+            rows.append((name, str(k), *shown, *_quality(self.fits[name])))
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
         lines = [
             "  ".join(x.ljust(w) if not i else x.rjust(w) for i, (x, w) in enumerate(zip(row, widths, strict=True)))
             for row in rows
         ]
-        return "\n".join(lines + ["residuals are correlated: the differences are too great"] * self.correlated)
+        lines += ["", *(f"{name.ljust(widths[0])}  {_values(fit)}" for name, fit in self.fits.items())]
+        lines += [f"{name.ljust(widths[0])}  not fitted: {why}" for name, why in self.failures.items()]
+        return "\n".join([*lines, *self._verdict()])
+
+    def _verdict(self) -> Iterable[str]:
+        if self.best.diagnostics.whiteness < errors.DOUBT:
+            yield "none of these describes the record: the residuals of the best are still correlated"
+        if self.correlated:
+            yield "residuals are correlated: the differences are too great"
 
 
-def compare(fits: Any) -> Comparison:
+_QUALITY = ("chi-square", "rms", "whiteness")
+
+
+def _quality(fit: Fit) -> tuple[str, ...]:
+    """Reduced chi-square, root mean square of the residuals, and the chance that they are as correlated."""
+    d = fit.diagnostics
+    return tuple("-" if x is None else f"{x:.3g}" for x in (d.reduced_chi_square, d.rms, d.whiteness))
+
+
+def _values(fit: Fit) -> str:
+    spread = np.sqrt(np.diag(fit.covariance))
+    return ", ".join(f"{label} {v:.5g} +- {e:.2g}" for label, v, e in zip(fit.labels, fit.flat, spread, strict=True))
+
+
+def compare(fits: Any, *, loss: str = SQUARES.name, progress: bool = False) -> Comparison:
     r"""Information criteria side by side: AIC = -2 log L + 2 k, BIC = -2 log L + k log n; smaller is better.
 
     For least squares with an unknown error, -2 log L = n log(rss / n) + const; with a known one, the sum of squares. k
     counts parameters, initial states, offset and errors. Where residuals are correlated the differences are too great:
     each reading counts as new evidence.
 
+    Of a record alone the usual laws are fitted: x'' + friction + grad L = 0 (or gain times its input) with viscous
+    friction, quadratic drag or dry friction beside it, a Duffing spring, or (of readings that swing by less than pi,
+    taken as radians) a pendulum; then the best of these with one part more, while that lowers AIC by more than 10.
+
     Arguments:
-        fits: a dict of names and fits, or a sequence of fits, all of one record and one kind of method.
+        fits: a dict of names and fits, or a sequence of fits, all of one record and one kind of method; or a record of
+            one component, `Observations`, of which the free motion is fitted, as by `ji.fit`.
+        loss: of the fits to a record, as for `ji.fit`.
+        progress: of the fits to a record: show their searches.
 
     Returns:
-        A `Comparison`, the best first.
+        A `Comparison`, the best first, with the fits.
 
     Raises:
-        ValueError: if there are fewer than two, or the records or methods differ.
+        ValueError: if there are fewer than two, or the records or methods differ; for a record of several components,
+            or one that no law can be fitted to.
 
     Example:
         >>> print(ji.compare({"linear": viscous, "quadratic": drag}))
+        >>> best = ji.compare(data).best
 
-    Source: H. Akaike, IEEE Trans. Autom. Control 19, 716 (1974); G. Schwarz, Ann. Stat. 6, 461 (1978).
+    Source: H. Akaike, IEEE Trans. Autom. Control 19, 716 (1974); G. Schwarz, Ann. Stat. 6, 461 (1978); K. P. Burnham
+    and D. R. Anderson, Model Selection and Multimodel Inference, 2002 (support beyond 10 of AIC).
     """
-    named = _named(fits)
+    if isinstance(fits, Observations):
+        check_loss(loss, least_squares=True)
+        return of_record(free_part(pose(Law())[0], fits, LEAST_SQUARES), loss, {}, progress)
+    return _table(_named(fits), {})
+
+
+def of_record(data: Observations, loss: str, known: dict[Law, Fit], progress: bool = False) -> Comparison:
+    """The usual laws, fitted to a part of a record; `known`: those that were fitted already."""
+    if data.components > 1:
+        raise ValueError(
+            f"fits has a record of {data.components} components; fit each law with ji.fit, and pass a dict of the fits"
+        )
+    found, failures = side_by_side(data, loss, known, progress)
+    if not found:
+        raise ValueError(f"fits has a record that no law can be fitted to: {failures}")
+    return _table(found, failures)
+
+
+def advised(fit: Any) -> bool:
+    """Whether a fit's residuals say that another law of one motion may do."""
+    if fit.posed is None or fit.posed.records.d > 1:
+        return False
+    found = misfit(fit.posed, fit.diagnostics.whiteness, fit.diagnostics.halves)
+    return found is not None and found != ANOTHER
+
+
+def _table(named: dict[str, Fit], failures: dict[str, str]) -> Comparison:
     if len({fit.record for fit in named.values()}) > 1:
         raise ValueError(f"fits {list(named)} are of different records; compare fits to the same times and readings")
     kinds = {
@@ -60,17 +136,17 @@ def compare(fits: Any) -> Comparison:
         raise ValueError(f"fits are of different records or methods (readings, method, error unknown): {sorted(kinds)}")
     rows = []
     for name, fit in named.items():
-        k, deviance = fit.numbers, fit.deviance
-        rows.append((name, k, deviance, deviance + 2 * k, deviance + k * np.log(fit.readings)))
+        rows.append((name, fit.numbers, fit.deviance, aic(fit), fit.deviance + fit.numbers * np.log(fit.readings)))
     best = min(row[3] for row in rows)
     out = Comparison(tuple(sorted(((*row, row[3] - best) for row in rows), key=lambda row: row[3])))
+    out.fits, out.failures = {row[0]: named[row[0]] for row in out}, failures
     out.correlated = any(fit.diagnostics.whiteness < errors.DOUBT for fit in named.values())
     return out
 
 
 def _named(fits: Any) -> dict[str, Fit]:
     """The fits by name, checked."""
-    remedy = "pass two or more results of ji.fit, in a list or a dict"
+    remedy = "pass two or more results of ji.fit, in a list or a dict, or a record"
     if not isinstance(fits, Iterable):
         raise ValueError(f"fits is a {type(fits).__name__}; {remedy}")
     named = fits if isinstance(fits, dict) else {f"fit {i}": fit for i, fit in enumerate(fits)}

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import derived, standing
 from . import evidence as errors
-from . import standing
 from .crosscheck import Checked, scaled
 from .doubts import doubts, failures
 from .likelihood import Likelihood, Posed, Reading
@@ -93,7 +93,7 @@ def _diagnostics(
     """What the residuals say of the model, and how the search ended."""
     records, reading, found = posed.records, posed.reading, posed.reading.evidence
     in_time, iterations, whiteness = reading.prediction is not None, int(search.iterations), errors.whiteness(found)
-    halves = errors.damping_halves(records.parameters, found, flat, jacobian) if in_time else {}
+    halves = _halves(records, found, flat, jacobian) if in_time else {}
     unknown = _unknown(records, posed.likelihood)
     told = in_time and not (unknown.any() or posed.likelihood.robust)  # whether readings have an error to be judged by
     chi = float(np.sum(found.residuals**2)) / found.freedom if told else None
@@ -112,6 +112,27 @@ def _diagnostics(
         halves=halves,
         warnings=doubts(posed, why, chi, whiteness, halves, flat, covariances, ends),
     )
+
+
+def _halves(
+    records: Records, found: errors.Evidence, flat: np.ndarray, jacobian: np.ndarray
+) -> dict[str, tuple[float, float, float]]:
+    """Early, late and their difference's standard error, of each damping and of the frequency of small swings."""
+    parameters, out = records.parameters, {}
+    for name, (row, early, late, error) in errors.early_and_late(parameters, found, flat, jacobian).items():
+        if name.startswith("damping"):
+            out[name] = (early, late, error)
+            continue
+        values = np.tile(flat, (3, 1))
+        values[:2, row] = early, late
+        slope = np.zeros((3, len(flat), len(flat)))
+        slope[:, row, row] = error**2
+        said = derived.of_all(records.system, parameters, values, slope)
+        frequency, spread = said.get("natural_frequency", (np.full(3, np.nan), np.zeros(3)))
+        swings = "damping_ratio" not in said or said["damping_ratio"][0][2] < 1
+        if np.all(np.isfinite(frequency)) and spread[2] > 0 and swings:
+            out["natural_frequency"] = (float(frequency[0]), float(frequency[1]), float(spread[2]))
+    return out
 
 
 def many_fits(

@@ -26,7 +26,8 @@ def moved(records: Records, delay: np.ndarray, smooth: bool = True) -> Records:
     or on straight lines. Readings for which there is no sample then, at a run's beginning or end, have weight 0."""
     if not records.free_delay and not np.any(delay):
         return records
-    force, slope = np.array(records.input), np.zeros(np.shape(records.input))
+    force = np.array(records.input)
+    slope = np.zeros(force.shape)
     weight = records.weight.copy()
     for r, k in np.ndindex(*records.count.shape):
         n = int(records.count[r, k])

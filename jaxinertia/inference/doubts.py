@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage, signal, stats
@@ -11,11 +11,12 @@ from . import evidence as errors
 from .derived import rates
 from .likelihood import Posed
 from .record import Records
-from .starts import mass_of
+from .starts import dominant, mass_of
 
 AT = 1e-6  # this close, in standard errors, a value is at its bound
 AWAY = 100.0  # rates per reading beyond which nothing that was recorded could be told
 DISAGREE = 3.0  # standard errors between early and late damping that are worth a word
+NEAR, MULTIPLES = 0.15, 3  # of a motion's frequency: what is as near is its own; and multiples of it that may be
 SURE = 6.0  # standard deviations of chi-square that are not chance
 AROUND, RARE = 25, 1e-4  # readings around one that say how far it should be off, and how rarely it is farther
 CLIPPED = 0.05  # of the readings at the extremes: more than a swing leaves there
@@ -84,46 +85,80 @@ def _of_the_model(posed: Posed, whiteness: float, halves: dict) -> Iterator[str]
     if errors.at_rounding(posed.likelihood.level, posed.cost):
         yield "residuals are at rounding: the record was computed, and errors are those of its arithmetic"
         return
+    found = misfit(posed, whiteness, halves)
     correlated, records = whiteness < errors.DOUBT, posed.records
-    drifting = [
-        (name, early, late) for name, (early, late, error) in halves.items() if abs(early - late) > DISAGREE * error
-    ]
-    for name, early, late in drifting:
-        verb = "falls" if late < early else "rises"
+    together = ": residuals are correlated," if correlated else ":"
+    for name, early, late in _drifting(halves):
         law = records.system.damping
-        told, trial = f"damping = {type(law).__name__}", "another potential, or another law of friction"
-        if law.is_linear:
-            told = "viscous damping alone"
-            trial = "quadratic drag" if late < early else "another potential, or dry friction"
-        advice = f"; try {trial}"
-        together = ": residuals are correlated," if correlated else ":"
+        told = "viscous damping alone" if law.is_linear else f"damping = {type(law).__name__}"
+        if not name.startswith("damping"):
+            told = f"potential = {type(records.system.potential).__name__}"
         yield (
-            f"{told} does not describe this record{together} "
-            f"{name} {verb} from {early:.4g} to {late:.4g}{_hint(records)}{advice}"
+            f"{told} does not describe this record{together} {name} {'falls' if late < early else 'rises'} from "
+            f"{early:.4g} to {late:.4g}{_hint(records)}{_beside(posed)}"
         )
-    if correlated and not drifting:
+    if correlated and found != DRIFT:
         r = errors.autocorrelation(posed.reading.evidence, 1)[0]
         offset = "" if records.offset is None else ": the reading at rest? offset=None fits it"
         advice = _hint(records) + offset or "; stderr allows for the correlation, not for a wrong model"
-        peak = _peak(posed)
-        second = "; a second motion there? ji.modes(data) takes them apart" if peak else ""
+        peak = peak_of(posed)
+        most = "" if peak is None else f", most at frequency {peak.frequency:.4g}"
+        other = "; a second motion there? ji.modes(data) takes them apart" if found == ANOTHER else _beside(posed)
         yield (
-            f"residuals are correlated ({r:+.2f} from one to the next{peak}): the model misses something"
-            f"{advice}{second}"
+            f"residuals are correlated ({r:+.2f} from one to the next{most}): the model misses something{advice}{other}"
         )
 
 
-def _peak(posed: Any) -> str:
-    """Where the residuals of one run on even times have most of their power."""
+def _beside(posed: Posed) -> str:
+    """What to do where a law does not describe a record."""
+    usual = posed.reading.states is not None and posed.records.d == 1
+    return "; ji.compare(data) fits the usual laws beside it" if usual else "; try another potential or friction"
+
+
+def _drifting(halves: dict) -> list[tuple[str, float, float]]:
+    """What is not the same early and late: its name and both values."""
+    return [(name, a, b) for name, (a, b, error) in halves.items() if abs(a - b) > DISAGREE * error]
+
+
+DRIFT, ANOTHER, SOME = "drift", "another motion", "something"
+
+
+def misfit(posed: Any, whiteness: float, halves: dict) -> str | None:
+    """What residuals say against a model: its numbers drift, there is another motion, or something; None: nothing."""
+    if _drifting(halves):
+        return DRIFT
+    if whiteness >= errors.DOUBT:
+        return None
+    peak = peak_of(posed)
+    return ANOTHER if peak is not None and _is_apart(peak, posed.records) else SOME
+
+
+class Peak(NamedTuple):
+    """Where residuals have most of their power, in cycles per time, and how far apart two frequencies are told."""
+
+    frequency: float
+    resolution: float
+
+
+def peak_of(posed: Any) -> Peak | None:
+    """Of the residuals of one run on even times."""
     records, evidence = posed.records, posed.reading.evidence
     first = evidence.channel == 0
     if posed.reading.prediction is None or records.y.shape[1] > 1 or not records.even or first.sum() < 64:
-        return ""
+        return None
     at = np.round(evidence.time[first] / records.finer).astype(int)
     r = np.zeros(at.max() + 1)  # 0 where nothing was read: what is there keeps its time
     r[at] = evidence.residuals[first] - evidence.residuals[first].mean()
-    frequency, power = signal.periodogram(r, 1 / float(records.step[0]), nfft=4 * len(r), detrend=False)
-    return f", most at frequency {frequency[np.argmax(power)]:.4g}"
+    step = float(records.step[0])
+    frequency, power = signal.periodogram(r, 1 / step, nfft=4 * len(r), detrend=False)
+    return Peak(float(frequency[np.argmax(power)]), 2 / (len(r) * step))
+
+
+def _is_apart(peak: Peak, records: Any) -> bool:
+    """Whether it is none of the motion's own: its frequency, and the multiples that an anharmonic law adds."""
+    own = float(dominant(records)[0]) / (2 * math.pi * float(np.asarray(records.units.time)[0]))
+    order = max(round(peak.frequency / own), 1)
+    return order > MULTIPLES or abs(peak.frequency - order * own) > max(NEAR * own, peak.resolution)
 
 
 def _hint(records: Records) -> str:

@@ -218,14 +218,15 @@ def _part(evidence: Evidence, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return information, score
 
 
-def damping_halves(
+def early_and_late(
     parameters: Parameters, evidence: Evidence, flat: np.ndarray, jacobian: np.ndarray
-) -> dict[str, tuple[float, float, float]]:
-    """(early, late, standard error of their difference) of each damping coefficient that is one number for itself."""
+) -> dict[str, tuple[int, float, float, float]]:
+    """(row of `flat`, early, late, standard error of their difference) of each number of friction and potential that is
+    one by itself."""
     out = {}
     each = (parameters.names, parameters.kinds, parameters.slices, parameters.shapes)
     for name, kind, part, shape in zip(*each, strict=True):
-        if not name.startswith("damping") or shape != () or kind in MATRICES:
+        if not name.startswith(("damping", "potential")) or shape != () or kind in MATRICES:
             continue
         i = part.start
         early, late, error = halves(evidence, i)
@@ -233,5 +234,5 @@ def damping_halves(
             continue
         row = int(np.argmax(np.abs(jacobian[:, i])))
         scale, value = float(jacobian[row, i]), float(flat[row])
-        out[name] = (value + scale * early, value + scale * late, abs(scale) * error)
+        out[name] = (row, value + scale * early, value + scale * late, abs(scale) * error)
     return out

@@ -177,7 +177,7 @@ def _is_one_motion(series: Series, seen: Local, start: float, time: float) -> bo
     grid = CubicSpline(ts, y)(even)
     both, after = swings.of(grid), swings.of(grid[here:])
     told = after.rms < TOLD * _share(seen.rms, 0.2) and both.rms < AS_GOOD * after.rms
-    return told and both.count <= after.count + min(DIED, here // (2 * swings.NUMBERS))
+    return told and both.number <= after.number + min(DIED, here // (2 * swings.NUMBERS))
 
 
 def _at_the_beginning(seen: Local) -> list[Event]:

@@ -26,7 +26,8 @@ class Diagnostics(eqx.Module):
     like the position (NaN where nothing was read; for "whittle" None). prediction: like the position (one step ahead
     for the filters). reduced_chi_square: None where the error is unknown, or weighs readings alone. rms: of the
     residuals. autocorrelation: of the residuals, from lag 1. whiteness: the probability of so much autocorrelation by
-    chance. halves: for each damping, its value and standard error by the early and by the late half of the information.
+    chance. halves: of each damping, and of the frequency of small swings where it was fitted, the values by the early
+    and by the late half of the information, and the standard error of their difference.
     warnings: what is wrong, in words.
     """
 

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from . import delay, kalman, linear, whittle
+from . import delay, kalman, linear, lines, whittle
 from .record import Records, joined
 from .search import Options, Search, run
 from .shooting import Ended, begin
@@ -72,12 +72,13 @@ def pose(row: int, records: Records, method: str | None, band: Any) -> Posed:
     limits = None if band is None else tuple(2 * math.pi * f * float(records.units.time[0]) for f in band)
     flat, _ = without_trend(records)
     seen = _seen(records)
-    found = [whittle.resonance(whittle.runs_of(flat, i), limits, seen) for i in range(records.levels)]
+    found, named = _resonances(flat, limits, seen)
     choice = choose(records, found)
     if limits is not None:
         choice = Choice(WHITTLE, f"a band was given: {band[0]:.6g} to {band[1]:.6g} cycles per time")
     if method is not None:
         choice = Choice(method, "it was asked for")
+    choice = choice._replace(why=choice.why + named)
     omega, gamma, power = (np.array([getattr(x, name) for x in found]) for name in ("omega", "gamma", "power"))
     units = jax.tree.map(lambda x: x[0], records.units)
     if records.levels == records.d and (records.readout is None or seen is not None):
@@ -95,6 +96,24 @@ def _seen(records: Records) -> np.ndarray | None:
         return None
     units = jax.tree.map(lambda x: x[0], records.units)
     return np.asarray(records.readout.matrix(units))[0] ** 2
+
+
+def _resonances(records: Records, limits: Any, seen: np.ndarray | None) -> tuple[list[whittle.Resonance], str]:
+    """Of each component, and lines in words: where there are some, the resonance that is left without them, if one
+    stands out, is the motion's."""
+    found, told = [], ""
+    for i in range(records.levels):
+        runs = whittle.runs_of(records, i)
+        cleaned, heard = lines.taken_away(runs) if limits is None else (runs, [])
+        other = whittle.resonance(cleaned, limits, seen)
+        found.append(other if not heard or whittle.stands_out(other) else whittle.resonance(runs, None, seen))
+        if heard:
+            time = 2 * math.pi * float(records.units.time[0])
+            named = ", ".join(f"{line.omega / time:.4g}" for line in heard)
+            told = f"; lines at frequency {named} are tones, and not taken for the motion"
+            if found[-1] is not other:
+                told = f"; tones are at frequency {named}, and nothing else stands out: leave them out by band="
+    return found, told
 
 
 def fit(posed: list[Posed], options: Options) -> Ended:

@@ -56,7 +56,8 @@ def summary(fit: Any) -> str:
         ("autocorrelation", f"{d.autocorrelation[0]:+.3f} at lag 1; by chance with probability {d.whiteness:.2g}")
     )
     facts += [
-        (f"{name} early, late", f"{a:.6g}, {b:.6g} (difference +- {e:.2g})") for name, (a, b, e) in d.halves.items()
+        (f"{name.replace('_', ' ')} early, late", f"{a:.6g}, {b:.6g} (difference +- {e:.2g})")
+        for name, (a, b, e) in d.halves.items()
     ]
     lines += _block(facts)
     return "\n".join([*lines, *(f"warning: {text}" for text in d.warnings)])

@@ -17,14 +17,14 @@ NUMBERS = 4  # of a swing in one component: frequency, rate, and two of its size
 class Swings(NamedTuple):
     """How many there are, and what is left of the readings, (n, c)."""
 
-    count: int
+    number: int
     left: np.ndarray
 
     @property
     def rms(self) -> float:
         """Of what is left, for the numbers that were fitted."""
         n, c = self.left.shape
-        return float(np.sqrt(np.sum(self.left**2) / max(n * c - NUMBERS * self.count - c, 1)))
+        return float(np.sqrt(np.sum(self.left**2) / max(n * c - NUMBERS * self.number - c, 1)))
 
 
 def of(y: np.ndarray) -> Swings:

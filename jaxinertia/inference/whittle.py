@@ -36,6 +36,7 @@ BEYOND = np.polynomial.polynomial.polyfit(
     _AT**2, sum(special.polygamma(1, 3 + side * _AT / (2 * np.pi)) for side in (-1, 1)) / (2 * np.pi) ** 2, 6
 )
 SHORTEST = 8  # readings of a run that has a spectrum
+RISES = 3.0  # times its floor: a resonance that a record shows
 CACHED = 32  # resonances whose spectra stay in a core's cache
 
 
@@ -179,6 +180,12 @@ def resonance(runs: list[Run], band: tuple[float, float] | None = None, seen: An
         ratios = found.gamma / found.omega * np.exp(np.linspace(-zoom, zoom, 15) * 0.4)
         found = _best(omega, power, count, grid, ratios, seen)
     return found._replace(floor=max(found.floor, 1e-6 * float(np.median(power))))
+
+
+def stands_out(found: Resonance) -> bool:
+    """Whether a resonance is a peak that swings, and rises out of its floor."""
+    top = model(found.omega, found.omega**2, found.gamma, found.power)
+    return bool(found.gamma < found.omega and top > RISES * found.floor)
 
 
 def check_whole(runs: list[Run]) -> None:

@@ -137,7 +137,14 @@ def fit(
         str, typer.Option(help="linear, quadratic or dry, or some as dry,quadratic: added to linear drag.")
     ] = "linear",
     noise: Annotated[bool, typer.Option("--noise", help="The motion is driven by white noise.")] = False,
+    method: Annotated[
+        str | None, typer.Option(help="least squares, kalman, unscented kalman, extended kalman or whittle.")
+    ] = None,
+    band: Annotated[str | None, typer.Option(help="With --noise only these frequencies count, as 10,40.")] = None,
     loss: Annotated[str, typer.Option(help="squares; for records with spikes student or soft_l1.")] = "squares",
+    compare: Annotated[
+        bool, typer.Option(help="Fit other laws too, where the residuals say that this one does not do.")
+    ] = True,
     offset: Annotated[bool, typer.Option(help="Fit the reading at rest; else it is 0.")] = True,
     out: Annotated[Path | None, typer.Option(help="Where to write: OUT.fit.json and OUT.fit.png.")] = None,
     figure: Annotated[bool, typer.Option(help="Draw data, fit, residuals and energy.")] = True,
@@ -159,16 +166,16 @@ def fit(
     jaxinertia fit driven.csv --input force
     jaxinertia fit thermal.npz --noise
     """
-    from .fit_file import run  # noqa: PLC0415  the other commands need none of it
+    from ..inference.candidates import Law  # noqa: PLC0415  the other commands need none of it
+    from .fit_file import Choices, run  # noqa: PLC0415
 
     columns: dict[str, Any] = dict(time=time, position=position, input=drive, segment=segment, position_error=error)
     columns |= dict(rate=rate, time_unit=time_unit, angle=angle, missing=missing)
-    choices: dict[str, Any] = dict(potential=potential, drag=drag, noise=noise, loss=loss, offset=offset)
+    choices = Choices(Law(potential, drag), noise, loss, method, band, offset, compare)
     with _errors_in_one_line():
-        result, written = run(
-            data, columns, window=(start, stop), **choices, out=out, figure=figure, progress=True, tell=typer.echo
+        result, _, written = run(
+            data, columns, choices, window=(start, stop), out=out, figure=figure, progress=True, tell=typer.echo
         )
-    typer.echo(result.summary())
     typer.echo("written: " + ", ".join(str(path) for path in written))
     if not result.diagnostics.converged:
         raise typer.Exit(1)

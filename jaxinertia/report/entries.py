@@ -110,6 +110,17 @@ def numbers(key: str, x: Any, names: dict[str, Any], depth: int = 4) -> tuple[in
     return (len(x), *shapes.pop())
 
 
+def band_of(text: str | None) -> tuple[float, float] | None:
+    """The lowest and the highest frequency of a text such as "10,40"."""
+    if text is None:
+        return None
+    try:
+        low, high = (float(x) for x in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"band = {short(text)} must be two numbers with a comma, such as 10,40") from error
+    return low, high
+
+
 def check_writable(option: str, path: Path) -> None:
     """Make the folder of a file that will be written; ValueError if that cannot be, or the path is no file's."""
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from ..inference.modes.entry import modes
 from ..inference.modes.result import Modes
 from ..inference.observations import Observations
-from .entries import stem_of
+from .entries import band_of, stem_of
 
 
 def run(
@@ -33,7 +33,7 @@ def run(
     Raises:
         ValueError: for a bad file, or files that cannot be written.
     """
-    asked = asked | {"kind": _listed(asked["kind"]), "band": _band(asked["band"])}
+    asked = asked | {"kind": _listed(asked["kind"]), "band": band_of(asked["band"])}
     data = Observations.from_csv(path, **columns | {"position": _listed(columns["position"])}, offset=None)
     if window != (None, None):
         data = data.between(*window)
@@ -50,16 +50,6 @@ def _listed(text: str | None) -> Any:
         return None
     names = [name.strip() for name in text.split(",")]
     return names if len(names) > 1 else names[0]
-
-
-def _band(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    try:
-        low, high = (float(x) for x in text.split(","))
-    except ValueError as error:
-        raise ValueError(f"band = {text!r} must be two numbers with a comma, such as 10,40") from error
-    return low, high
 
 
 def _write(found: Modes, data: Observations, stem: Path, figure: bool) -> list[Path]:

@@ -39,7 +39,7 @@ def test_lmfits_damped_sine():
     exp(-t / decay), to which lmfit 1.3.4's leastsq gives decay 5.844484947564657, omega 3.9676198659697954, offset
     0.9632912789288414 +- 0.04746547270806561, chi-square 21.65644791875483; gamma = 2 / decay and stiffness = omega^2 +
     1 / decay^2, their errors by its covariance."""
-    rng = np.random.RandomState(2)  # noqa: NPY002  as the example draws
+    rng = np.random.RandomState(2)
     ts = np.linspace(0, 10, 101)
     y = 1.0 + 2.0 * np.sin(4.0 * ts) * np.exp(-ts / 5.0) + rng.normal(size=101, scale=0.450)
     result = ji.fit(S, ji.Observations(ts, y, offset=None), both)

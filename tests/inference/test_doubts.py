@@ -62,9 +62,9 @@ def test_the_residuals_peak_has_their_frequency(channels, finer):
     evidence = SimpleNamespace(residuals=residuals, channel=channel, time=row * float(finer))
     records = SimpleNamespace(step=np.array([step]), finer=finer, y=np.zeros((1, 1, n, channels)), even=True)
     reading = SimpleNamespace(prediction=residuals, evidence=evidence)
-    said = doubts._peak(SimpleNamespace(records=records, reading=reading))
-    assert said.startswith(", most at frequency ")
-    assert float(said.split()[-1]) == pytest.approx(frequency, abs=1 / (4 * n * step))
+    peak = doubts.peak_of(SimpleNamespace(records=records, reading=reading))
+    assert peak.frequency == pytest.approx(frequency, abs=1 / (4 * n * step))
+    assert peak.resolution == pytest.approx(2 / (n * step), rel=0.05)
 
 
 def test_information_that_says_nothing_of_a_number_is_infinite_for_one_or_many():

@@ -135,9 +135,9 @@ def test_the_swings_of_a_sum_are_counted_and_leave_its_noise():
     size = np.array([[1.0, 0.5], [0.4, -0.8], [0.6, 0.9]])
     clean = np.real(z ** np.arange(400)[:, None]) @ size + [3.0, -1.0]
     found = swings.of(clean + 0.01 * rng.normal(size=clean.shape))
-    assert found.count == 3
+    assert found.number == 3
     assert found.rms == pytest.approx(0.01, rel=0.06)  # of 800 readings: to 2.5 %
-    assert swings.of(rng.normal(size=(300, 1))).count == 0
+    assert swings.of(rng.normal(size=(300, 1))).number == 0
     assert swings.of(clean).rms < 1e-9
 
 

@@ -110,7 +110,7 @@ def test_the_envelope_falls_as_half_the_damping():
     ],
 )
 def test_a_drag_frees_what_it_names_beside_linear_drag(ringdown, drag, fields, monkeypatch):
-    def fit(system, data, free, loss, progress):
+    def fit(system, data, free, **_options):
         assert tuple(free(system)) == (*(f"damping.{name}" for name in fields), "potential.stiffness")
         assert "dry" in fields or getattr(system.damping, "dry", None) is None
         raise ValueError("as far as this")

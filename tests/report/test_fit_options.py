@@ -58,6 +58,19 @@ def test_numbers_a_unit_degrees_and_a_window(read):
         assert line in said
 
 
+def test_a_band_and_a_method_come_to_the_fit(read, monkeypatch):
+    text = "t,y\n" + "".join(f"{t},{y}\n" for t, y in zip(TS, Y, strict=True))
+    asked = []
+    real = fit_file.fit_options
+    monkeypatch.setattr(fit_file, "fit_options", lambda choices: asked.append(real(choices)) or asked[-1])
+    read(text, "--noise", "--band", "0.3,4", "--method", "whittle")
+    read(text)
+    assert asked == [
+        {"method": "whittle", "band": (0.3, 4.0), "loss": "squares"},
+        {"method": None, "band": None, "loss": "squares"},
+    ]
+
+
 def test_a_rate(read):
     data, said = read("V\n" + "".join(f"{y}\n" for y in Y), "--rate", "10")
     np.testing.assert_allclose(data.ts, TS, rtol=1e-12)
@@ -75,6 +88,11 @@ def test_a_rate(read):
         ("--time-unit parsec", "time_unit = 'parsec'"),
         ("--loss huber", "loss = 'huber' must be one of"),
         ("--noise --loss student", "loss = 'student' is for least squares"),
+        ("--band 10,40", "band = '10,40' is for records that noise drives: add --noise"),
+        ("--method whittle", "method = 'whittle' is for records that noise drives: add --noise"),
+        ("--noise --band 10", "band = '10' must be two numbers with a comma, such as 10,40"),
+        ("--noise --band 40,10", "band = (40.0, 10.0) must be (low, high) in cycles per time"),
+        ("--noise --method guess", "method = 'guess' must be one of"),
     ],
 )
 def test_options_that_make_no_sense_are_one_line(read, options, message):
