@@ -34,7 +34,8 @@ def one_fit(ended: Ended, i: int, data: Observations) -> Fit:
     offset, trend, delay, _ = likelihood.beside_at
     unit, step = records.reading_unit[0], float(records.units.time[0])
     late = float(records.delay[0] + np.sum(search.u[delay])) * step
-    system = with_input(parameters.write(records.system, jnp.asarray(search.u[:p])), data, late)
+    first = jnp.asarray(search.u[:p])[parameters.index[0]]
+    system = with_input(parameters.local.write(records.system, first), data, late)
     posed = Posed(records, likelihood, reading, search.u, search.x, cost, bool(ended.fine[i]))
     diagnostics = _diagnostics(posed, search, data, flat, jacobian, natural[0])
     errors_of_u = np.sqrt(np.diag(in_u))
@@ -42,6 +43,8 @@ def one_fit(ended: Ended, i: int, data: Observations) -> Fit:
         system=system,
         values=parameters.unflatten(flat),
         stderr=parameters.unflatten(np.sqrt(np.diag(natural[0]))),
+        each=parameters.unflatten_own(flat),
+        each_stderr=parameters.unflatten_own(np.sqrt(np.diag(natural[0]))),
         covariance=natural[0],
         covariance_curvature=natural[1],
         covariance_corrected=natural[2],
@@ -154,6 +157,8 @@ def many_fits(
     return Fits(
         values=parameters.unflatten_all(flat),
         stderr=parameters.unflatten_all(error),
+        each=parameters.unflatten_own_all(flat),
+        each_stderr=parameters.unflatten_own_all(error),
         covariance=covariance,
         flat=flat,
         labels=tuple(parameters.labels),
@@ -165,7 +170,7 @@ def many_fits(
         failures=dict(sorted(why.items())),
         parameters=parameters,
         system=groups[0].records.system,
-        each=partial(_one_of_many, data, where, refused, finish),
+        one=partial(_one_of_many, data, where, refused, finish),
     )
 
 

@@ -26,8 +26,13 @@ def of(system: System, parameters: Parameters, flat: np.ndarray, covariance: np.
 
 
 def of_all(system: System, parameters: Parameters, flat: np.ndarray, covariance: np.ndarray) -> dict[str, Any]:
-    """The same of rows of values; NaN where a number makes no sense."""
-    out = {}
+    """The same of rows of values; NaN where a number makes no sense. With own values of runs, of every run."""
+    out: dict[str, Any] = {}
+    if parameters.runs > 1:
+        for k, at in enumerate(parameters.flat_index):
+            one = of_all(system, parameters.local, flat[:, at], covariance[:, at][:, :, at])
+            out |= {f"{name}, run {k + 1}": found for name, found in one.items()}
+        return out
     with jax.enable_x64(True):
         for name, formula in _formulas(system).items():
             slopes = jax.vmap(jax.value_and_grad(lambda x, formula=formula: formula(parameters.put(system, x))))

@@ -217,7 +217,7 @@ def damping_halves(
 ) -> dict[str, tuple[float, float, float]]:
     """(early, late, standard error of their difference) of each damping coefficient that is one number for itself."""
     out = {}
-    each = (parameters.names, parameters.kinds, parameters.slices, parameters.shapes)
+    each = (parameters.titles, parameters.kinds, parameters.slices, parameters.shapes)
     for name, kind, part, shape in zip(*each, strict=True):
         if not name.startswith("damping") or shape != () or kind in MATRICES:
             continue

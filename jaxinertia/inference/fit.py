@@ -29,6 +29,7 @@ def fit(
     data: Observations,
     free: Callable = lambda s: s.damping.gamma,
     *,
+    each: Callable | None = None,
     bounds: Any = None,
     method: str | None = None,
     band: tuple[float, float] | None = None,
@@ -55,7 +56,10 @@ def fit(
         free: which leaves may change, as for `eqx.tree_at`: `lambda s: (s.damping.gamma, s.potential.stiffness)`, with
             `s.force.gain` for the input's gain. What a law names as `nonnegative` (dampings, sigma, masses) stays
             positive, matrices of them PSD; what it names as `skew` stays skew.
-        bounds: shaped like what `free` returns, with (low, high) or None for each leaf; either may be None.
+        each: which leaves every run (`data.segment`) has for itself, while `free` are the same in all: returned as
+            `result.each`, with a leading axis of runs. Runs that `decays` finds count.
+        bounds: shaped like what `free` returns, with (low, high) or None for each leaf; either may be None. With `each`
+            a pair, of free's and of each's.
         method: "least squares", "kalman", "unscented kalman", "extended kalman" or "whittle"; None chooses, and the
             result says why. The unscented filter is for systems that are not linear; it needs readings that tell where
             the particle is: a few each cycle, and which well. The extended one takes half its time and is more biased.
@@ -86,7 +90,7 @@ def fit(
             f"data = {shown(data)} must be ji.Observations; wrap your arrays: ji.Observations(ts, position)"
         )
     with jax.enable_x64(True):
-        task = prepare(system, data, free, bounds, method, band, loss, Options(max_iterations, progress))
+        task = prepare(system, data, free, bounds, method, band, loss, Options(max_iterations, progress), each)
         part = free_part(task.system, data, task.method)
         groups, refused = search([part], task)
         if refused:
@@ -99,6 +103,7 @@ def fit_many(
     data: Sequence[Observations],
     free: Callable = lambda s: s.damping.gamma,
     *,
+    each: Callable | None = None,
     bounds: Any = None,
     method: str | None = None,
     band: tuple[float, float] | None = None,
@@ -112,7 +117,8 @@ def fit_many(
     Arguments:
         data: records of positions of as many components; all else may differ: times, lengths, units, runs, momenta,
             inputs, what is known of errors and offsets. Those that are alike go side by side.
-        system, free, bounds, method, band, loss, max_iterations: as for `ji.fit`.
+        system, free, each, bounds, method, band, loss, max_iterations: as for `ji.fit`; with `each`, all records have
+            as many runs.
         progress: show a bar with the records that have ended.
 
     Returns:
@@ -131,22 +137,29 @@ def fit_many(
     check_system(system)
     check_alike(data)
     with jax.enable_x64(True):
-        task = prepare(system, data[0], free, bounds, method, band, loss, Options(max_iterations, progress))
+        task = prepare(system, data[0], free, bounds, method, band, loss, Options(max_iterations, progress), each)
         parts = list(data)
+        check_runs(task, parts)
         groups, refused = search(parts, task)
         if task.method == LEAST_SQUARES:
             groups += _on_free_motion(parts, groups, task)
         why = {i: str(error) for i, error in refused.items()}
         if not groups:
             raise ValueError(f"data has no record that can be fitted: {why}")
-        return many_fits(parts, task.parameters, groups, why, lambda fit, i: on_whole(fit, parts[i], data[i]))
+        return many_fits(
+            parts,
+            task.parameters.for_runs(len(data[0].runs)),
+            groups,
+            why,
+            lambda fit, i: on_whole(fit, parts[i], data[i]),
+        )
 
 
 class Task(NamedTuple):
     """What is to be done with every record."""
 
     system: System  # in double precision, with the input of the first record as its force
-    parameters: parameters.Parameters
+    parameters: parameters.Parameters  # of one run
     method: str | None  # None: the records choose
     band: tuple[float, float] | None
     loss: str
@@ -160,6 +173,8 @@ def _on_free_motion(parts: list[Observations], groups: list[Ended], task: Task) 
     """
     doubtful = [int(row) for ended in groups for row in ended.rows[misfits(ended)]]
     free = {i: part for i in doubtful if (part := free_part(task.system, parts[i], task.method)) is not parts[i]}
+    if task.parameters.own:  # of as many runs: each is in one table with all others
+        free = {i: part for i, part in free.items() if len(part.runs) == len(parts[i].runs)}
     if not free:
         return []
     again, refused = search(list(free.values()), task)
@@ -170,7 +185,15 @@ def _on_free_motion(parts: list[Observations], groups: list[Ended], task: Task) 
 
 
 def prepare(
-    system: System, data: Observations, free: Callable, bounds: Any, method: Any, band: Any, loss: Any, options: Options
+    system: System,
+    data: Observations,
+    free: Callable,
+    bounds: Any,
+    method: Any,
+    band: Any,
+    loss: Any,
+    options: Options,
+    each: Callable | None = None,
 ) -> Task:
     """The task, checked by the first record."""
     check_system(system)
@@ -179,7 +202,7 @@ def prepare(
     system = system.without_noise() if method == LEAST_SQUARES and system.noise is not None else system
     units.check(system)
     system = with_input(_tree.cast(system, np.dtype(np.float64)), data)
-    chosen = parameters.choose(system, free, bounds)
+    chosen = parameters.choose(system, free, bounds, each)
     if any(name.startswith("noise") for name in chosen.names) and system.noise is None:
         raise ValueError("free returns noise, but the system has none; pass noise=1.0")
     check_position(system, data)
@@ -202,7 +225,8 @@ def search(data: list[Observations], task: Task) -> tuple[list[Ended], dict[int,
     for rows in kinds.values():
         first = data[rows[0]]
         system = task.system if first.input is None else with_input(task.system, first)
-        records = starts.sized(on_one_grid(system, task.parameters, [data[i] for i in rows]))
+        chosen = task.parameters.for_runs(len(first.runs))
+        records = starts.sized(on_one_grid(system, chosen, [data[i] for i in rows]))
         unknowns, enough = records.unknowns, records.readings > records.unknowns
         for i in np.flatnonzero(~enough).tolist():
             states = f"{2 * records.d} of them for each run's start"
@@ -272,6 +296,17 @@ def check_alike(data: Any) -> None:
             raise ValueError(f"data[{i}] has components = {one.components}, data[0] {data[0].components}")
         if (one.input is None) != (data[0].input is None):
             raise ValueError(f"data[{i}] and data[0]: one has an input, one has none; fit each kind by itself")
+
+
+def check_runs(task: Task, data: list[Observations]) -> None:
+    """ValueError where runs have own values, and records are not of as many."""
+    counts = [len(one.runs) for one in data]
+    if task.parameters.own and len(set(counts)) > 1:
+        i = next(i for i, count in enumerate(counts) if count != counts[0])
+        raise ValueError(
+            f"each= gives own values to every run: data[{i}] has {counts[i]} runs, data[0] {counts[0]}; fit records of "
+            "as many runs together"
+        )
 
 
 def check_position(system: System, data: Observations) -> None:

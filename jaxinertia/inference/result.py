@@ -44,7 +44,9 @@ class Diagnostics(eqx.Module):
 class Fit(eqx.Module):
     """A fitted system and what is known of its numbers.
 
-    system: the system with the fitted values. values, stderr: in the structure that `free` returned. covariance: of the
+    system: the system with the fitted values, the first run's of what each has for itself. values, stderr: in the
+    structure that `free` returned. each, each_stderr: own values of the runs of `data`, in the structure that `each`
+    returned, with a leading axis of runs, in the order in which they begin; None without it. covariance: of the
     flat values, (p, p); `labels` names them. stderr and covariance are those of the curvature where residuals are
     white, and corrected for their autocorrelation where they are not; both are kept, as covariance_curvature and
     covariance_corrected. offset: the fitted offset, at the record's first time, and its
@@ -62,6 +64,8 @@ class Fit(eqx.Module):
     system: System
     values: Any
     stderr: Any
+    each: Any
+    each_stderr: Any
     covariance: np.ndarray
     covariance_curvature: np.ndarray
     covariance_corrected: np.ndarray
@@ -87,7 +91,9 @@ class Fit(eqx.Module):
     data: Observations | None = None
     whole: Observations | None = None
 
-    def interval(self, level: float = 0.95, *, method: str = "normal", key: Any = None, samples: int = 200) -> Any:
+    def interval(
+        self, level: float = 0.95, *, method: str = "normal", key: Any = None, samples: int = 200, each: bool = False
+    ) -> Any:
         """Confidence intervals, (low, high) in the structure of `values`.
 
         Arguments:
@@ -100,6 +106,7 @@ class Fit(eqx.Module):
                 whose gamma is known to a quarter, 95 % normal intervals held the truth 93 %, the profile's 95 % of the
                 time.
             key, samples: of the bootstrap.
+            each: give those of the runs' own values, in the structure of `each`.
 
         Returns:
             (low, high).
@@ -111,6 +118,8 @@ class Fit(eqx.Module):
             >>> low, high = result.interval(0.95)
         """
         check_level(level)
+        if each and not self.parameters.own:
+            raise ValueError("each = True: this fit has no own values of runs; pass each= to ji.fit")
         if method not in ("normal", "profile", "bootstrap"):
             raise ValueError(f"method = {method!r} must be 'normal', 'profile' or 'bootstrap'")
         if method == "normal":
@@ -124,7 +133,15 @@ class Fit(eqx.Module):
             low, high = intervals.profile(self, level)
         else:
             low, high = intervals.bootstrap(self, level, key=key, samples=samples)
+        if each:
+            return self.parameters.unflatten_own(low), self.parameters.unflatten_own(high)
         return self.parameters.unflatten(low), self.parameters.unflatten(high)
+
+    @property
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """The 95 % interval's, of all flat values, from the standard errors."""
+        reach = stats.t.ppf(0.975, self.freedom) * np.sqrt(np.diag(self.covariance))
+        return self.parameters.within(self.flat - reach), self.parameters.within(self.flat + reach)
 
     @property
     def derived(self) -> dict[str, tuple[float, float]]:
@@ -168,13 +185,13 @@ class Fit(eqx.Module):
         return saved.write(self, path)
 
     @classmethod
-    def load(cls, path: str | Path, system: System, free: Callable) -> "Fit":
+    def load(cls, path: str | Path, system: System, free: Callable, each: Callable | None = None) -> "Fit":
         """Read what `save` wrote, with the system and `free` that were fitted: a file holds numbers, not functions.
 
         Arguments:
             path: the file.
             system: as it was given to `ji.fit`; its free numbers, and an input that it was fitted with, are the file's.
-            free: as it was given to `ji.fit`.
+            free, each: as they were given to `ji.fit`.
 
         Returns:
             The fit: values, errors, intervals and summary are those saved. It cannot refit ("profile", "bootstrap").
@@ -189,14 +206,15 @@ class Fit(eqx.Module):
             >>> path = ji.fit(system, data, free).save("ringdown.npz")
             >>> again = ji.Fit.load(path, system, free)
         """
-        fields, diagnostics = saved.load(path, system, free)
+        fields, diagnostics = saved.load(path, system, free, each)
         return cls(**fields, diagnostics=Diagnostics(**diagnostics), posed=None)
 
 
 class Fits(eqx.Module):
     """Fits of many records; every array has a leading axis of records. `fits[i]` is all that `ji.fit` says of one.
 
-    values, stderr: in the structure that `free` returned, NaN where a fit failed. covariance: (records, p, p), as
+    values, stderr: in the structure that `free` returned, NaN where a fit failed. each, each_stderr: as `Fit` has them,
+    (records, runs, ...), or None. covariance: (records, p, p), as
     `Fit` has it: corrected for their autocorrelation where residuals are not white. converged: which did, as `ji.fit`
     says it. failures: for each other record, why. reduced_chi_square: (records,), of readings of known error, else the
     residuals' variance; NaN with noise in the system, of several components of unknown error, and of a robust loss.
@@ -205,6 +223,8 @@ class Fits(eqx.Module):
 
     values: Any
     stderr: Any
+    each: Any
+    each_stderr: Any
     covariance: np.ndarray
     flat: np.ndarray
     labels: tuple[str, ...]
@@ -216,7 +236,7 @@ class Fits(eqx.Module):
     failures: dict[int, str]
     parameters: Parameters
     system: System
-    each: Callable[[int], Fit] | None
+    one: Callable[[int], Fit] | None
 
     def __len__(self) -> int:
         return len(self.flat)
@@ -229,9 +249,9 @@ class Fits(eqx.Module):
         """
         if not -len(self) <= i < len(self):
             raise IndexError(f"i = {i} is none of {len(self)} records")
-        if self.each is None:
+        if self.one is None:
             raise ValueError("fits from a file hold the table alone; fit again, or save fits[i] by itself")
-        return self.each(range(len(self))[i])
+        return self.one(range(len(self))[i])
 
     def __iter__(self) -> Iterator[Fit]:
         return (self[i] for i in range(len(self)))
@@ -287,8 +307,8 @@ class Fits(eqx.Module):
         return saved.write_many(self, path)
 
     @classmethod
-    def load(cls, path: str | Path, system: System, free: Callable) -> "Fits":
-        """Read what `save` wrote, with the system and `free` that were fitted.
+    def load(cls, path: str | Path, system: System, free: Callable, each: Callable | None = None) -> "Fits":
+        """Read what `save` wrote, with the system, `free` and `each` that were fitted.
 
         Raises:
             ValueError: if the file is missing, damaged or of something else, or `free` returns other leaves.
@@ -296,11 +316,13 @@ class Fits(eqx.Module):
         Example:
             >>> again = ji.Fits.load(fits.save("ringdowns.npz"), system, free)
         """
-        fields = saved.load_many(path, system, free)
+        fields = saved.load_many(path, system, free, each)
         parameters, flat = fields["parameters"], fields["flat"]
         error = np.sqrt(np.diagonal(fields["covariance"], axis1=1, axis2=2))
         values, stderr = parameters.unflatten_all(flat), parameters.unflatten_all(error)
-        return cls(values=values, stderr=stderr, labels=tuple(parameters.labels), each=None, **fields)
+        own, own_error = parameters.unflatten_own_all(flat), parameters.unflatten_own_all(error)
+        labels = tuple(parameters.labels)
+        return cls(values=values, stderr=stderr, each=own, each_stderr=own_error, labels=labels, one=None, **fields)
 
 
 def check_level(level: float) -> None:

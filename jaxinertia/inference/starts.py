@@ -92,7 +92,7 @@ def sensible(records: Records, omega: np.ndarray, within: float = 100.0) -> np.n
     Dampings and stiffnesses within a factor (of a hundred) of what the record's frequency suggests are kept, and so are
     anharmonic coefficients that are no greater; else the search would begin far off in a unit that nobody meant.
     """
-    parameters, system, units = records.parameters, records.system, records.units
+    parameters, system, units = records.parameters.local, records.system, records.units
     omega, time, length = (np.asarray(x, float)[:, None] for x in (omega, units.time, units.length))
     u = parameters.read(system)
     u = np.broadcast_to(u, (len(records), len(u))).copy()
@@ -113,7 +113,7 @@ def sensible(records: Records, omega: np.ndarray, within: float = 100.0) -> np.n
             u[:, part] = np.where((size > within) | (size < 1 / within), likely[name], here)
         elif kind == REAL and name in largest:
             u[:, part] = np.where(np.abs(here) > within * largest[name], 0.0, here)
-    return u
+    return records.parameters.spread(u)
 
 
 def _stiffness(mass: float, rate: np.ndarray) -> dict[str, np.ndarray]:
