@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage, signal, stats
 
+from . import clock
 from . import evidence as errors
 from .likelihood import Posed
 from .record import Records
@@ -28,6 +29,7 @@ def doubts(posed: Posed, why: tuple[str, ...], chi: Any, whiteness: float, halve
         *_of_the_steps(posed),
         *_of_the_scatter(posed, chi),
         *_of_the_model(posed, whiteness, halves),
+        *clock.doubts(posed, whiteness),
         *_of_the_readings(records),
         *(() if posed.reading.states is None or posed.likelihood.robust else _of_the_spikes(posed.reading.evidence)),
         *_of_the_values(records, flat, covariance),

@@ -214,6 +214,7 @@ def search(data: list[Observations], task: Task) -> tuple[list[Ended], dict[int,
     kinds: dict[Any, list[int]] = {}
     refused: dict[int, ValueError] = {}
     for i, one in enumerate(data):  # records on the same times are read side by side
+        check_clock(task, one)
         present = (
             *(x is None for x in (one.momentum, one.input, one.offset)),
             one.read,
@@ -281,6 +282,15 @@ def _noise_driven(data: list, groups: list[tuple[np.ndarray, Records]], task: Ta
                 continue
             kinds.setdefault(posed.kind(), []).append(posed)
     return [stochastic.fit(posed, task.options) for posed in kinds.values()]
+
+
+def check_clock(task: Task, data: Observations) -> None:
+    """ValueError for errors of times where no motion tells how fast readings change, or no weights are kept."""
+    if data.time_error and (task.method != LEAST_SQUARES or task.loss != SQUARES.name):
+        raise ValueError(
+            f"time_error = {data.time_error:.4g} is for least squares with loss='squares'; else leave it out: a robust "
+            "loss fits its scale, and under noise the error of a reading that is fitted holds that of its time"
+        )
 
 
 def check_alike(data: Any) -> None:

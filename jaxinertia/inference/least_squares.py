@@ -22,7 +22,7 @@ from ..physics.system import System
 from .evidence import Evidence
 from .likelihood import Likelihood, Reading, level_of, moved_by, window_coordinates
 from .loss import SQUARES, Loss, Squares, Student
-from .motion import Frame, Motion, seen_of
+from .motion import Frame, Motion, rate_of, seen_of
 from .normal import Normal
 from .parameters import Beside, Parameters
 from .readout import Readout
@@ -45,6 +45,7 @@ class LeastSquares(Likelihood):
     beside: Beside = eqx.field(static=True)
     d: int = eqx.field(static=True)
     scalar: bool = eqx.field(static=True)
+    clocked: bool = eqx.field(static=True, default=False)  # whether errors of times are in the weights
 
     def own(self):
         return self.windows, self.units, self.offset, self.freedom, self.loss.shape
@@ -108,6 +109,25 @@ class LeastSquares(Likelihood):
         seen = seen.at[:, : level.shape[-1]].add(level)
         return jnp.ravel(window.weight * (seen[:, :channels] - window.y))
 
+    def rates(self, u: Float[Array, " p"], x: Float[Array, "w k"]) -> Float[Array, "w m c"]:
+        """The derivative of every reading by time, per row, along the motion."""
+
+        def one(u, state, window):
+            local, d, channels = self.parameters.local, self.d, self.windows.y.shape[-1]
+            system, window = local.write(self.system, u), moved_by(u, self.beside, local.size, window)
+            frame = Frame(self.units, level_of(u, self.beside, local.size, self.offset, window), d, self.scalar, 2 * d)
+            path = self.motion.path(system, state, window, frame)
+            rate = rate_of(system, window, frame)
+
+            def seen(z, t):
+                if self.readout is None:
+                    return z[:channels]
+                return self.readout.seen(z, self.units, rate(z, t) if self.readout.asks_for_force else None)
+
+            return jax.vmap(lambda z, t: jax.jvp(seen, (z, t), (rate(z, t), jnp.ones(())))[1])(path, window.ts)
+
+        return self._over_windows(one, u, x)
+
     def fine_enough(self, unit: np.ndarray) -> Any:
         """The sum of squares by which residuals may change; at 1e-10 of the motion rounding is near.
 
@@ -161,7 +181,7 @@ class LeastSquares(Likelihood):
         if not (self.robust or unknown.any()):
             return None, 0
         weights = np.max(np.asarray(self.windows.weight), 1)
-        weights = np.where(weights > 0, weights, np.max(weights, 0))  # of a run without readings: as the others'
+        weights = np.where((weights > 0) & (not self.clocked), weights, np.max(weights, 0))  # or of a run without any
         runs = 1 if np.all(weights == weights[0]) else len(weights)
         numbers = runs * (len(unknown) if self.robust else int(np.sum(unknown))) + isinstance(self.loss, Student)
         levels = self.offset.shape[-1]
@@ -200,6 +220,12 @@ class LeastSquares(Likelihood):
 _linearise = eqx.filter_jit(LeastSquares.linearise)
 
 
+@eqx.filter_jit
+def rates_of_all(likelihood: LeastSquares, u: Any, x: Any) -> Any:
+    """The derivative of every reading by time, of many records (r, w, m, c)."""
+    return eqx.filter_vmap(lambda u, x, one: one.rates(u, x), in_axes=(0, 0, likelihood.axes()))(u, x, likelihood)
+
+
 def pose(
     records: Records, length: int, motion: Motion, level: np.ndarray | None = None, loss: Loss = SQUARES
 ) -> LeastSquares:
@@ -223,4 +249,5 @@ def pose(
         beside=beside,
         d=records.d,
         scalar=records.scalar,
+        clocked=bool(np.any(records.time_error)),
     )
