@@ -246,6 +246,11 @@ class Observations(eqx.Module):
         angle: str = "rad",
         time_unit: str | None = None,
         missing: Any = None,
+        read: Any = None,
+        components: Any = None,
+        trend: Any = False,
+        input_delay: Any = 0.0,
+        time_error: Any = 0.0,
     ) -> "Observations":
         """Read columns of a file: text of any delimiter and encoding, .lvm, .npz, Excel or Parquet.
 
@@ -266,6 +271,8 @@ class Observations(eqx.Module):
                 are.
             missing: a word, or several in a list, that stand for no reading, such as "OVER". Empty cells, "nan", "n/a"
                 and "-" do already.
+            read, components, trend, input_delay, time_error: as for `Observations`, in the units that numbers are taken
+                in: with `time_unit` in seconds, with angle="deg" in radians.
 
         Returns:
             The `Observations`.
@@ -294,8 +301,9 @@ class Observations(eqx.Module):
         )
         known = offset is not None and angle == "deg"
         offset = np.asarray(offset, float) * columns.RADIANS if known else offset
+        given = dict(read=read, components=components, trend=trend, input_delay=input_delay, time_error=time_error)
         try:
-            return cls(**found.arrays, offset=offset, reading=found.said, labels=found.labels)
+            return cls(**found.arrays, **given, offset=offset, reading=found.said, labels=found.labels)
         except ValueError as problem:
             raise ValueError(f"{path}: {found.table.named(str(problem))}") from problem
 

@@ -78,6 +78,10 @@ def pose(row: int, records: Records, method: str | None, band: Any) -> Posed:
         choice = Choice(WHITTLE, f"a band was given: {limits[0]:.6g} to {limits[1]:.6g} radians per step")
     if method is not None:
         choice = Choice(method, "it was asked for")
+    uneven = [run for run in whittle.runs_of(records, 0) if not run.is_even]
+    if choice.method == WHITTLE and uneven:
+        told = "times are uneven: the spectrum is summed at the times themselves, and what they spread of it is floor"
+        choice = choice._replace(why=f"{choice.why}; {told}")
     omega, gamma, power = (np.array([getattr(x, name) for x in found]) for name in ("omega", "gamma", "power"))
     units = jax.tree.map(lambda x: x[0], records.units)
     if records.levels == records.d and (records.readout is None or seen is not None):

@@ -132,6 +132,11 @@ def fit(
     noise: Annotated[bool, typer.Option("--noise", help="The motion is driven by white noise.")] = False,
     loss: Annotated[str, typer.Option(help="squares; for records with spikes student or soft_l1.")] = "squares",
     offset: Annotated[bool, typer.Option(help="Fit the reading at rest; else it is 0.")] = True,
+    trend: Annotated[bool, typer.Option("--trend", help="Fit a drift of the reading at rest.")] = False,
+    input_delay: Annotated[
+        str, typer.Option(help="How much later than its samples the input acts: a time, or fit.")
+    ] = "0",
+    time_error: Annotated[float, typer.Option(help="Standard deviation of the error of a time.")] = 0.0,
     out: Annotated[Path | None, typer.Option(help="Where to write: OUT.fit.json and OUT.fit.png.")] = None,
     figure: Annotated[bool, typer.Option(help="Draw data, fit, residuals and energy.")] = True,
 ) -> None:
@@ -140,6 +145,7 @@ def fit(
 
     columns: dict[str, Any] = dict(time=time, position=position, input=drive, segment=segment, position_error=error)
     columns |= dict(rate=rate, time_unit=time_unit, angle=angle, missing=missing)
+    columns |= dict(trend=trend, input_delay=None if input_delay == "fit" else input_delay, time_error=time_error)
     choices: dict[str, Any] = dict(potential=potential, drag=drag, noise=noise, loss=loss, offset=offset)
     with _errors_in_one_line():
         result, written = run(
