@@ -103,7 +103,7 @@ def test_a_spectrum_at_uneven_times_is_the_sum_at_these(n):
 
 @pytest.mark.slow
 def test_a_band_of_a_record_at_jittered_times_tells_the_truth():
-    """Times off by a third of a step, written down as they were; a line outside the band is stronger than the motion."""
+    """Times off by a third of a step, written down as they were; a line beyond the band is stronger than it."""
     rng = np.random.default_rng(4)
     truth, n = np.array([0.2, 1.3, 1.0]), 8000
     ts = 0.25 * (np.arange(n) + rng.uniform(-0.33, 0.33, n))
