@@ -5,14 +5,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from . import evidence as errors
+from . import standing
+from .crosscheck import Checked, scaled
 from .doubts import doubts, failures
-from .likelihood import Likelihood, Posed, Reading, innovations_of_all
+from .likelihood import Likelihood, Posed, Reading
 from .observations import Observations
 from .parameters import Parameters
 from .record import Records, with_input
@@ -20,24 +21,26 @@ from .result import Diagnostics, Fit, Fits
 from .shooting import Ended
 
 
-def one_fit(ended: Ended, i: int, data: Observations) -> Fit:
+def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
     """The fit of one of the records whose searches ended."""
+    ended, ends = checked.stand.ended, checked.ends[i]
     search, likelihood, records = ended.search.at(i), ended.likelihood.at(i), ended.records.at(np.array([i]))
     parameters, p = records.parameters, records.parameters.size
     cost, unknown = float(search.cost), _unknown(records, likelihood)
     reading = likelihood.read(search.u, search.x, search.normal, unknown)
     found = reading.evidence
-    flat, jacobian = (np.asarray(x)[0] for x in _natural(search.u[None, :p], parameters))
+    flat, jacobian = (x[i] for x in checked.stand.natural)
     plain, corrected = errors.curvature(found), errors.sandwich(found, errors.correlation_length(found))
     in_u = plain if errors.whiteness(found) > errors.DOUBT else corrected
     natural = [errors.propagated(jacobian, c[:p, :p], parameters.constant) for c in (in_u, plain, corrected)]
+    natural[0] = scaled(natural[0], checked.spread[i])
     offset, trend, delay, _ = likelihood.beside_at
     unit, step = records.reading_unit[0], float(records.units.time[0])
     late = float(records.delay[0] + np.sum(search.u[delay])) * step
     first = jnp.asarray(search.u[:p])[parameters.index[0]]
     system = with_input(parameters.local.write(records.system, first), data, late)
     posed = Posed(records, likelihood, reading, search.u, search.x, cost, bool(ended.fine[i]))
-    diagnostics = _diagnostics(posed, search, data, flat, jacobian, natural[0])
+    diagnostics = _diagnostics(posed, search, data, flat, jacobian, natural[:2], ends)
     errors_of_u = np.sqrt(np.diag(in_u))
     return Fit(
         system=system,
@@ -65,6 +68,7 @@ def one_fit(ended: Ended, i: int, data: Observations) -> Fit:
         freedom=found.freedom,
         diagnostics=diagnostics,
         parameters=parameters,
+        ends=ends,
         posed=posed if reading.states is not None else None,
         record=_fingerprint(data),
     )
@@ -81,7 +85,13 @@ def _unknown(records: Records, likelihood: Likelihood) -> np.ndarray:
 
 
 def _diagnostics(
-    posed: Posed, search: Any, data: Observations, flat: np.ndarray, jacobian: np.ndarray, covariance: np.ndarray
+    posed: Posed,
+    search: Any,
+    data: Observations,
+    flat: np.ndarray,
+    jacobian: np.ndarray,
+    covariances: list[np.ndarray],
+    ends: np.ndarray,
 ) -> Diagnostics:
     """What the residuals say of the model, and how the search ended."""
     records, reading, found = posed.records, posed.reading, posed.reading.evidence
@@ -90,7 +100,7 @@ def _diagnostics(
     unknown = _unknown(records, posed.likelihood)
     told = in_time and not (unknown.any() or posed.likelihood.robust)  # whether readings have an error to be judged by
     chi = float(np.sum(found.residuals**2)) / found.freedom if told else None
-    lost = is_lost(posed.likelihood.level, posed.cost, found.variance, len(found.residuals), len(posed.u))
+    lost = standing.is_lost(posed.likelihood.level, posed.cost, found.variance, len(found.residuals), len(posed.u))
     why = failures(bool(search.ended), bool(lost), iterations)
     rows = _residuals(reading, records, data)
     return Diagnostics(
@@ -103,19 +113,14 @@ def _diagnostics(
         autocorrelation=errors.autocorrelation(found, min(errors.LAGS, len(found.residuals) // 2)),
         whiteness=whiteness,
         halves=halves,
-        warnings=doubts(posed, why, chi, whiteness, halves, flat, covariance),
+        warnings=doubts(posed, why, chi, whiteness, halves, flat, covariances, ends),
     )
-
-
-def is_lost(level: Any, cost: Any, variance: Any, n: Any, p: int) -> Any:
-    """Whether noise would be fitted as well; not asked where there is no level."""
-    return np.isfinite(level) & ~errors.found(level, cost, variance, n, p)
 
 
 def many_fits(
     data: list[Observations],
     parameters: Parameters,
-    groups: list[Ended],
+    groups: list[Checked],
     refused: dict[int, str],
     finish: Callable[[Fit, int], Fit],
 ) -> Fits:
@@ -123,36 +128,27 @@ def many_fits(
     n, count = len(data), len(parameters.labels)
     flat, covariance = np.full((n, count), np.nan), np.full((n, count, count), np.nan)
     converged, iterations = np.zeros(n, bool), np.zeros(n, int)
+    ends = np.full((n, 2, count), np.nan)
     chi, freedom, whiteness = np.full(n, np.nan), np.ones(n, int), np.full(n, np.nan)
-    why, where = dict(refused), dict[int, tuple[Ended, int]]()
-    for ended in groups:
-        rows, search, likelihood = ended.rows, ended.search, ended.likelihood
-        where |= {int(row): (ended, i) for i, row in enumerate(rows)}
-        freedom[rows], iterations[rows] = likelihood.freedom, search.iterations
-        variance = likelihood.variance(search.normal, ended.records.unknown)
-        chi[rows] = _spread(ended)
-        whiteness[rows] = _whiteness(ended)
-        taken = np.sum(likelihood.taken, (1, 2, 3))
-        lost = np.broadcast_to(is_lost(likelihood.level, search.cost, variance, taken, search.u.shape[1]), len(rows))
-        p = parameters.size
-        flat[rows], jacobian = (np.asarray(x) for x in _natural(search.u[:, :p], parameters))
-        unit = errors.inverse(np.asarray(_information(search.normal)))[:, :p, :p]
-        # All of them known, and every value moved by one: nothing is infinite.
-        known = np.isfinite(np.diagonal(unit, axis1=1, axis2=2)).all(1) & (jacobian != 0).any(2).all(1)
-        finite = np.where(known[:, None, None], variance[:, None, None] * unit, 0.0)
-        together, constant = jacobian @ finite @ np.swapaxes(jacobian, 1, 2), parameters.constant
-        for i, row in enumerate(rows.tolist()):
+    why, where = dict(refused), dict[int, tuple[Checked, int]]()
+    for checked in groups:
+        stand, ended = checked.stand, checked.stand.ended
+        rows, search = ended.rows, ended.search
+        where |= {int(row): (checked, i) for i, row in enumerate(rows)}
+        freedom[rows], iterations[rows] = ended.likelihood.freedom, search.iterations
+        chi[rows], whiteness[rows] = _spread(ended), stand.whiteness
+        flat[rows], covariance[rows], ends[rows] = stand.values, stand.covariance, checked.ends
+        for i in np.flatnonzero(~(stand.whiteness > errors.DOUBT)).tolist():
+            covariance[rows[i]] = stand.corrected(i)
+        for i in np.flatnonzero(~np.isnan(checked.spread).all(1)).tolist():
+            covariance[rows[i]] = scaled(covariance[rows[i]], checked.spread[i])
+        for row in rows.tolist():
             why.pop(row, None)  # of an earlier search, on more of the record
-            said = failures(bool(search.ended[i]), bool(lost[i]), int(iterations[row]))
-            converged[row] = not said
-            if said:
-                flat[row], chi[row] = np.nan, np.nan
-                why[row] = "; ".join(said)
-            elif whiteness[row] > errors.DOUBT:
-                in_u = variance[i] * unit[i]
-                covariance[row] = together[i] if known[i] else errors.propagated(jacobian[i], in_u, constant)
-            else:
-                covariance[row] = errors.propagated(jacobian[i], _corrected(ended, i)[:p, :p], constant)
+        converged[rows] = search.ended & ~stand.lost
+        for i in np.flatnonzero(~converged[rows]).tolist():
+            row = int(rows[i])
+            flat[row], chi[row], covariance[row], ends[row] = np.nan, np.nan, np.nan, np.nan
+            why[row] = "; ".join(failures(bool(search.ended[i]), bool(stand.lost[i]), int(iterations[row])))
     error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     return Fits(
         values=parameters.unflatten_all(flat),
@@ -169,34 +165,18 @@ def many_fits(
         whiteness=whiteness,
         failures=dict(sorted(why.items())),
         parameters=parameters,
-        system=groups[0].records.system,
+        ends=ends,
+        system=groups[0].stand.ended.records.system,
         one=partial(_one_of_many, data, where, refused, finish),
     )
-
-
-def _whiteness(ended: Ended) -> np.ndarray:
-    likelihood, search = ended.likelihood, ended.search
-    return errors.whiteness_of_all(innovations_of_all(likelihood, search.u, search.x), likelihood.taken)
-
-
-def misfits(ended: Ended) -> np.ndarray:
-    """Of which of the records the residuals are correlated, or the search did not end."""
-    return ~np.asarray(ended.search.ended) | ~(_whiteness(ended) >= errors.DOUBT)
-
-
-def _corrected(ended: Ended, i: int) -> np.ndarray:
-    """The covariance of the coordinates of one of the records, corrected for its residuals' correlation."""
-    search = ended.search.at(i)
-    reading = ended.likelihood.at(i).read(search.u, search.x, search.normal, ended.records.unknown[i])
-    return errors.sandwich(reading.evidence, errors.correlation_length(reading.evidence))
 
 
 def _one_of_many(data: list[Observations], where: dict, refused: dict[int, str], finish: Callable, i: int) -> Fit:
     if i not in where:
         raise ValueError(f"record {i} cannot be fitted: {refused[i]}")
-    ended, row = where[i]
+    checked, row = where[i]
     with jax.enable_x64(True):
-        return finish(one_fit(ended, row, data[i]), i)
+        return finish(one_fit(checked, row, data[i]), i)
 
 
 def _spread(ended: Ended) -> np.ndarray:
@@ -209,17 +189,6 @@ def _spread(ended: Ended) -> np.ndarray:
     unit = ended.records.reading_unit[:, 0]
     left = spread * unit**2 if unknown.shape[1] == 1 else np.full(len(spread), np.nan)
     return np.where(unknown.any(1), left, spread)
-
-
-@eqx.filter_jit
-def _information(normal: Any) -> jax.Array:
-    return jax.vmap(lambda one: one.information())(normal)
-
-
-@eqx.filter_jit
-def _natural(u: jax.Array, parameters: Parameters) -> tuple[jax.Array, jax.Array]:
-    """Values, and their derivatives by the coordinates."""
-    return jax.vmap(parameters.natural)(u), jax.vmap(jax.jacfwd(parameters.natural))(u)
 
 
 def _fingerprint(data: Observations) -> str:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,6 +41,60 @@ def of_all(system: System, parameters: Parameters, flat: np.ndarray, covariance:
             spread = np.array([_error(*each) for each in zip(gradients, covariance, strict=True)])
             out[name] = values, np.where(np.isfinite(values), spread, np.nan)
     return out
+
+
+def damping_ratios(system: System, parameters: Parameters, flat: np.ndarray) -> np.ndarray:
+    """gamma / (2 sqrt |k|) of rows of values, of small motions; NaN where the system has no such numbers."""
+    if not _is_single(system):
+        return np.full(len(flat), np.nan)
+    if parameters.runs > 1:  # the greatest of any run
+        local = parameters.local
+        return np.max([damping_ratios(system, local, flat[:, at]) for at in parameters.flat_index], axis=0)
+
+    with jax.enable_x64(True):
+        return np.asarray(_ratios(system, parameters, jnp.asarray(flat, float)))
+
+
+@eqx.filter_jit
+def _ratios(system: System, parameters: Parameters, flat: jax.Array) -> jax.Array:
+    def ratio(x):
+        one = parameters.put(system, x)
+        return decay(one) / (2 * jnp.sqrt(jnp.abs(curvature(one))))
+
+    return jax.vmap(ratio)(flat)
+
+
+def rates(
+    system: System, parameters: Parameters, flat: np.ndarray, covariance: np.ndarray
+) -> list[tuple[float, float]] | None:
+    """gamma / 2 +- sqrt(gamma^2 / 4 - k), each with its standard error, of small motions; None where they swing or the
+    system has no such numbers, or runs have their own."""
+    if parameters.runs > 1 or not _is_single(system):
+        return None
+    fixed = parameters.put(system, jnp.asarray(flat, float))
+    if not decay(fixed) ** 2 > 4 * curvature(fixed):
+        return None
+
+    def rate(x, side):
+        one = parameters.put(system, x)
+        gamma, k = decay(one), curvature(one)
+        fast = gamma / 2 + jnp.sqrt(gamma**2 / 4 - k)
+        return fast if side else k / fast
+
+    out = []
+    for side in (False, True):
+        value, slope = jax.value_and_grad(rate)(jnp.asarray(flat, float), side)
+        out.append((float(value), _error(np.asarray(slope), covariance)))
+    return out
+
+
+def _is_single(system: System) -> bool:
+    """Whether small motions have one gamma and one k."""
+    mass = system.kinetic.small_mass
+    if mass is None or np.shape(mass) != ():
+        return False
+    k, gamma = curvature(system), decay(system)
+    return k is not None and gamma is not None and np.shape(gamma) == ()
 
 
 def _formulas(system: System) -> dict[str, Callable[[Any], Any]]:

@@ -9,6 +9,7 @@ from scipy import ndimage, signal, stats
 
 from . import clock
 from . import evidence as errors
+from .derived import rates
 from .likelihood import Posed
 from .record import Records
 from .starts import mass_of
@@ -21,8 +22,18 @@ AROUND, RARE = 25, 1e-4  # readings around one that say how far it should be off
 CLIPPED = 0.05  # of the readings at the extremes: more than a swing leaves there
 
 
-def doubts(posed: Posed, why: tuple[str, ...], chi: Any, whiteness: float, halves: Any, flat: Any, covariance: Any):
-    """All of them, in words; `why`: it has not converged."""
+def doubts(
+    posed: Posed,
+    why: tuple[str, ...],
+    chi: float | None,
+    whiteness: float,
+    halves: dict,
+    flat: np.ndarray,
+    covariances: list[np.ndarray],
+    ends: np.ndarray,
+) -> tuple[str, ...]:
+    """All of them, in words; `why`: it has not converged; `covariances`: as reported, and the curvature's; `ends`: of
+    values whose errors are not symmetric."""
     records = posed.records
     return (
         *(f"{each}; do not use the values" for each in why),
@@ -32,7 +43,8 @@ def doubts(posed: Posed, why: tuple[str, ...], chi: Any, whiteness: float, halve
         *clock.doubts(posed, whiteness),
         *_of_the_readings(records),
         *(() if posed.reading.states is None or posed.likelihood.robust else _of_the_spikes(posed.reading.evidence)),
-        *_of_the_values(records, flat, covariance),
+        *_of_the_values(records, flat, covariances, ends),
+        *_of_the_rates(records, flat, covariances[1], ends),
     )
 
 
@@ -71,6 +83,9 @@ def _of_the_scatter(posed: Posed, chi: float | None) -> Iterator[str]:
 
 
 def _of_the_model(posed: Posed, whiteness: float, halves: dict) -> Iterator[str]:
+    if errors.at_rounding(posed.likelihood.level, posed.cost):
+        yield "residuals are at rounding: the record was computed, and errors are those of its arithmetic"
+        return
     correlated, records = whiteness < errors.DOUBT, posed.records
     drifting = [
         (name, early, late) for name, (early, late, error) in halves.items() if abs(early - late) > DISAGREE * error
@@ -149,22 +164,53 @@ def _far_off(r: np.ndarray) -> np.ndarray:
     return np.where(beside < size / 2, size / np.maximum(limit * unit, 1e-300), 0.0)
 
 
-def _of_the_values(records: Records, flat: np.ndarray, covariance: np.ndarray) -> Iterator[str]:
+def _of_the_values(
+    records: Records, flat: np.ndarray, covariances: list[np.ndarray], ends: np.ndarray
+) -> Iterator[str]:
     parameters = records.parameters
-    spread = np.sqrt(np.diag(covariance))
+    spread, curvature = (np.sqrt(np.diag(each)) for each in covariances)
     fields = [name for name, shape in zip(parameters.names, parameters.shapes, strict=True) for _ in np.ndindex(*shape)]
     away = _far(records)
-    rows = zip(fields, parameters.labels, flat, spread, parameters.limits, strict=True)
-    for field, label, value, error, (low, high) in rows:
+    silent = np.isinf(curvature) & np.all(parameters.limits == ends.T, axis=1)
+    rows = zip(fields, parameters.labels, flat, spread, parameters.limits, ends.T, silent, strict=True)
+    for field, label, value, error, (low, high), interval, nothing in rows:
         if value > away.get(field, np.inf):
             yield f"{label} ran off to {value:.3g}: the data do not hold it"
         elif at_bound(value, error, low, high):
             bound = low if value - low < high - value else high
             yield f"{label} went to its bound {bound:.6g}: the data want it beyond, and its error means little"
+        elif not np.isnan(interval[0]) and not nothing:
+            yield f"{label} {_asymmetric(interval[0], interval[1], low, high, error)}"
         elif not np.isfinite(error):
             yield f"the data say nothing about {label}: its value is the start's; fix it, or record where it matters"
         elif label.startswith(("damping", "noise")) and error > abs(value):
             yield f"{label} cannot be told from zero: {value:.3g} +- {error:.2g}"
+
+
+def _asymmetric(first: float, last: float, low: float, high: float, error: float) -> str:
+    """What an interval that is not symmetric says."""
+    below, above = first == low, last == high
+    if below and above:
+        return "can be anything: all else refitted, none that it may be is excluded at 95 %, and its value means little"
+    if above and np.isinf(high):
+        return f"is known on one side only, from {first:.4g} on at 95 %: all else refitted, any greater fits as well"
+    if below and np.isinf(low):
+        return f"is known on one side only, up to {last:.4g} at 95 %: all else refitted, any smaller fits as well"
+    level = "" if np.isfinite(error) else "; farther off the cost rises no more: stderr is infinite"
+    return f"has an error that is not symmetric: 95 % from {first:.4g} to {last:.4g}, all else refitted{level}"
+
+
+def _of_the_rates(records: Records, flat: np.ndarray, curvature: np.ndarray, ends: np.ndarray) -> Iterator[str]:
+    """What is in a record of which only one rate of two is known."""
+    found = rates(records.system, records.parameters, flat, curvature)
+    if found is None or not np.any(np.isinf(ends)):
+        return
+    value, error = min(found, key=lambda each: each[1] / abs(each[0]))
+    told = f"{value:.6g} +- {error:.2g}" if error < abs(value) else f"about {value:.4g}"
+    yield (
+        f"overdamped: one decay alone is in this record, at the rate {told} (stiffness / gamma where friction is "
+        "strong); to tell gamma, record the first 1 / gamma after the release, or hold the stiffness"
+    )
 
 
 def _far(records: Records) -> dict[str, float]:

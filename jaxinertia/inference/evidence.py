@@ -18,6 +18,7 @@ from .parameters import MATRICES, Parameters
 
 LAGS = 24  # of the residuals' autocorrelation that are tested
 ROUNDING = 1e-14  # of an eigenvalue of an information of unit diagonal: sums over thousands of readings are off by it
+COMPUTED = 1e-24  # of a motion's sum of squares: readings are right to twelve digits
 QUIET = 12  # lags without correlation, after which none is expected
 DOUBT = 1e-3  # below this probability residuals are called correlated
 
@@ -174,6 +175,11 @@ def found(total: Any, cost: Any, variance: Any, n: Any, p: int) -> Any:
     """Whether a motion of p parameters lowers the cost of n readings from `total`, that of a constant, by more than the
     best of n / 2 frequencies does in noise once in a thousand times: each takes an exponential part of the variance."""
     return 2 * (total - cost) > variance * (2 * np.log(1000.0 * n) + 2 * p)
+
+
+def at_rounding(total: Any, cost: Any) -> Any:
+    """Whether a motion leaves of `total`, the cost of a constant, what rounding may leave: the record was computed."""
+    return cost < COMPUTED * total
 
 
 def halves(evidence: Evidence, index: int) -> tuple[float, float, float]:

@@ -12,7 +12,8 @@ from ..physics import system as systems
 from ..physics.system import System, check_system
 from . import linear, parameters, shooting, starts, stochastic, units
 from .between import LINE, Ways, refine
-from .conclude import many_fits, misfits, one_fit
+from .conclude import many_fits, one_fit
+from .crosscheck import checked
 from .free_motion import free_part, on_whole
 from .loss import SQUARES, check_loss
 from .observations import Observations
@@ -20,6 +21,7 @@ from .record import Records, joined, on_one_grid, with_input
 from .result import Fit, Fits
 from .search import Options
 from .shooting import LEAST_SQUARES, Ended
+from .standing import Standing
 
 METHODS = (LEAST_SQUARES, stochastic.KALMAN, stochastic.UNSCENTED, stochastic.EXTENDED, stochastic.WHITTLE)
 
@@ -95,7 +97,7 @@ def fit(
         groups, refused = search([part], task)
         if refused:
             raise refused[0]
-        return on_whole(one_fit(groups[0], 0, part), part, data)
+        return on_whole(one_fit(checked(Standing(groups[0]), task.options), 0, part), part, data)
 
 
 def fit_many(
@@ -140,19 +142,15 @@ def fit_many(
         task = prepare(system, data[0], free, bounds, method, band, loss, Options(max_iterations, progress), each)
         parts = list(data)
         check_runs(task, parts)
-        groups, refused = search(parts, task)
+        ended, refused = search(parts, task)
+        groups = [Standing(each) for each in ended]
         if task.method == LEAST_SQUARES:
             groups += _on_free_motion(parts, groups, task)
         why = {i: str(error) for i, error in refused.items()}
         if not groups:
             raise ValueError(f"data has no record that can be fitted: {why}")
-        return many_fits(
-            parts,
-            task.parameters.for_runs(len(data[0].runs)),
-            groups,
-            why,
-            lambda fit, i: on_whole(fit, parts[i], data[i]),
-        )
+        done, chosen = [checked(stand, task.options) for stand in groups], task.parameters.for_runs(len(data[0].runs))
+        return many_fits(parts, chosen, done, why, lambda fit, i: on_whole(fit, parts[i], data[i]))
 
 
 class Task(NamedTuple):
@@ -166,12 +164,12 @@ class Task(NamedTuple):
     options: Options
 
 
-def _on_free_motion(parts: list[Observations], groups: list[Ended], task: Task) -> list[Ended]:
+def _on_free_motion(parts: list[Observations], groups: list[Standing], task: Task) -> list[Standing]:
     """Searches of records that misfit, and that friction alone does not act on throughout: on the part where it does.
 
     Finding that part takes longer than fitting a short record, so those that fit are taken as they are.
     """
-    doubtful = [int(row) for ended in groups for row in ended.rows[misfits(ended)]]
+    doubtful = [int(row) for stand in groups for row in stand.ended.rows[stand.misfits]]
     free = {i: part for i in doubtful if (part := free_part(task.system, parts[i], task.method)) is not parts[i]}
     if task.parameters.own:  # of as many runs: each is in one table with all others
         free = {i: part for i, part in free.items() if len(part.runs) == len(parts[i].runs)}
@@ -181,7 +179,7 @@ def _on_free_motion(parts: list[Observations], groups: list[Ended], task: Task) 
     order = np.array(list(free))
     for i in set(free) - {int(order[i]) for i in refused}:
         parts[i] = free[i]
-    return [ended._replace(rows=order[ended.rows]) for ended in again]
+    return [Standing(ended._replace(rows=order[ended.rows])) for ended in again]
 
 
 def prepare(

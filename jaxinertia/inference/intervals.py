@@ -1,7 +1,5 @@
 """Intervals that refit: where the cost says stop, and how far resampled residuals scatter."""
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -9,87 +7,43 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import stats
-from scipy.optimize import brentq
 
 from . import search
 from .evidence import DOUBT, correlation_length
-from .likelihood import Likelihood, Posed
-from .normal import Problem
-from .parameters import MATRICES, Parameters
+from .likelihood import Likelihood
+from .parameters import MATRICES
+from .profile import Lanes, Walk, ends
 from .search import Options
 
-FAR = 1e6  # standard errors squared: all that is farther counts as this
-DOUBLINGS = 40  # of the first guess of an end, till the cost has risen enough
 
-
-def profile(fit: Any, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Where 2 (cost - least cost) = t^2 variance, each value in turn held while all else is refitted; at a bound where
-    the cost does not rise so far before it."""
+def profile(fit: Any, level: float, which: np.ndarray) -> np.ndarray:
+    """Where 2 (cost - least cost) = t^2 variance, each value of `which` in turn held while all else is refitted; at a
+    bound where the cost does not rise so far before it. (2, p), NaN for others."""
     posed, parameters = fit.posed, fit.parameters
     if any(kind in MATRICES for kind in parameters.kinds):
         raise ValueError("method = 'profile' is for numbers and components, not for matrices; use 'bootstrap'")
     reach = float(stats.t.ppf((1 + level) / 2, fit.freedom))
     spread = np.sqrt(np.diag(fit.covariance_curvature))
-    ends = np.empty((2, parameters.size))
-    for i, (value, error, limits) in enumerate(zip(fit.flat, spread, parameters.limits, strict=True)):
-        guess = error if np.isfinite(error) and error > 0 else 1e-3 * abs(value) + 1e-300
-        for side, limit in enumerate(limits):
-            rise = _Rise(posed, parameters, i)
-            first = float(value + np.sign(limit - value) * reach * guess)
-            ends[side, i] = _end(lambda x, rise=rise: rise(x) - reach, float(value), first, limit)
-    return ends[0], ends[1]
+    widths = np.where(np.isfinite(spread) & (spread > 0), spread, 1e-3 * np.abs(fit.flat) + 1e-300)
+    at = np.repeat(np.flatnonzero(which), 2)
+    side = np.tile([0, 1], len(at) // 2)
+    row = np.zeros(len(at), int)
+    lanes = Lanes(row, at, fit.flat[at], np.array(parameters.limits)[at, side])
+    optimum = np.asarray(posed.u)[None], np.asarray(posed.x)[None], np.array([posed.cost])
+    variance = np.array([posed.reading.evidence.variance])
+    walk = Walk(_repeated(posed.likelihood, 1), parameters, lanes, optimum, variance, widths[None])
+    out = np.full((2, len(fit.flat)), np.nan)
+    first = lanes.value + np.where(side, reach, -reach) * widths[at]
+    out[side, at] = ends(walk, first, np.full(len(at), reach), np.ones(len(at), bool))
+    return out
 
 
-def _end(excess: Callable, inner: float, outer: float, limit: float) -> float:
-    """The root of `excess` between a value and its limit: bracketed by doubling, then found by Brent's method."""
-    for _ in range(DOUBLINGS):
-        outer = min(outer, limit) if limit > inner else max(outer, limit)
-        if excess(outer) >= 0:
-            return float(brentq(excess, inner, outer, xtol=1e-3 * abs(outer - inner)))
-        if outer == limit:
-            return limit
-        inner, outer = outer, outer + 2 * (outer - inner)
-    return limit
-
-
-class _Rise:
-    """sqrt(2 (cost - least) / variance) with value i held: of a parabola, how many standard errors it is away."""
-
-    def __init__(self, posed: Posed, parameters: Parameters, i: int):
-        self.posed, self.parameters, self.i = posed, parameters, i
-        self.pinned = _Pinned(_repeated(posed.likelihood, 1), np.asarray([i]))
-        self.u, self.x = posed.u.copy(), posed.x
-        self.known = {float(parameters.natural(self.u)[i]): 0.0}
-
-    def __call__(self, value: float) -> float:
-        if value not in self.known:
-            self.u[self.i] = self.parameters.coordinate(self.i, value)
-            found = search.run(self.pinned, self.u[None], self.x[None], Options(50)).at(0)
-            rise = 2 * (float(found.cost) - self.posed.cost) / self.posed.reading.evidence.variance
-            if math.isfinite(rise):  # the next one starts where this one ended
-                self.u, self.x = np.array(found.u), np.asarray(found.x)
-            self.known[value] = math.sqrt(min(max(rise, 0.0), FAR)) if math.isfinite(rise) else math.sqrt(FAR)
-        return self.known[value]
-
-
-class _Pinned(Problem):
-    """A likelihood with one coordinate held."""
-
-    inner: Problem
-    i: Any
-
-    def own(self):
-        return *self.inner.own(), self.i
-
-    @property
-    def readings_of_one(self):
-        return self.inner.readings_of_one
-
-    def normal(self, u, x):
-        full = self.inner.normal(u, x)
-        free = jnp.arange(len(u)) != self.i
-        a = jnp.where(free[:, None] & free, full.a, jnp.eye(len(u)))
-        return full._replace(g=full.g * free, a=a, b=full.b * free[None, :, None])
+def cannot_refit(fit: Any, method: str | None, level: float) -> str:
+    """Why this method cannot, and what can."""
+    why = "of a fit that still has its data: fit again" if fit.method == "least squares" else "after least squares"
+    if method is None:
+        return f"level = {level}: intervals that are not symmetric are refitted, only {why}; 0.95 is kept"
+    return f"method = {method!r} refits, which it can only {why}; use 'normal'"
 
 
 def bootstrap(fit: Any, level: float, *, key: Any, samples: int) -> tuple[np.ndarray, np.ndarray]:

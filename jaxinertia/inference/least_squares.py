@@ -63,7 +63,7 @@ class LeastSquares(Likelihood):
         weighted = jnp.swapaxes(j, -1, -2)
         gram = stiffness * (weighted @ j)
         g = jnp.sum(weighted * pull[:, None, :], axis=-1)
-        rounding = 1e-30 * jnp.sum((self.windows.y * self.windows.weight) ** 2)
+        rounding = 1e-20 * jnp.sum((self.windows.y * self.windows.weight) ** 2)
         unit = jnp.sum(pull * pull) / stiffness / self.freedom + rounding
         gx, c, b = g[:, p:], gram[:, p:, p:], gram[:, :p, p:]
         if at is None:

@@ -12,6 +12,7 @@ import numpy as np
 from . import local
 from .local import Local, Series
 
+BLOCKS, ONE_WAY = 32, 1.1  # means of readings; their path over their range, of a motion that does not swing
 FIRST, SUDDEN = 10, 3.0  # windows that share readings with the first, and how much less the next one misfits
 MANY = 18  # readings of a window whose misfit says as much
 BAD, MORE = 16.0, 5.0  # squares, in standard errors, that are not chance, and times what is usual later
@@ -47,6 +48,8 @@ def stretches(ts: np.ndarray, y: np.ndarray) -> list[Stretch]:
         ts: times, increasing. y: readings, (n, c), NaN where there are none.
     """
     whole = Stretch(float(ts[0]), float(ts[-1]), "")
+    if _relaxes(y):
+        return [whole]
     series = local.cleaned(ts, y / max(float(np.nanmax(np.abs(y), initial=0.0)), 1e-300))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # windows that hold no swing
         for time in _periods(series):
@@ -76,6 +79,15 @@ class Part(NamedTuple):
     rows: np.ndarray
     segment: np.ndarray
     told: str
+
+
+def _relaxes(y: np.ndarray) -> bool:
+    """Whether readings go one way throughout: an overdamped motion, whose fast part is no other one."""
+    blocks = np.array_split(y[np.all(np.isfinite(y), axis=1)], BLOCKS)
+    if min(map(len, blocks)) == 0:
+        return False
+    means = np.array([np.mean(block, axis=0) for block in blocks])
+    return bool(np.all(np.sum(np.abs(np.diff(means, axis=0)), axis=0) < ONE_WAY * np.ptp(means, axis=0)))
 
 
 def find(ts: np.ndarray, position: np.ndarray, runs: list[np.ndarray]) -> Part | None:

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 from scipy import stats
 
 from .._shown import preformatted
 from ..physics.system import System
-from . import derived, intervals, saved, summary
+from . import crosscheck, derived, intervals, saved, summary
 from .doubts import at_bound
 from .likelihood import Posed
 from .observations import Observations
@@ -53,12 +54,13 @@ class Fit(eqx.Module):
     error, or None; trend: the same of its change per time; input_delay: of
     the input's. position_error: standard deviation of a
     reading, known or estimated, of another loss the scale of its law; of several components, or of runs that scatter
-    differently, one for each (None for "whittle"). initial: position and momentum
-    at the start of each run (least squares). method, why: how it was fitted, and the reason. readings, missing: how
-    many numbers were read, and how many are NaN; freedom: readings less what was fitted; deviance: -2 log L but for a
-    constant of the record; numbers: parameters, states, offset and errors that were fitted. record: a fingerprint of
-    the times and readings, by which `compare` knows fits of one record. data: what was fitted, of the `whole`
-    record; None of a fit from a file.
+    differently, one for each (None for "whittle"). initial: position and momentum at the start of each run (least
+    squares). ends: (2, p), the 95 % interval by the profile of values whose errors are not symmetric, else NaN; their
+    stderr is half of it over Student's t or more, infinite where it is open. method, why: how it was fitted, and the
+    reason. readings, missing: how many numbers were read, and how many are NaN; freedom: readings less what was fitted;
+    deviance: -2 log L but for a constant of the record; numbers: parameters, states, offset and errors that were
+    fitted. record: a fingerprint of the times and readings, by which `compare` knows fits of one record. data: what was
+    fitted, of the `whole` record; None of a fit from a file.
     """
 
     system: System
@@ -86,13 +88,20 @@ class Fit(eqx.Module):
     freedom: int
     diagnostics: Diagnostics
     parameters: Parameters
+    ends: np.ndarray
     posed: Posed | None
     record: str
     data: Observations | None = None
     whole: Observations | None = None
 
     def interval(
-        self, level: float = 0.95, *, method: str = "normal", key: Any = None, samples: int = 200, each: bool = False
+        self,
+        level: float = 0.95,
+        *,
+        method: str | None = None,
+        key: Any = None,
+        samples: int = 200,
+        each: bool = False,
     ) -> Any:
         """Confidence intervals, (low, high) in the structure of `values`.
 
@@ -102,9 +111,7 @@ class Fit(eqx.Module):
                 that probability allows, all else refitted; "bootstrap", from fits to resampled residuals. The last two
                 are for least squares; profile does not correct for correlated residuals, bootstrap keeps them together
                 in blocks.
-                Where a standard error is a large part of its value, take the profile: for a strongly overdamped record
-                whose gamma is known to a quarter, 95 % normal intervals held the truth 93 %, the profile's 95 % of the
-                time.
+                None takes the profile for values in `ends`, whose errors are not symmetric, else "normal".
             key, samples: of the bootstrap.
             each: give those of the runs' own values, in the structure of `each`.
 
@@ -120,28 +127,33 @@ class Fit(eqx.Module):
         check_level(level)
         if each and not self.parameters.own:
             raise ValueError("each = True: this fit has no own values of runs; pass each= to ji.fit")
-        if method not in ("normal", "profile", "bootstrap"):
-            raise ValueError(f"method = {method!r} must be 'normal', 'profile' or 'bootstrap'")
-        if method == "normal":
-            reach = stats.t.ppf((1 + level) / 2, self.freedom) * np.sqrt(np.diag(self.covariance))
-            low, high = self.parameters.within(self.flat - reach), self.parameters.within(self.flat + reach)
-        elif self.posed is None:
-            least_squares = self.method == "least squares"
-            why = "of a fit that still has its data: fit again" if least_squares else "after least squares"
-            raise ValueError(f"method = {method!r} refits, which it can only {why}; use 'normal'")
-        elif method == "profile":
-            low, high = intervals.profile(self, level)
-        else:
-            low, high = intervals.bootstrap(self, level, key=key, samples=samples)
+        low, high = self.flat_interval(level, method=method, key=key, samples=samples)
         if each:
             return self.parameters.unflatten_own(low), self.parameters.unflatten_own(high)
         return self.parameters.unflatten(low), self.parameters.unflatten(high)
 
-    @property
-    def ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """The 95 % interval's, of all flat values, from the standard errors."""
-        reach = stats.t.ppf(0.975, self.freedom) * np.sqrt(np.diag(self.covariance))
-        return self.parameters.within(self.flat - reach), self.parameters.within(self.flat + reach)
+    def flat_interval(
+        self, level: float = 0.95, *, method: str | None = None, key: Any = None, samples: int = 200
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(low, high) as `interval` has them, of all flat values."""
+        check_level(level)
+        if method not in (None, "normal", "profile", "bootstrap"):
+            raise ValueError(f"method = {method!r} must be 'normal', 'profile' or 'bootstrap', or None")
+        reach = stats.t.ppf((1 + level) / 2, self.freedom) * np.sqrt(np.diag(self.covariance))
+        low, high = self.parameters.within(self.flat - reach), self.parameters.within(self.flat + reach)
+        bent = ~np.isnan(self.ends[0]) & ~np.all(self.parameters.limits == self.ends.T, axis=1)
+        if method == "normal" or (method is None and not bent.any()):
+            pass
+        elif method is None and level == crosscheck.LEVEL:
+            low, high = np.where(bent, self.ends[0], low), np.where(bent, self.ends[1], high)
+        elif self.posed is None:
+            raise ValueError(intervals.cannot_refit(self, method, level))
+        elif method == "bootstrap":
+            low, high = intervals.bootstrap(self, level, key=key, samples=samples)
+        else:
+            ends = intervals.profile(self, level, bent if method is None else np.ones(len(self.flat), bool))
+            low, high = (np.where(np.isnan(end), old, end) for end, old in zip(ends, (low, high), strict=True))
+        return low, high
 
     @property
     def derived(self) -> dict[str, tuple[float, float]]:
@@ -214,9 +226,9 @@ class Fits(eqx.Module):
     """Fits of many records; every array has a leading axis of records. `fits[i]` is all that `ji.fit` says of one.
 
     values, stderr: in the structure that `free` returned, NaN where a fit failed. each, each_stderr: as `Fit` has them,
-    (records, runs, ...), or None. covariance: (records, p, p), as
-    `Fit` has it: corrected for their autocorrelation where residuals are not white. converged: which did, as `ji.fit`
-    says it. failures: for each other record, why. reduced_chi_square: (records,), of readings of known error, else the
+    (records, runs, ...), or None. covariance: (records, p, p), as `Fit` has it: corrected for their autocorrelation
+    where residuals are not white. ends: (records, 2, p), as `Fit` has them. converged: which did, as `ji.fit` says it.
+    failures: for each other record, why. reduced_chi_square: (records,), of readings of known error, else the
     residuals' variance; NaN with noise in the system, of several components of unknown error, and of a robust loss.
     whiteness: the probability of so much autocorrelation by chance.
     """
@@ -235,6 +247,7 @@ class Fits(eqx.Module):
     whiteness: np.ndarray
     failures: dict[int, str]
     parameters: Parameters
+    ends: np.ndarray
     system: System
     one: Callable[[int], Fit] | None
 
@@ -262,12 +275,21 @@ class Fits(eqx.Module):
         return derived.of_all(self.system, self.parameters, self.flat, self.covariance)
 
     def interval(self, level: float = 0.95) -> Any:
-        """(low, high) in the structure of `values`, from the standard errors (Student's t)."""
+        """(low, high) in the structure of `values`: as `Fit.interval` gives them, by the profile where errors are not
+        symmetric."""
         check_level(level)
         spread = np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
         reach = stats.t.ppf((1 + level) / 2, self.freedom)[:, None] * spread
-        ends = (self.parameters.within(self.flat + sign * reach) for sign in (-1, 1))
-        return tuple(self.parameters.unflatten_all(end) for end in ends)
+        low, high = (self.parameters.within(self.flat + sign * reach) for sign in (-1, 1))
+        open_ends = np.all(np.swapaxes(self.ends, 1, 2) == self.parameters.limits, axis=2)
+        bent = ~np.isnan(self.ends[:, 0]) & ~open_ends
+        if level == crosscheck.LEVEL:
+            low, high = np.where(bent, self.ends[:, 0], low), np.where(bent, self.ends[:, 1], high)
+        else:
+            for i in np.flatnonzero(bent.any(1)).tolist():
+                sides = self[i].interval(level)
+                low[i], high[i] = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(side)]) for side in sides)
+        return self.parameters.unflatten_all(low), self.parameters.unflatten_all(high)
 
     @property
     def at_bound(self) -> np.ndarray:

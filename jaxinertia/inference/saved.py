@@ -85,6 +85,9 @@ def _expected(file: _files.Archive, p: int) -> list[str]:
             first = file.expect(one, _files.FLOAT).shape
             file.expect(other, _files.FLOAT, first, more=one == "force_ts")
             present += [one, other]
+    if "ends" in file.fields:
+        file.expect("ends", _files.FLOAT, (2, p))
+        present.append("ends")
     if "force_ts" in present:
         file.expect("force_gain", _files.FLOAT)
         present.append("force_gain")
@@ -116,7 +119,7 @@ def write(fit: Any, path: str | Path) -> Path:
     """A fit, without what it would need to fit again."""
     d = fit.diagnostics
     arrays = {name: getattr(fit, name) for name in ("flat", "covariance_curvature", "covariance_corrected")}
-    arrays["autocorrelation"] = d.autocorrelation
+    arrays |= {"autocorrelation": d.autocorrelation, "ends": fit.ends}
     arrays |= {name: x for name in ("residuals", "prediction") if (x := getattr(d, name)) is not None}
     arrays |= {} if fit.initial is None else {"position": fit.initial[0], "momentum": fit.initial[1]}
     if isinstance(fit.system.force, Sampled):
@@ -155,6 +158,7 @@ def load(
         "position_error": np.array(error) if isinstance(error, list) else error,
         "initial": (arrays["position"], arrays["momentum"]) if "position" in arrays else None,
         "parameters": parameters,
+        "ends": arrays.get("ends", np.full((2, len(flat)), np.nan)),
     }
     return fields | {name: text[name] for name in same}, d
 
@@ -205,7 +209,12 @@ def write_many(fits: Any, path: str | Path) -> Path:
     """The table of many fits."""
     failures = {str(i): why for i, why in fits.failures.items()}
     text = {"labels": list(fits.labels), "failures": failures, "bounds": _bounds(fits.parameters)}
-    return _files.write(path, "fits", MANY, {"text": json.dumps(text)} | {name: getattr(fits, name) for name in _TABLE})
+    return _files.write(
+        path,
+        "fits",
+        MANY,
+        {"text": json.dumps(text), "ends": fits.ends} | {name: getattr(fits, name) for name in _TABLE},
+    )
 
 
 def load_many(path: str | Path, system: System, free: Callable, each: Callable | None) -> dict[str, Any]:
@@ -218,6 +227,10 @@ def load_many(path: str | Path, system: System, free: Callable, each: Callable |
         for name, kind in zip(_TABLE, "ffbifif", strict=True):
             file.expect(name, _files.FLOAT if kind == "f" else kind, shapes.get(name, (n,)))
         arrays = {name: file.array(name) for name in _TABLE}
+        arrays["ends"] = np.full((n, 2, p), np.nan)
+        if "ends" in file.fields:
+            file.expect("ends", _files.FLOAT, (n, 2, p))
+            arrays["ends"] = file.array("ends")
     system, parameters = _chosen(path, system, free, each, {}, text["labels"], text["bounds"])
     failures = {int(i): why for i, why in text["failures"].items()}
     return arrays | {"failures": failures, "parameters": parameters, "system": system}

@@ -26,6 +26,7 @@ from .._machine import cores
 from .normal import Normal, Problem, Step, without_states
 
 TOLERANCE = 1e-10  # of the cost that one standard error is worth: steps end below 1e-5 standard errors
+SAME = 1e-4  # of it, by which costs may differ that are the same optimum's
 ROUNDING = 1e-13
 CAREFUL, BOLD = 1e-3, 1e-9  # damping of the first step: in general, and where the problem is all but linear
 # Of the reduction predicted, what must be found to take a step, and to try a longer one; by how much longer or shorter.
@@ -77,9 +78,10 @@ class Search(NamedTuple):
         return jax.tree.map(place, self, part)
 
     def better(self, other: "Search") -> "Search":
-        """The better of both, record by record: what ended before what did not, then what costs less."""
-        lower = other.cost < self.cost
-        take = np.where(self.ended == other.ended, lower, other.ended)
+        """The better of both, record by record: what costs less, and of two that cost the same what ended."""
+        unit = np.minimum(np.asarray(self.normal.unit), np.asarray(other.normal.unit))
+        apart = np.abs(other.cost - self.cost) > SAME * unit
+        take = np.where(apart | (self.ended == other.ended), other.cost < self.cost, other.ended)
         return self.put(np.flatnonzero(take), other.at(take))
 
 

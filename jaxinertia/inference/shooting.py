@@ -203,7 +203,27 @@ def _settle(records: Records, omega: np.ndarray, options: Options) -> tuple[Leas
             start = np.concatenate([plain, u[:, plain.shape[1] :]], axis=1)[some]
             other = run(whole.at(some), start, states[some], options, "from another start")
             found = found.put(some, found.at(some).better(other))
-    return whole, found
+    return whole, _of_relaxing(records, whole, found, options)
+
+
+def _of_relaxing(records: Records, whole: LeastSquares, found: Search, options: Options) -> Search:
+    """The better of what was found and of searches for a motion of two rates, where one explains the record."""
+    if records.readout is not None:
+        return found
+    flat, line = starts.without_trend(records)
+    begin = starts.relaxing(flat, KEPT)
+    if not begin.rows.size:
+        return found
+    offset = begin.offset if records.offset is None else begin.offset[:, :0]
+    offset = offset if len(offset) else np.zeros((len(begin.rows), 0))
+    beside = np.concatenate([offset, line[begin.rows], np.zeros((len(begin.rows), int(records.free_delay)))], axis=1)
+    some = _padded(np.arange(len(begin.rows)))
+    rows = begin.rows[some]
+    for u in begin.u:
+        u = np.concatenate([u, beside], axis=1)
+        other = run(whole.at(rows), u[some], begin.states[some], options, "of two rates")
+        found = found.put(rows, found.at(rows).better(other))
+    return found
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:

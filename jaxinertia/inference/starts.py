@@ -2,20 +2,22 @@
 
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import numpy as np
-from scipy import fft, signal
+from scipy import fft, integrate, signal
 
 from .._machine import cores
 from ..physics.system import System
 from . import readout
-from .parameters import ABOVE, REAL, Parameters, encode
+from .parameters import ABOVE, MATRICES, REAL, Parameters, encode
 from .record import Records
 from .units import Units
 
 FIRST = 2.0  # cycles of the first windows
+SHORT, DEAD = 3.0, 100.0  # rates per step of motions that one reading shows, and that none can tell from nothing
 
 
 def first_length(longest: int, omega: float) -> int:
@@ -83,6 +85,83 @@ def other_starts(records: Records, omega: np.ndarray) -> tuple[np.ndarray, ...]:
         if kind == ABOVE and name in rates:
             little[..., part] -= math.log(30)  # a decay over fifty cycles, not two
     return little, likely, plain
+
+
+class Relaxing(NamedTuple):
+    """Where searches of those records (`rows`) begin that one exponential all but explains: coordinates (starts, rows,
+    p), offsets (rows, d), and states of runs (rows, w, 2 d)."""
+
+    rows: np.ndarray
+    u: np.ndarray
+    offset: np.ndarray
+    states: np.ndarray
+
+
+def relaxing(records: Records, kept: float) -> Relaxing:
+    r"""Starts of an overdamped motion, y = c + A e^{-rt} + B e^{-st}, of which such a record shows r alone.
+
+    y = const + r c t - r int y dt is linear, and tells r. Each start has another s, from slower than r, where the
+    stiffness r s may be below 0, to what dies within a reading, with gamma = r + s and no B: so no search ends above
+    the exponential alone.
+    """
+    d = records.d
+    inside = records.within[..., None]
+    y, ts = np.where(inside, records.y[..., :d], 0.0), np.where(inside, records.ts[..., None], 0.0)
+    first = y[:, :, :1]
+    rise = integrate.cumulative_trapezoid(y - first, records.ts[..., None], axis=2, initial=0.0)
+    left, total = _centred(y, inside), np.where(inside, rise, 0.0)
+    if records.offset is None:
+        total, slope = _without(total, ts, inside)
+        left, trend = _without(y, ts, inside)
+    else:
+        total = np.where(inside, total + (first - records.offset[:, None, None]) * ts, 0.0)
+        total = _centred(total, inside)
+    rate = -np.sum(left * total, (1, 2, 3)) / np.maximum(np.sum(total**2, (1, 2, 3)), 1e-300)
+    off = np.sum((left + rate[:, None, None, None] * total) ** 2, (1, 2, 3))
+    rows = np.flatnonzero((rate > 0) & (off < kept * np.sum(_centred(y, inside) ** 2, (1, 2, 3))))
+    rate = rate[rows]
+    offset = np.zeros((0, d)) if records.offset is None else records.offset[rows]
+    if records.offset is None and rows.size:
+        # The trend of y + r int (y - y(0)) dt is r (c - y(0)).
+        lag = trend[rows] / rate[:, None, None, None] + slope[rows]
+        offset = np.mean(first[rows] + lag, axis=(1, 2))
+    away = first[rows, :, 0] - offset[:, None]
+    states = np.concatenate([away, -rate[:, None, None] * away], axis=-1)
+    short = np.maximum(3 * rate, SHORT)
+    others = [-rate / 2, rate * 0.4, 3 * rate, np.sqrt(3 * rate * short), short, np.maximum(short, DEAD)]
+    part = records.at(rows)
+    return Relaxing(rows, np.array([_two_rates(part, rate, s) for s in others]), offset, states)
+
+
+def _centred(y: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Less the mean of each run."""
+    count = np.maximum(np.sum(inside, 2, keepdims=True), 1)
+    return np.where(inside, y - np.sum(np.where(inside, y, 0.0), 2, keepdims=True) / count, 0.0)
+
+
+def _without(y: np.ndarray, ts: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Less the line of each run, and its slope."""
+    y, ts = _centred(y, inside), _centred(ts, inside)
+    slope = np.sum(y * ts, 2, keepdims=True) / np.maximum(np.sum(ts**2, 2, keepdims=True), 1e-300)
+    return y - slope * ts, slope
+
+
+def _two_rates(records: Records, rate: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The coordinates of the system as given, but with motions of these two rates per step."""
+    parameters, system = records.parameters.local, records.system
+    mass, time = mass_of(system), np.asarray(records.units.time, float)
+    length = np.asarray(records.units.length, float)
+    known = _stiffness(mass, np.sqrt(np.maximum(rate * other, 0.0)) / time)
+    known |= dict.fromkeys(("potential.stiffness", "potential.linear"), mass * rate * other / time**2)
+    friction = system.damping.likely((rate + other) / time, rate * length / time, mass)
+    known |= {f"damping.{field}": value for field, value in friction.items()}
+    u = np.tile(parameters.read(system), (len(records), 1))
+    each = (parameters.names, parameters.kinds, parameters.slices, parameters.shapes, parameters.low, parameters.high)
+    for name, kind, part, shape, low, high in zip(*each, strict=True):
+        if name in known and kind not in MATRICES:
+            for k in range(len(records)):
+                u[k, part] = encode(kind, np.broadcast_to(known[name][k], shape), low, high)
+    return records.parameters.spread(u)
 
 
 def sensible(records: Records, omega: np.ndarray, within: float = 100.0) -> np.ndarray:

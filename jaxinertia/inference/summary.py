@@ -8,7 +8,7 @@ import numpy as np
 
 def summary(fit: Any) -> str:
     """The table, the quality, the warnings."""
-    low, high = fit.ends
+    low, high = fit.flat_interval(0.95)
     spread = [np.sqrt(np.diag(c)) for c in (fit.covariance_curvature, fit.covariance_corrected)]
     rows = [("parameter", "value", "stderr", "95 % from", "to", "curvature", "corrected")]
     columns = zip(fit.labels, fit.flat, np.sqrt(np.diag(fit.covariance)), low, high, *spread, strict=True)
@@ -63,7 +63,7 @@ def _block(facts: list[tuple[str, str]]) -> list[str]:
 
 def as_json(fit: Any) -> dict[str, Any]:
     """Numbers, lists and text."""
-    low, high = (side.tolist() for side in fit.ends)
+    low, high = (side.tolist() for side in fit.flat_interval(0.95))
     names = ("covariance", "covariance_curvature", "covariance_corrected")
     error = np.sqrt(np.diag(fit.covariance)).tolist()
     columns = zip(fit.labels, fit.flat.tolist(), error, low, high, strict=True)

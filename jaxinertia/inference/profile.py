@@ -1,0 +1,209 @@
+"""How the least cost rises as one value is held farther and farther off its best, all else refitted: many at a time.
+
+A lane is one record, one of its values and a side, up or down. Every lane walks outwards, each search from where the
+last one ended and from the line through the last two, until the cost has risen enough; what it meets is bracketed and
+found by the Illinois rule. sqrt(2 (cost - least) / variance) is the number of standard errors, were it a parabola.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from . import search
+from .likelihood import Likelihood
+from .normal import Problem
+from .parameters import Parameters
+from .search import Options
+
+FAR = 1e3  # standard errors: all that is farther counts as this
+GROWTH, FASTER = 3.0, 10.0  # of a walk's distance, for NEARBY steps and then
+NEARBY, OUTWARDS, INWARDS = 3, 9, 25  # the first steps; until nothing is met; and between two ends
+FINE = 1e-3  # of the errors reached, at which an end is found
+BEYOND = 4.0, 30.0  # times as far as an end, where another valley is looked for
+SMALLEST = 16  # searches side by side; else four times as many, and so on: few programs serve all
+AT = 7.0  # below the log of an error: a value there is at its bound
+ITERATIONS, TOLERANCE = 60, 1e-5  # of a search with one value held; of the cost of an error, which ends it
+
+
+class Lanes(NamedTuple):
+    """Of which record, which value, its number as a coordinate too, from where, and towards which limit."""
+
+    row: np.ndarray
+    coordinate: np.ndarray
+    value: np.ndarray
+    limit: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return len(self.row)
+
+
+class Point(NamedTuple):
+    """Where the lanes are: the value that is held, the coordinates and the states, and the cost."""
+
+    value: np.ndarray
+    u: np.ndarray
+    x: np.ndarray
+    cost: np.ndarray
+
+    def at(self, lanes: np.ndarray) -> "Point":
+        """Of some lanes."""
+        return Point(*(part[lanes] for part in self))
+
+    def put(self, lanes: np.ndarray, some: "Point") -> "Point":
+        """With those of some lanes."""
+        out = Point(*map(np.array, self))
+        for whole, part in zip(out, some, strict=True):
+            whole[lanes] = part
+        return out
+
+
+class Walk:
+    """Where lanes have come to, and the lowest that they have met.
+
+    The optima are u (r, q), x (r, w, k), cost (r,), with the variance (r,) of a residual; error: (r, p), about.
+    """
+
+    def __init__(
+        self, likelihood: Likelihood, parameters: Parameters, lanes: Lanes, optimum: tuple, variance: Any, error: Any
+    ):
+        u, x, cost = (np.asarray(part)[lanes.row] for part in optimum)
+        self.parameters, self.lanes = parameters, lanes
+        self.least, self.variance = cost, np.asarray(variance)[lanes.row]
+        self.inner = self.before = self.tried = self.lowest = Point(lanes.value, u, x, cost)
+        self.likelihood = likelihood
+        # No search leaves a bound, where the cost is level in log (value - bound): they begin an error inside of it.
+        away = np.log(np.asarray(error)[lanes.row])
+        one_sided = np.isfinite(parameters.limits).sum(1) == 1
+        self.lift = np.full(u.shape, -np.inf)
+        self.lift[:, : parameters.size] = np.where(one_sided & np.isfinite(away), away, -np.inf)
+
+    def rise(self, values: np.ndarray, going: np.ndarray) -> np.ndarray:
+        """In standard errors, of each lane that is going at its value; 0 of others."""
+        out, lanes = np.zeros(self.lanes.size), np.flatnonzero(going)
+        if not lanes.size:
+            return out
+        n, at, held = len(lanes), self.lanes.coordinate[lanes], values[lanes]
+        inner, before = self.inner.at(lanes), self.before.at(lanes)
+        gone = inner.value - before.value
+        part = np.where(gone == 0, 0.0, (held - inner.value) / np.where(gone == 0, 1.0, gone))[:, None]
+        moved = _finite(inner.u) - _finite(before.u), inner.x - before.x
+        # Two starts a lane: where it stands, and along its line.
+        u = np.concatenate([inner.u, inner.u + part * moved[0]])
+        u[n:] = np.where(u[n:] < self.lift[lanes] - AT, self.lift[lanes], u[n:])
+        x = np.concatenate([inner.x, inner.x + part[..., None] * moved[1]])
+        pins = [self.parameters.coordinate(*each) for each in zip(at.tolist(), held.tolist(), strict=True)]
+        pins = np.maximum(pins, self.lift[lanes, at] - 2 * AT)  # at a bound itself nothing has a derivative
+        u[np.arange(2 * n), np.tile(at, 2)] = np.tile(pins, 2)
+        batch = np.resize(np.arange(2 * n), SMALLEST * 4 ** max(0, math.ceil(math.log(2 * n / SMALLEST, 4))))
+        problem = _Pinned(self.likelihood.at(self.lanes.row[lanes][batch % n]), at[batch % n])
+        found = search.run(problem, u[batch], x[batch], Options(ITERATIONS, tolerance=TOLERANCE)).at(np.arange(2 * n))
+        cost = np.where(np.isfinite(found.cost), found.cost, np.inf)
+        best = np.arange(n) + n * (cost[n:] < cost[:n])
+        self.tried = self.tried.put(
+            lanes, Point(held, np.asarray(found.u)[best], np.asarray(found.x)[best], cost[best])
+        )
+        lower = self.tried.cost < self.lowest.cost
+        self.lowest = self.lowest.put(lower, self.tried.at(lower))
+        more = 2 * (cost[best] - self.least[lanes]) / self.variance[lanes]
+        out[lanes] = np.sqrt(np.clip(np.where(np.isfinite(more), more, np.inf), 0.0, FAR**2))
+        return out
+
+    def advance(self, where: np.ndarray) -> None:
+        """What was tried last is where these lanes stand."""
+        self.before = self.before.put(where, self.inner.at(where))
+        self.inner = self.inner.put(where, self.tried.at(where))
+
+
+def ends(walk: Walk, first: np.ndarray, reach: np.ndarray, going: np.ndarray) -> np.ndarray:
+    """Where the cost of each lane that is going has risen by `reach` errors, looked for from `first` on; the limit if
+    it never has.
+
+    An end beyond which the cost falls again is not the last: a second valley belongs to the interval.
+    """
+    lanes = walk.lanes
+    end = _one_end(walk, first, reach, going, lanes.limit.copy())
+    for times in BEYOND:
+        away = towards(lanes, lanes.value + times * (end - lanes.value))
+        looked = going & np.isfinite(end) & (end != lanes.limit)
+        again = looked & (walk.rise(away, looked) < reach)
+        if again.any():
+            walk.advance(again)
+            farther = towards(lanes, lanes.value + GROWTH * (away - lanes.value))
+            end = np.where(again, _one_end(walk, farther, reach, again, lanes.limit.copy()), end)
+    return end
+
+
+def _one_end(walk: Walk, outer: np.ndarray, reach: np.ndarray, going: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Outwards until the cost has risen by enough, then between."""
+    lanes, going = walk.lanes, going.copy()
+    inside = np.zeros(lanes.size)  # of walk.inner
+    outside, met = np.zeros(lanes.size), np.zeros(lanes.size, bool)
+    for step in range(OUTWARDS):
+        outer = towards(lanes, outer)
+        rise = walk.rise(outer, going)
+        over = going & (rise >= reach)
+        met, outside = met | over, np.where(over, rise, outside)
+        inside = np.where(going & ~over, rise, inside)
+        walk.advance(going & ~over)
+        going = going & ~over & (outer != lanes.limit)
+        if not going.any():
+            break
+        farther = GROWTH if step < NEARBY else FASTER
+        outer = np.where(going, lanes.value + farther * (outer - lanes.value), outer)
+    return np.where(met, _between(walk, outer, inside - reach, outside - reach, met, reach), end)
+
+
+def _between(walk: Walk, outer: np.ndarray, low: np.ndarray, high: np.ndarray, going: np.ndarray, reach: np.ndarray):
+    """The root between where the lanes stand, where the excess is `low` < 0, and `outer`, where it is `high` > 0."""
+    going, side = going.copy(), np.zeros(len(outer))
+    for _ in range(INWARDS):
+        gap = np.where(going, high - low, 1.0)
+        part = np.clip(-low / gap, 0.01, 0.99)
+        middle = walk.inner.value + part * (outer - walk.inner.value)
+        excess = walk.rise(middle, going) - reach
+        under = going & (excess < 0)
+        over = going & ~under
+        # Illinois: an end that stays twice counts half.
+        high = np.where(over, excess, np.where(under & (side < 0), high / 2, high))
+        low = np.where(under, excess, np.where(over & (side > 0), low / 2, low))
+        outer = np.where(over, middle, outer)
+        side = np.where(under, -1.0, np.where(over, 1.0, side))
+        walk.advance(under)
+        close = np.abs(outer - walk.inner.value) <= FINE * np.abs(outer - walk.lanes.value)
+        going = going & (np.abs(excess) > FINE * reach) & ~close
+        outer = np.where(under & ~going, middle, outer)
+        if not going.any():
+            break
+    return outer
+
+
+def _finite(x: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(x), x, 0.0)
+
+
+def towards(lanes: Lanes, values: np.ndarray) -> np.ndarray:
+    """No farther than the limits."""
+    return np.where(lanes.limit > lanes.value, np.minimum(values, lanes.limit), np.maximum(values, lanes.limit))
+
+
+class _Pinned(Problem):
+    """A likelihood with one coordinate held."""
+
+    inner: Problem
+    i: Any
+
+    def own(self):
+        return *self.inner.own(), self.i
+
+    @property
+    def readings_of_one(self):
+        return self.inner.readings_of_one
+
+    def normal(self, u, x):
+        full = self.inner.normal(u, x)
+        free = jnp.arange(len(u)) != self.i
+        a = jnp.where(free[:, None] & free, full.a, jnp.eye(len(u)))
+        return full._replace(g=full.g * free, a=a, b=full.b * free[None, :, None])

@@ -1,0 +1,107 @@
+"""Where searches stand, all records side by side: values, errors by the curvature, and what the residuals say."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from . import evidence as errors
+from .likelihood import innovations_of_all
+from .parameters import Parameters
+from .shooting import Ended
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Of the records of a group, what is asked for, once."""
+
+    ended: Ended
+
+    @property
+    def parameters(self) -> Parameters:
+        """Of all."""
+        return self.ended.records.parameters
+
+    @cached_property
+    def natural(self) -> tuple[np.ndarray, np.ndarray]:
+        """Values (r, p), and their derivatives (r, p, coordinates)."""
+        return natural(self.ended.search.u[:, : self.parameters.size], self.parameters)
+
+    @property
+    def values(self) -> np.ndarray:
+        """(r, p)."""
+        return self.natural[0]
+
+    @cached_property
+    def variance(self) -> np.ndarray:
+        """(r,), of a residual of weight one."""
+        return self.ended.likelihood.variance(self.ended.search.normal, self.ended.records.unknown)
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """(r, p, p), by the curvature."""
+        jacobian, p, constant = self.natural[1], self.parameters.size, self.parameters.constant
+        information = np.asarray(_information(self.ended.search.normal))
+        in_u = self.variance[:, None, None] * errors.inverse(information)[:, :p, :p]
+        # All of them known, and every value moved by one: nothing is infinite.
+        known = np.isfinite(np.diagonal(in_u, axis1=1, axis2=2)).all(1) & (jacobian != 0).any(2).all(1)
+        out = jacobian @ np.where(known[:, None, None], in_u, 0.0) @ np.swapaxes(jacobian, 1, 2)
+        for i in np.flatnonzero(~known).tolist():
+            out[i] = errors.propagated(jacobian[i], in_u[i], constant)
+        return out
+
+    @cached_property
+    def error(self) -> np.ndarray:
+        """(r, p), by the curvature."""
+        return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
+
+    @cached_property
+    def lost(self) -> np.ndarray:
+        """(r,): whether noise would be fitted as well."""
+        search, likelihood = self.ended.search, self.ended.likelihood
+        taken = np.sum(likelihood.taken, (1, 2, 3))
+        lost = is_lost(likelihood.level, search.cost, self.variance, taken, search.u.shape[1])
+        return np.broadcast_to(lost, len(search.u))
+
+    @cached_property
+    def whiteness(self) -> np.ndarray:
+        """(r,), of the residuals."""
+        likelihood, search = self.ended.likelihood, self.ended.search
+        return errors.whiteness_of_all(innovations_of_all(likelihood, search.u, search.x), likelihood.taken)
+
+    @property
+    def misfits(self) -> np.ndarray:
+        """(r,): whether the residuals are correlated, or the search did not end."""
+        return ~np.asarray(self.ended.search.ended) | ~(self.whiteness >= errors.DOUBT)
+
+    def corrected(self, i: int) -> np.ndarray:
+        """The covariance of the values of one of the records, corrected for its residuals' correlation."""
+        search, p = self.ended.search.at(i), self.parameters.size
+        unknown = self.ended.records.unknown[i]
+        found = self.ended.likelihood.at(i).read(search.u, search.x, search.normal, unknown).evidence
+        in_u = errors.sandwich(found, errors.correlation_length(found))[:p, :p]
+        return errors.propagated(self.natural[1][i], in_u, self.parameters.constant)
+
+
+def is_lost(level: Any, cost: Any, variance: Any, n: Any, p: int) -> Any:
+    """Whether noise would be fitted as well; not asked where there is no level."""
+    return np.isfinite(level) & ~errors.found(level, cost, variance, n, p)
+
+
+def natural(u: Any, parameters: Parameters) -> tuple[np.ndarray, np.ndarray]:
+    """Values of rows of coordinates, and their derivatives by them."""
+    values, jacobian = _natural(u, parameters)
+    return np.asarray(values), np.asarray(jacobian)
+
+
+@eqx.filter_jit
+def _natural(u: jax.Array, parameters: Parameters) -> tuple[jax.Array, jax.Array]:
+    return jax.vmap(parameters.natural)(u), jax.vmap(jax.jacfwd(parameters.natural))(u)
+
+
+@eqx.filter_jit
+def _information(normal: Any) -> jax.Array:
+    return jax.vmap(lambda one: one.information())(normal)
