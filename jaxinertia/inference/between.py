@@ -72,7 +72,8 @@ def _finer(records: Records, force: np.ndarray) -> Records:
     ts = np.broadcast_to(np.arange(n, dtype=float), y.shape[:3]).copy()
     start, count = records.start * FINER, (records.count - 1) * FINER + 1
     rows = lambda r: (r.units, r.start, r.ts, r.y, r.weight, r.input, r.row, r.count)  # noqa: E731
-    records = replace(records, delay=records.delay * FINER, finer=FINER)
+    times = {name: getattr(records, name) * FINER for name in ("delay", "time_error")}
+    records = replace(records, **times, finer=FINER)
     return eqx.tree_at(rows, records, (units, start, ts, y, weight, force, row, count))
 
 

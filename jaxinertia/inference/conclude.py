@@ -37,7 +37,8 @@ def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
     offset, trend, delay, _ = likelihood.beside_at
     unit, step = records.reading_unit[0], float(records.units.time[0])
     late = float(records.delay[0] + np.sum(search.u[delay])) * step
-    system = with_input(parameters.write(records.system, jnp.asarray(search.u[:p])), data, late)
+    first = jnp.asarray(search.u[:p])[parameters.index[0]]
+    system = with_input(parameters.local.write(records.system, first), data, late)
     posed = Posed(records, likelihood, reading, search.u, search.x, cost, bool(ended.fine[i]))
     diagnostics = _diagnostics(posed, search, data, flat, jacobian, natural[:2], ends)
     errors_of_u = np.sqrt(np.diag(in_u))
@@ -45,6 +46,8 @@ def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
         system=system,
         values=parameters.unflatten(flat),
         stderr=parameters.unflatten(np.sqrt(np.diag(natural[0]))),
+        each=parameters.unflatten_own(flat),
+        each_stderr=parameters.unflatten_own(np.sqrt(np.diag(natural[0]))),
         covariance=natural[0],
         covariance_curvature=natural[1],
         covariance_corrected=natural[2],
@@ -171,6 +174,8 @@ def many_fits(
     return Fits(
         values=parameters.unflatten_all(flat),
         stderr=parameters.unflatten_all(error),
+        each=parameters.unflatten_own_all(flat),
+        each_stderr=parameters.unflatten_own_all(error),
         covariance=covariance,
         flat=flat,
         labels=tuple(parameters.labels),
@@ -183,7 +188,7 @@ def many_fits(
         parameters=parameters,
         ends=ends,
         system=groups[0].stand.ended.records.system,
-        each=partial(_one_of_many, data, where, refused, finish),
+        one=partial(_one_of_many, data, where, refused, finish),
     )
 
 

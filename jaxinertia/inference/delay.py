@@ -26,12 +26,12 @@ def moved(records: Records, delay: np.ndarray, smooth: bool = True) -> Records:
     or on straight lines. Readings for which there is no sample then, at a run's beginning or end, have weight 0."""
     if not records.free_delay and not np.any(delay):
         return records
-    force = np.array(records.input)
-    slope = np.zeros(force.shape)
+    given = np.asarray(records.input)
+    force, slope = given.copy(), np.zeros(given.shape)
     weight = records.weight.copy()
     for r, k in np.ndindex(*records.count.shape):
         n = int(records.count[r, k])
-        ts, u = records.ts[r, k, :n], np.asarray(records.input)[r, k, :n]  # type: ignore[index]
+        ts, u = records.ts[r, k, :n], given[r, k, :n]
         at = ts - delay[r]
         known = (at >= ts[0] - EDGE) & (at <= ts[-1] + EDGE)
         inside = np.clip(at, ts[0], ts[-1])

@@ -27,8 +27,13 @@ def of(system: System, parameters: Parameters, flat: np.ndarray, covariance: np.
 
 
 def of_all(system: System, parameters: Parameters, flat: np.ndarray, covariance: np.ndarray) -> dict[str, Any]:
-    """The same of rows of values; NaN where a number makes no sense."""
+    """The same of rows of values; NaN where a number makes no sense. With own values of runs, of every run."""
     out: dict[str, Any] = {}
+    if parameters.runs > 1:
+        for k, at in enumerate(parameters.flat_index):
+            one = of_all(system, parameters.local, flat[:, at], covariance[:, at][:, :, at])
+            out |= {f"{name}, run {k + 1}": found for name, found in one.items()}
+        return out
     if not _formulas(system):
         return out
     with jax.enable_x64(True):
@@ -53,6 +58,9 @@ def damping_ratios(system: System, parameters: Parameters, flat: np.ndarray) -> 
     """gamma / (2 sqrt |k|) of rows of values, of small motions; NaN where the system has no such numbers."""
     if not _is_single(system):
         return np.full(len(flat), np.nan)
+    if parameters.runs > 1:  # the greatest of any run
+        local = parameters.local
+        return np.max([damping_ratios(system, local, flat[:, at]) for at in parameters.flat_index], axis=0)
 
     with jax.enable_x64(True):
         return np.asarray(_ratios(system, parameters, jnp.asarray(flat, float)))
@@ -71,8 +79,8 @@ def rates(
     system: System, parameters: Parameters, flat: np.ndarray, covariance: np.ndarray
 ) -> list[tuple[float, float]] | None:
     """gamma / 2 +- sqrt(gamma^2 / 4 - k), each with its standard error, of small motions; None where they swing or the
-    system has no such numbers."""
-    if not _is_single(system):
+    system has no such numbers, or runs have their own."""
+    if parameters.runs > 1 or not _is_single(system):
         return None
     fixed = parameters.put(system, jnp.asarray(flat, float))
     if not decay(fixed) ** 2 > 4 * curvature(fixed):

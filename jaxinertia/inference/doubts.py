@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage, signal, stats
 
+from . import clock
 from . import evidence as errors
 from .derived import rates
 from .likelihood import Posed
@@ -40,6 +41,7 @@ def doubts(
         *_of_the_steps(posed),
         *_of_the_scatter(posed, chi),
         *_of_the_model(posed, whiteness, halves),
+        *clock.doubts(posed, whiteness),
         *_of_the_readings(records),
         *(() if posed.reading.states is None or posed.likelihood.robust else _of_the_spikes(posed.reading.evidence)),
         *_of_the_values(records, flat, covariances, ends),

@@ -224,7 +224,7 @@ def early_and_late(
     """(row of `flat`, early, late, standard error of their difference) of each number of friction and potential that is
     one by itself."""
     out = {}
-    each = (parameters.names, parameters.kinds, parameters.slices, parameters.shapes)
+    each = (parameters.titles, parameters.kinds, parameters.slices, parameters.shapes)
     for name, kind, part, shape in zip(*each, strict=True):
         if not name.startswith(("damping", "potential")) or shape != () or kind in MATRICES:
             continue

@@ -31,6 +31,7 @@ def fit(
     data: Observations,
     free: Callable = lambda s: s.damping.gamma,
     *,
+    each: Callable | None = None,
     bounds: Any = None,
     method: str | None = None,
     band: tuple[float, float] | None = None,
@@ -57,7 +58,10 @@ def fit(
         free: which leaves may change, as for `eqx.tree_at`: `lambda s: (s.damping.gamma, s.potential.stiffness)`, with
             `s.force.gain` for the input's gain. What a law names as `nonnegative` (dampings, sigma, masses) stays
             positive, matrices of them PSD; what it names as `skew` stays skew.
-        bounds: shaped like what `free` returns, with (low, high) or None for each leaf; either may be None.
+        each: which leaves every run (`data.segment`) has for itself, while `free` are the same in all: returned as
+            `result.each`, with a leading axis of runs. Runs that `decays` finds count.
+        bounds: shaped like what `free` returns, with (low, high) or None for each leaf; either may be None. With `each`
+            a pair, of free's and of each's.
         method: "least squares", "kalman", "unscented kalman", "extended kalman" or "whittle"; None chooses, and the
             result says why. The unscented filter is for systems that are not linear; it needs readings that tell where
             the particle is: a few each cycle, and which well. The extended one takes half its time and is more biased.
@@ -88,7 +92,7 @@ def fit(
             f"data = {shown(data)} must be ji.Observations; wrap your arrays: ji.Observations(ts, position)"
         )
     with jax.enable_x64(True):
-        task = prepare(system, data, free, bounds, method, band, loss, Options(max_iterations, progress))
+        task = prepare(system, data, free, bounds, method, band, loss, Options(max_iterations, progress), each)
         part = free_part(task.system, data, task.method)
         groups, refused = search([part], task)
         if refused:
@@ -101,6 +105,7 @@ def fit_many(
     data: Sequence[Observations],
     free: Callable = lambda s: s.damping.gamma,
     *,
+    each: Callable | None = None,
     bounds: Any = None,
     method: str | None = None,
     band: tuple[float, float] | None = None,
@@ -115,7 +120,8 @@ def fit_many(
         data: a list of records, each an `Observations` of positions of as many components; all else may differ: times,
             lengths, units, runs, momenta, inputs, what is known of errors and offsets. Those that are alike go side by
             side.
-        system, free, bounds, method, band, loss, max_iterations: as for `ji.fit`.
+        system, free, each, bounds, method, band, loss, max_iterations: as for `ji.fit`; with `each`, all records have
+            as many runs.
         progress: whether to show a bar with the records that have ended.
 
     Returns:
@@ -134,8 +140,9 @@ def fit_many(
     check_system(system)
     check_alike(data)
     with jax.enable_x64(True):
-        task = prepare(system, data[0], free, bounds, method, band, loss, Options(max_iterations, progress))
+        task = prepare(system, data[0], free, bounds, method, band, loss, Options(max_iterations, progress), each)
         parts = list(data)
+        check_runs(task, parts)
         ended, refused = search(parts, task)
         groups = [Standing(each) for each in ended]
         if task.method == LEAST_SQUARES:
@@ -143,15 +150,15 @@ def fit_many(
         why = {i: str(error) for i, error in refused.items()}
         if not groups:
             raise ValueError(f"data has no record that can be fitted: {why}")
-        done = [checked(stand, task.options) for stand in groups]
-        return many_fits(parts, task.parameters, done, why, lambda fit, i: on_whole(fit, parts[i], data[i]))
+        done, chosen = [checked(stand, task.options) for stand in groups], task.parameters.for_runs(len(data[0].runs))
+        return many_fits(parts, chosen, done, why, lambda fit, i: on_whole(fit, parts[i], data[i]))
 
 
 class Task(NamedTuple):
     """What is to be done with every record."""
 
     system: System  # in double precision, with the input of the first record as its force
-    parameters: parameters.Parameters
+    parameters: parameters.Parameters  # of one run
     method: str | None  # None: the records choose
     band: tuple[float, float] | None
     loss: str
@@ -165,6 +172,8 @@ def _on_free_motion(parts: list[Observations], groups: list[Standing], task: Tas
     """
     doubtful = [int(row) for stand in groups for row in stand.ended.rows[stand.misfits]]
     free = {i: part for i in doubtful if (part := free_part(task.system, parts[i], task.method)) is not parts[i]}
+    if task.parameters.own:  # of as many runs: each is in one table with all others
+        free = {i: part for i, part in free.items() if len(part.runs) == len(parts[i].runs)}
     if not free:
         return []
     again, refused = search(list(free.values()), task)
@@ -175,7 +184,15 @@ def _on_free_motion(parts: list[Observations], groups: list[Standing], task: Tas
 
 
 def prepare(
-    system: System, data: Observations, free: Callable, bounds: Any, method: Any, band: Any, loss: Any, options: Options
+    system: System,
+    data: Observations,
+    free: Callable,
+    bounds: Any,
+    method: Any,
+    band: Any,
+    loss: Any,
+    options: Options,
+    each: Callable | None = None,
 ) -> Task:
     """The task, checked by the first record."""
     check_system(system)
@@ -184,7 +201,7 @@ def prepare(
     system = system.without_noise() if method == LEAST_SQUARES and system.noise is not None else system
     units.check(system)
     system = with_input(_tree.cast(system, np.dtype(np.float64)), data)
-    chosen = parameters.choose(system, free, bounds)
+    chosen = parameters.choose(system, free, bounds, each)
     if any(name.startswith("noise") for name in chosen.names) and system.noise is None:
         raise ValueError("free returns noise, but the system has none; pass noise=1.0")
     check_position(system, data)
@@ -196,6 +213,7 @@ def search(data: list[Observations], task: Task) -> tuple[list[Ended], dict[int,
     kinds: dict[Any, list[int]] = {}
     refused: dict[int, ValueError] = {}
     for i, one in enumerate(data):  # records on the same times are read side by side
+        check_clock(task, one)
         present = (
             *(x is None for x in (one.momentum, one.input, one.offset)),
             one.read,
@@ -207,7 +225,8 @@ def search(data: list[Observations], task: Task) -> tuple[list[Ended], dict[int,
     for rows in kinds.values():
         first = data[rows[0]]
         system = task.system if first.input is None else with_input(task.system, first)
-        records = starts.sized(on_one_grid(system, task.parameters, [data[i] for i in rows]))
+        chosen = task.parameters.for_runs(len(first.runs))
+        records = starts.sized(on_one_grid(system, chosen, [data[i] for i in rows]))
         unknowns, enough = records.unknowns, records.readings > records.unknowns
         for i in np.flatnonzero(~enough).tolist():
             states = f"{2 * records.d} of them for each run's start"
@@ -264,6 +283,15 @@ def _noise_driven(data: list, groups: list[tuple[np.ndarray, Records]], task: Ta
     return [stochastic.fit(posed, task.options) for posed in kinds.values()]
 
 
+def check_clock(task: Task, data: Observations) -> None:
+    """ValueError for errors of times where no motion tells how fast readings change, or no weights are kept."""
+    if data.time_error and (task.method != LEAST_SQUARES or task.loss != SQUARES.name):
+        raise ValueError(
+            f"time_error = {data.time_error:.4g} is for least squares with loss='squares'; else leave it out: a robust "
+            "loss fits its scale, and under noise the error of a reading that is fitted holds that of its time"
+        )
+
+
 def check_alike(data: Any) -> None:
     """ValueError unless records may be fitted side by side."""
     if isinstance(data, Observations) or not isinstance(data, Sequence):
@@ -277,6 +305,17 @@ def check_alike(data: Any) -> None:
             raise ValueError(f"data[{i}] has components = {one.components}, data[0] {data[0].components}")
         if (one.input is None) != (data[0].input is None):
             raise ValueError(f"data[{i}] and data[0]: one has an input, one has none; fit each kind by itself")
+
+
+def check_runs(task: Task, data: list[Observations]) -> None:
+    """ValueError where runs have own values, and records are not of as many."""
+    counts = [len(one.runs) for one in data]
+    if task.parameters.own and len(set(counts)) > 1:
+        i = next(i for i, count in enumerate(counts) if count != counts[0])
+        raise ValueError(
+            f"each= gives own values to every run: data[{i}] has {counts[i]} runs, data[0] {counts[0]}; fit records of "
+            "as many runs together"
+        )
 
 
 def check_position(system: System, data: Observations) -> None:

@@ -34,7 +34,7 @@ from ..physics.system import System
 from . import linear, looks, moves
 from .compiled import Compiled
 from .evidence import Evidence
-from .likelihood import Likelihood, Reading, level_of, moved_by
+from .likelihood import Likelihood, Reading, level_of, moved_by, window_coordinates
 from .normal import without_states
 from .parameters import Beside, Parameters
 from .readout import Readout
@@ -142,16 +142,17 @@ _score = Compiled(Filter.score)
 
 def innovations(u: Float[Array, " p"], problem: Filter):
     """Prediction errors and the logs of their variances, (w, m, levels) each, in the fit's units."""
-    system = problem.parameters.write(problem.system, u)
     error = jnp.exp(u[problem.beside_at[-1]]) if problem.beside.error else jnp.ones(problem.levels)
-    run = _settled if problem.transient is not None else _general
+    run, local = _settled if problem.transient is not None else _general, problem.parameters.local
 
-    def one(window):
-        level = level_of(u, problem.beside, problem.parameters.size, problem.offset, window)
-        window = moved_by(u, problem.beside, problem.parameters.size, window)
+    def one(u, window):
+        level = level_of(u, problem.beside, local.size, problem.offset, window)
+        window = moved_by(u, problem.beside, local.size, window)
+        system = local.write(problem.system, u)
         return run(system, window.y[:, : problem.levels] - level, error, window, problem)
 
-    return jax.vmap(one)(problem.windows)
+    at = window_coordinates(problem.parameters, problem.beside, len(problem.windows.ts))
+    return jax.vmap(one, in_axes=(None, 0) if at is None else 0)(u if at is None else u[at], problem.windows)
 
 
 def _general(system, y, error, window, problem):

@@ -21,9 +21,9 @@ from jaxtyping import Array, Float
 from ..physics.system import System
 from .compiled import Compiled
 from .evidence import Evidence
-from .likelihood import Likelihood, Reading, level_of, moved_by
+from .likelihood import Likelihood, Reading, level_of, moved_by, window_coordinates
 from .loss import SQUARES, Loss, Squares, Student
-from .motion import Frame, Motion, seen_of
+from .motion import Frame, Motion, rate_of, seen_of
 from .normal import Normal
 from .parameters import Beside, Parameters
 from .readout import Readout
@@ -46,6 +46,7 @@ class LeastSquares(Likelihood):
     beside: Beside = eqx.field(static=True)
     d: int = eqx.field(static=True)
     scalar: bool = eqx.field(static=True)
+    clocked: bool = eqx.field(static=True, default=False)  # whether errors of times are in the weights
 
     def own(self):
         return self.windows, self.units, self.offset, self.freedom, self.loss.shape
@@ -56,7 +57,8 @@ class LeastSquares(Likelihood):
 
     def normal(self, u, x):
         r, j = self.linearise(u, x)
-        p = len(u)
+        at = window_coordinates(self.parameters, self.beside, len(x))
+        p = len(u) if at is None else at.shape[1]
         cost, pull = jnp.sum(self.loss.cost(r)), self.loss.pull(r)
         stiffness = self.loss.mean_stiffness(r, self.windows.weight.reshape(r.shape) > 0)
         weighted = jnp.swapaxes(j, -1, -2)
@@ -64,13 +66,17 @@ class LeastSquares(Likelihood):
         g = jnp.sum(weighted * pull[:, None, :], axis=-1)
         rounding = 1e-20 * jnp.sum((self.windows.y * self.windows.weight) ** 2)
         unit = jnp.sum(pull * pull) / stiffness / self.freedom + rounding
-        a = jnp.sum(gram[:, :p, :p], 0)
-        return Normal(cost, unit, jnp.sum(g[:, :p], 0), a, g[:, p:], gram[:, :p, p:], gram[:, p:, p:])
+        gx, c, b = g[:, p:], gram[:, p:, p:], gram[:, :p, p:]
+        if at is None:
+            return Normal(cost, unit, jnp.sum(g[:, :p], 0), jnp.sum(gram[:, :p, :p], 0), gx, b, c)
+        whole = jnp.zeros((len(u), len(u))).at[at[:, :, None], at[:, None]].add(gram[:, :p, :p])
+        b = jnp.zeros((len(x), len(u), b.shape[-1])).at[np.arange(len(x))[:, None], at].set(b)
+        return Normal(cost, unit, jnp.zeros(len(u)).at[at].add(g[:, :p]), whole, gx, b, c)
 
     def linearise(self, u: Float[Array, " p"], x: Float[Array, "w k"]):
-        """Weighted residuals (w, readings) and their derivatives (w, readings, p + k) by (u, x_w)."""
+        """Weighted residuals (w, readings) and their derivatives (w, readings, q + k) by (u, x_w), u of its run."""
 
-        def one(state, window):
+        def one(u, state, window):
             def residual(both):
                 return self.residuals(both[: len(u)], both[len(u) :], window)
 
@@ -78,23 +84,50 @@ class LeastSquares(Likelihood):
             push = partial(jax.jvp, residual, (both,))
             return jax.vmap(lambda v: push((v,)), out_axes=(None, -1))(jnp.eye(len(both)))
 
-        return jax.vmap(one)(x, self.windows)
+        return self._over_windows(one, u, x)
+
+    def _over_windows(self, one: Any, u: Any, x: Any) -> Any:
+        """`one` (coordinates of its run, state, window) of each window."""
+        at = window_coordinates(self.parameters, self.beside, len(x))
+        if at is None:
+            return jax.vmap(partial(one, u))(x, self.windows)
+        return jax.vmap(one)(u[at], x, self.windows)
 
     def innovations(self, u, x):
-        each = jax.vmap(lambda state, window: self.residuals(u, state, window))(x, self.windows)
+        each = self._over_windows(self.residuals, u, x)
         return self.loss.pull(each.reshape(self.windows.y.shape))
 
     def residuals(self, u, state, window: Windows) -> Float[Array, " readings"]:
         """(prediction - reading) / error, flat; 0 where nothing was read."""
-        system, d, channels = self.parameters.write(self.system, u), self.d, self.windows.y.shape[-1]
-        level = level_of(u, self.beside, self.parameters.size, self.offset, window)
-        window = moved_by(u, self.beside, self.parameters.size, window)
+        local, d, channels = self.parameters.local, self.d, self.windows.y.shape[-1]
+        system = local.write(self.system, u)
+        level = level_of(u, self.beside, local.size, self.offset, window)
+        window = moved_by(u, self.beside, local.size, window)
         frame = Frame(self.units, level, d, self.scalar, channels if self.readout is None else 2 * d)
         seen = self.motion.path(system, state, window, frame)
         if self.readout is not None:
             seen = seen_of(self.readout, seen, system, window, frame)
         seen = seen.at[:, : level.shape[-1]].add(level)
         return jnp.ravel(window.weight * (seen[:, :channels] - window.y))
+
+    def rates(self, u: Float[Array, " p"], x: Float[Array, "w k"]) -> Float[Array, "w m c"]:
+        """The derivative of every reading by time, per row, along the motion."""
+
+        def one(u, state, window):
+            local, d, channels = self.parameters.local, self.d, self.windows.y.shape[-1]
+            system, window = local.write(self.system, u), moved_by(u, self.beside, local.size, window)
+            frame = Frame(self.units, level_of(u, self.beside, local.size, self.offset, window), d, self.scalar, 2 * d)
+            path = self.motion.path(system, state, window, frame)
+            rate = rate_of(system, window, frame)
+
+            def seen(z, t):
+                if self.readout is None:
+                    return z[:channels]
+                return self.readout.seen(z, self.units, rate(z, t) if self.readout.asks_for_force else None)
+
+            return jax.vmap(lambda z, t: jax.jvp(seen, (z, t), (rate(z, t), jnp.ones(())))[1])(path, window.ts)
+
+        return self._over_windows(one, u, x)
 
     def fine_enough(self, unit: np.ndarray) -> Any:
         """The sum of squares by which residuals may change; at 1e-10 of the motion rounding is near.
@@ -124,6 +157,12 @@ class LeastSquares(Likelihood):
 
     def read(self, u, x, normal, unknown):
         r, j = (np.asarray(a) for a in _linearise(self, jnp.asarray(u), jnp.asarray(x)))
+        at = window_coordinates(self.parameters, self.beside, len(x))
+        if at is not None:
+            local, j = j, np.zeros((*r.shape, len(u) + x.shape[-1]))
+            j[..., len(u) :] = local[..., at.shape[1] :]
+            for w, where in enumerate(at):
+                j[w][:, where] = local[w, :, : at.shape[1]]
         y, weight = np.asarray(self.windows.y), np.asarray(self.windows.weight)
         evidence = self._evidence(r, j, weight.reshape(r.shape) > 0, float(self.variance(normal, unknown)))
         r = r.reshape(y.shape)
@@ -143,7 +182,7 @@ class LeastSquares(Likelihood):
         if not (self.robust or unknown.any()):
             return None, 0
         weights = np.max(np.asarray(self.windows.weight), 1)
-        weights = np.where(weights > 0, weights, np.max(weights, 0))  # of a run without readings: as the others'
+        weights = np.where((weights > 0) & (not self.clocked), weights, np.max(weights, 0))  # or of a run without any
         runs = 1 if np.all(weights == weights[0]) else len(weights)
         numbers = runs * (len(unknown) if self.robust else int(np.sum(unknown))) + isinstance(self.loss, Student)
         levels = self.offset.shape[-1]
@@ -182,6 +221,12 @@ class LeastSquares(Likelihood):
 _linearise = Compiled(LeastSquares.linearise)
 
 
+@eqx.filter_jit
+def rates_of_all(likelihood: LeastSquares, u: Any, x: Any) -> Any:
+    """The derivative of every reading by time, of many records (r, w, m, c)."""
+    return eqx.filter_vmap(lambda u, x, one: one.rates(u, x), in_axes=(0, 0, likelihood.axes()))(u, x, likelihood)
+
+
 def pose(
     records: Records, length: int, motion: Motion, level: np.ndarray | None = None, loss: Loss = SQUARES
 ) -> LeastSquares:
@@ -205,4 +250,5 @@ def pose(
         beside=beside,
         d=records.d,
         scalar=records.scalar,
+        clocked=bool(np.any(records.time_error)),
     )

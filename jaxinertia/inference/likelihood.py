@@ -86,6 +86,16 @@ class Likelihood(Problem):
         return self.beside.slices(self.parameters.size)
 
 
+def window_coordinates(parameters: Parameters, beside: Beside, windows: int) -> np.ndarray | None:
+    """(windows, q): where in u the coordinates are that a window's run has, what is beside them too; None if all are
+    every run's. Windows are those of one run after another, as many of each."""
+    if not parameters.own:
+        return None
+    run = np.arange(windows) // max(windows // parameters.runs, 1)
+    rest = np.broadcast_to(parameters.size + np.arange(beside.size), (windows, beside.size))
+    return np.concatenate([parameters.index[run], rest], axis=1)
+
+
 def level_of(u: Any, beside: Beside, first: int, offset: Any, window: Any) -> Float[Array | np.ndarray, "*m levels"]:
     """The offset, and its trend, at a window's times; what is not fitted as given. `first`: of u behind parameters."""
     offset_at, trend_at, *_ = beside.slices(first)

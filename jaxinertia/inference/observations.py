@@ -43,6 +43,8 @@ class Observations(eqx.Module):
         trend: whether the zero drifts on a straight line, which is then fitted, one for each channel.
         input_delay: how much later than its samples say the input acts, u(t - delay), as where two clocks differ; None
             if unknown, and then fitted. Readings for which no sample tells the input then are left out.
+        time_error: standard deviation of the error of one time, as of a clock that jitters: it adds to that of a
+            reading what this changes in so long, error^2 + (dy/dt time_error)^2. For least squares.
         reading: how the record was read from its file, and which part of it was taken, in sentences.
         labels: the names of times and positions, for figures.
 
@@ -72,6 +74,7 @@ class Observations(eqx.Module):
     scalar: bool = eqx.field(static=True)  # whether a position is a number
     trend: bool = eqx.field(static=True)
     input_delay: float | None
+    time_error: float
 
     def __init__(
         self,
@@ -88,6 +91,7 @@ class Observations(eqx.Module):
         components: Any = None,
         trend: Any = False,
         input_delay: Any = 0.0,
+        time_error: Any = 0.0,
         reading: tuple[str, ...] = (),
         labels: tuple[str, str] = ("time", "position"),
     ):
@@ -110,6 +114,7 @@ class Observations(eqx.Module):
         self.input = None if input is None else _numbers("input", input, missing=False)
         if self.input is not None and len(self.input) != len(self.ts):
             raise ValueError(f"input has shape {self.input.shape}, ts {self.ts.shape}; pass one row for each time")
+        self.time_error = row_checks.time_error(time_error, self.ts)
         self.input_delay = row_checks.delay(input_delay, self.input)
         self.offset = None if offset is None else _numbers("offset", offset, missing=False)
         if self.offset is not None and self.offset.shape not in ((), self.position.shape[1:]):
@@ -217,6 +222,7 @@ class Observations(eqx.Module):
             components=None if self.read is None else 0 if self.scalar else self.components,
             trend=self.trend,
             input_delay=self.input_delay,
+            time_error=self.time_error,
             reading=(*self.reading, told),
             labels=self.labels,
         )
@@ -240,6 +246,11 @@ class Observations(eqx.Module):
         angle: str = "rad",
         time_unit: str | None = None,
         missing: Any = None,
+        read: Any = None,
+        components: Any = None,
+        trend: Any = False,
+        input_delay: Any = 0.0,
+        time_error: Any = 0.0,
     ) -> "Observations":
         """Read columns of a file: text of any delimiter and encoding, .lvm, .npz, Excel or Parquet.
 
@@ -260,6 +271,8 @@ class Observations(eqx.Module):
                 are.
             missing: a word, or several in a list, that stand for no reading, such as "OVER". Empty cells, "nan", "n/a"
                 and "-" do already.
+            read, components, trend, input_delay, time_error: as for `Observations`, in the units that numbers are taken
+                in: with `time_unit` in seconds, with angle="deg" in radians.
 
         Returns:
             The `Observations`.
@@ -288,8 +301,9 @@ class Observations(eqx.Module):
         )
         known = offset is not None and angle == "deg"
         offset = np.asarray(offset, float) * columns.RADIANS if known else offset
+        given = dict(read=read, components=components, trend=trend, input_delay=input_delay, time_error=time_error)
         try:
-            return cls(**found.arrays, offset=offset, reading=found.said, labels=found.labels)
+            return cls(**found.arrays, **given, offset=offset, reading=found.said, labels=found.labels)
         except ValueError as problem:
             raise ValueError(f"{path}: {found.table.named(str(problem))}") from problem
 

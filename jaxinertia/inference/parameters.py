@@ -24,6 +24,9 @@ GRAM, FACTOR, SKEW = "gram", "factor", "skew"
 MATRICES = (GRAM, FACTOR, SKEW)
 
 
+_OF_LEAVES = ("low", "high", "where", "kinds", "shapes", "names")
+
+
 class Beside(NamedTuple):
     """What else u holds, in this order behind the parameters: offsets of `levels` channels, their trends, the input's
     delay beyond that of the records, and the logs of the readings' variances."""
@@ -54,22 +57,69 @@ class _Place:
 
 
 class Parameters(eqx.Module):
-    """The free leaves, in the order in which `free` returns them."""
+    """The free leaves, in the order in which `free` returns them; then those of `each`, again for every run."""
 
-    low: tuple[np.ndarray, ...]
-    high: tuple[np.ndarray, ...]
+    low: tuple[Any, ...]  # arrays
+    high: tuple[Any, ...]
     where: tuple[int, ...] = eqx.field(static=True)
     kinds: tuple[str, ...] = eqx.field(static=True)
     shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True)
     names: tuple[str, ...] = eqx.field(static=True)
     structure: Any = eqx.field(static=True)
+    own_structure: Any = eqx.field(static=True, default=None)
+    own: int = eqx.field(static=True, default=0)  # leaves of `each`
+    runs: int = eqx.field(static=True, default=1)  # for which they are there
+
+    @property
+    def shared(self) -> int:
+        """How many leaves are `free`'s."""
+        return len(self.where) - self.own * self.runs
+
+    def _with_leaves(self, leaves: list[int], runs: int) -> "Parameters":
+        """Of some leaves, as many runs' as that."""
+        fields: dict[str, Any] = {name: tuple(getattr(self, name)[i] for i in leaves) for name in _OF_LEAVES}
+        return replace(self, **fields, runs=runs)
+
+    @property
+    def local(self) -> "Parameters":
+        """Those of one run: the leaves of a system."""
+        return self if self.runs == 1 else self._with_leaves(list(range(self.shared + self.own)), 1)
+
+    def for_runs(self, runs: int) -> "Parameters":
+        """Those of one run, with own leaves for so many."""
+        shared, own = range(self.shared), range(self.shared, self.shared + self.own)
+        return self._with_leaves([*shared, *[i for _ in range(runs) for i in own]], runs) if self.own else self
+
+    def _indices(self, sizes: list[int]) -> np.ndarray:
+        """(runs, entries of one run): where its entries are among all, of leaves that have so many each."""
+        ends = np.cumsum([0, *sizes])
+        shared, all_own = int(ends[self.shared]), int(ends[-1])
+        own = np.arange(shared, all_own).reshape(self.runs, -1)
+        return np.concatenate([np.broadcast_to(np.arange(shared), (self.runs, shared)), own], axis=1)
+
+    @property
+    def index(self) -> np.ndarray:
+        """(runs, coordinates of one run): where they are in u."""
+        return self._indices([_coordinates(k, s) for k, s in zip(self.kinds, self.shapes, strict=True)])
+
+    @property
+    def flat_index(self) -> np.ndarray:
+        """(runs, values of one run): where they are among all flat values."""
+        return self._indices([int(np.prod(s)) for s in self.shapes])
+
+    def spread(self, u: np.ndarray) -> np.ndarray:
+        """Coordinates of one run, or rows of them, as those of all."""
+        out = np.zeros((*np.shape(u)[:-1], self.size))
+        for at in self.index:
+            out[..., at] = u
+        return out
 
     def natural(self, u: jax.Array | np.ndarray) -> jax.Array:
         """The values themselves, flat: all leaves, one after another."""
         return jnp.concatenate([jnp.zeros(0), *(jnp.ravel(leaf) for leaf in self._leaves(u))])
 
     def write(self, system: System, u: jax.Array | np.ndarray) -> System:
-        """The system with these values."""
+        """The system with these values, of one run."""
         leaves, structure = jax.tree.flatten(system)
         for i, value in zip(self.where, self._leaves(u), strict=True):
             leaves[i] = value
@@ -123,19 +173,32 @@ class Parameters(eqx.Module):
 
     def unflatten(self, flat: np.ndarray) -> Any:
         """Flat values in the structure that `free` returned."""
-        ends = np.cumsum([int(np.prod(s)) for s in self.shapes])[:-1]
-        parts = np.split(np.asarray(flat), ends)
-        leaves = [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
-        return jax.tree.unflatten(self.structure, [x[()] for x in leaves])
+        return jax.tree.map(lambda x: x[0][()], self.unflatten_all(np.asarray(flat)[None]))
 
     def unflatten_all(self, flat: np.ndarray) -> Any:
         """Rows of flat values in the structure that `free` returned, with their leading axis."""
+        return jax.tree.unflatten(self.structure, self._split(flat)[: self.shared])
+
+    def unflatten_own(self, flat: np.ndarray) -> Any:
+        """Flat values in the structure that `each` returned, with a leading axis of runs; None without `each`."""
+        return None if not self.own else jax.tree.map(lambda x: x[0], self.unflatten_own_all(np.asarray(flat)[None]))
+
+    def unflatten_own_all(self, flat: np.ndarray) -> Any:
+        """Rows of them, (rows, runs, ...)."""
+        if not self.own:
+            return None
+        leaves = self._split(flat)[self.shared :]
+        every = [np.stack(leaves[i :: self.own], axis=1) for i in range(self.own)]
+        return jax.tree.unflatten(self.own_structure, every)
+
+    def _split(self, flat: np.ndarray) -> list[np.ndarray]:
+        """Rows of flat values, leaf by leaf."""
         ends = np.cumsum([int(np.prod(s)) for s in self.shapes])[:-1]
         parts = zip(np.split(flat, ends, axis=1), self.shapes, strict=True)
-        return jax.tree.unflatten(self.structure, [part.reshape(len(flat), *shape) for part, shape in parts])
+        return [part.reshape(len(flat), *shape) for part, shape in parts]
 
     def put(self, system: System, flat: Any) -> System:
-        """The system with these flat values in place of its free ones."""
+        """The system with these flat values, of one run, in place of its free ones."""
         leaves, structure = jax.tree.flatten(system)
         ends = np.cumsum([int(np.prod(s)) for s in self.shapes])[:-1]
         for i, part, shape in zip(self.where, jnp.split(flat, ends), self.shapes, strict=True):
@@ -153,12 +216,18 @@ class Parameters(eqx.Module):
 
     @property
     def labels(self) -> list[str]:
-        """A name for each flat value, such as damping.gamma or damping.gamma[0, 1]."""
+        """A name for each flat value, such as damping.gamma, damping.gamma[0, 1] or "damping.gamma, run 2"."""
         out = []
-        for name, shape in zip(self.names, self.shapes, strict=True):
+        for name, shape in zip(self.titles, self.shapes, strict=True):
             entries = [", ".join(map(str, i)) for i in np.ndindex(*shape)]
             out += [f"{name}[{entry}]" if entry else name for entry in entries]
         return out
+
+    @property
+    def titles(self) -> list[str]:
+        """A name for each leaf."""
+        own = [f", run {k + 1}" for k in range(self.runs) for _ in range(self.own)]
+        return [name + run for name, run in zip(self.names, [*[""] * self.shared, *own], strict=True)]
 
     def within(self, flat: Any) -> np.ndarray:
         """Flat values, or rows of them, where they may be: no interval reaches beyond a bound."""
@@ -193,35 +262,49 @@ class Parameters(eqx.Module):
         return [_decode(kind, u[part], shape, low, high) for kind, part, shape, low, high in parts]
 
 
-def choose(system: System, free: Callable, bounds: Any = None) -> Parameters:
-    """The leaves that `free` picks, checked; friction, masses and noise positive, else of any sign, unless bounded."""
-    paths, structure = jax.tree_util.tree_flatten_with_path(system)
-    places = jax.tree.unflatten(structure, [_Place(i) for i in range(len(paths))])
-    try:
-        picked = free(places)
-    except (AttributeError, TypeError, IndexError, KeyError) as error:
-        raise ValueError(
-            f"free fails on the system: {error}; return leaves, as in lambda s: s.damping.gamma"
-        ) from error
-    chosen, picked_structure = jax.tree.flatten(picked, is_leaf=lambda x: isinstance(x, _Place))
-    if not chosen or not all(isinstance(x, _Place) for x in chosen):
-        raise ValueError(
-            f"free returns {shown(picked)}; return leaves of the system, as in lambda s: (s.damping.gamma,)"
-        )
-    where = tuple(x.index for x in chosen)
+def choose(system: System, free: Callable, bounds: Any = None, each: Callable | None = None) -> Parameters:
+    """The leaves that `free` picks, and `each` for one run, checked; friction, masses and noise positive, else of any
+    sign, unless bounded."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(system)
+    shared, structure = _picked("free", free, system, each is not None)
+    own, own_structure = ([], None) if each is None else _picked("each", each, system)
+    where = (*shared, *own)
     names = tuple(jax.tree_util.keystr(paths[i][0]).lstrip(".") for i in where)
     if len(set(where)) < len(where):
-        raise ValueError(f"free returns a leaf twice: {names}")
+        raise ValueError(f"free returns a leaf twice{' or each one of its' * bool(own)}: {names}")
     leaves = [paths[i][1] for i in where]
     for name, leaf in zip(names, leaves, strict=True):
         if not eqx.is_inexact_array(leaf):
             raise ValueError(f"free returns {name} = {shown(leaf)}, which is not an array of floats")
-    limits = _bounds(bounds, picked_structure, names)
+    if own and bounds is not None and not (isinstance(bounds, tuple) and len(bounds) == 2):
+        raise ValueError(f"bounds = {shown(bounds)}: with each= pass two, (those of free, those of each), or None")
+    of_shared, of_own = bounds if own and bounds is not None else (bounds, None)
+    limits = _bounds(of_shared, structure, names[: len(shared)])
+    limits = [*limits, *(_bounds(of_own, own_structure, names[len(shared) :]) if own else [])]
     positive = [_is_in(system, paths[i][0], "nonnegative") for i in where]
     skew = [_is_in(system, paths[i][0], "skew") for i in where]
-    each = zip(names, leaves, limits, positive, skew, strict=True)
-    kinds, low, high = zip(*(_kind(*one) for one in each), strict=True)
-    return Parameters(low, high, where, kinds, tuple(x.shape for x in leaves), names, picked_structure)
+    every = zip(names, leaves, limits, positive, skew, strict=True)
+    kinds, low, high = zip(*(_kind(*one) for one in every), strict=True)
+    shapes = tuple(x.shape for x in leaves)
+    return Parameters(low, high, where, kinds, shapes, names, structure, own_structure, len(own))
+
+
+def _picked(name: str, pick: Callable, system: System, may_be_none: bool = False) -> tuple[list[int], Any]:
+    """Which leaves a function of the system returns, and in which structure."""
+    leaves, structure = jax.tree.flatten(system)
+    places = jax.tree.unflatten(structure, [_Place(i) for i in range(len(leaves))])
+    try:
+        picked = pick(places)
+    except (AttributeError, TypeError, IndexError, KeyError) as error:
+        raise ValueError(
+            f"{name} fails on the system: {error}; return leaves, as in lambda s: s.damping.gamma"
+        ) from error
+    chosen, picked_structure = jax.tree.flatten(picked, is_leaf=lambda x: isinstance(x, _Place))
+    if not (chosen or may_be_none) or not all(isinstance(x, _Place) for x in chosen):
+        raise ValueError(
+            f"{name} returns {shown(picked)}; return leaves of the system, as in lambda s: (s.damping.gamma,)"
+        )
+    return [x.index for x in chosen], picked_structure
 
 
 def _is_in(system: System, path: tuple, wish: str) -> bool:

@@ -57,6 +57,7 @@ class Records(eqx.Module):
     offset: np.ndarray | None  # (r, d); None if it is fitted
     unknown: np.ndarray  # (r, c): of which channels the readings' error is
     delay: np.ndarray  # (r,), of the input, in rows
+    time_error: np.ndarray  # (r,), in rows
     readout: Readout | None  # what is read in place of the position
     d: int = eqx.field(static=True)
     levels: int = eqx.field(static=True)  # channels that have an offset: the position's, or what is read instead
@@ -114,7 +115,16 @@ class Records(eqx.Module):
         return np.arange(self.longest) < self.count[..., None]
 
     def _own(self) -> tuple:
-        return (*self._rows(), self.units, self.start, self.count, self.offset, self.unknown, self.delay)
+        return (
+            *self._rows(),
+            self.units,
+            self.start,
+            self.count,
+            self.offset,
+            self.unknown,
+            self.delay,
+            self.time_error,
+        )
 
     def _rows(self) -> tuple:
         return self.ts, self.y, self.weight, self.input, self.slope, self.row
@@ -276,6 +286,7 @@ def on_one_grid(system: System, parameters: Parameters, data: list[Observations]
         count=count,
         offset=offset,
         unknown=unknown,
+        time_error=np.array([one.time_error / grid.step for one in data]),
         delay=np.array([(one.input_delay or 0.0) / grid.step for one in data]),
         readout=read,
         d=first.components,

@@ -47,8 +47,10 @@ class Fit(eqx.Module):
     """A fitted system, values +- stderr, and what is known of its numbers.
 
     Attributes:
-        system: the system with the fitted values.
+        system: the system with the fitted values, the first run's of what each has for itself.
         values, stderr: in the structure that `free` returned, in the units of the record.
+        each, each_stderr: own values of the runs of `data`, in the structure that `each` returned, with a leading axis
+            of runs, in the order in which they begin; None without it.
         covariance: of the flat values, (p, p); `labels` names them. stderr and covariance are those of the curvature
             where residuals are white, and corrected for their autocorrelation where they are not.
         covariance_curvature, covariance_corrected: both of these.
@@ -76,6 +78,8 @@ class Fit(eqx.Module):
     system: System
     values: Any
     stderr: Any
+    each: Any
+    each_stderr: Any
     covariance: np.ndarray
     covariance_curvature: np.ndarray
     covariance_corrected: np.ndarray
@@ -102,7 +106,15 @@ class Fit(eqx.Module):
     data: Observations | None = None
     whole: Observations | None = None
 
-    def interval(self, level: float = 0.95, *, method: str | None = None, key: Any = None, samples: int = 200) -> Any:
+    def interval(
+        self,
+        level: float = 0.95,
+        *,
+        method: str | None = None,
+        key: Any = None,
+        samples: int = 200,
+        each: bool = False,
+    ) -> Any:
         """Confidence intervals, (low, high) in the structure of `values`.
 
         Arguments:
@@ -113,6 +125,7 @@ class Fit(eqx.Module):
                 in blocks.
                 None takes the profile for values in `ends`, whose errors are not symmetric, else "normal".
             key, samples: of the bootstrap.
+            each: give those of the runs' own values, in the structure of `each`.
 
         Returns:
             (low, high).
@@ -123,6 +136,18 @@ class Fit(eqx.Module):
         Example:
             >>> low, high = result.interval(0.95)
         """
+        check_level(level)
+        if each and not self.parameters.own:
+            raise ValueError("each = True: this fit has no own values of runs; pass each= to ji.fit")
+        low, high = self.flat_interval(level, method=method, key=key, samples=samples)
+        if each:
+            return self.parameters.unflatten_own(low), self.parameters.unflatten_own(high)
+        return self.parameters.unflatten(low), self.parameters.unflatten(high)
+
+    def flat_interval(
+        self, level: float = 0.95, *, method: str | None = None, key: Any = None, samples: int = 200
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(low, high) as `interval` has them, of all flat values."""
         check_level(level)
         if method not in (None, "normal", "profile", "bootstrap"):
             raise ValueError(f"method = {method!r} must be 'normal', 'profile' or 'bootstrap', or None")
@@ -140,7 +165,7 @@ class Fit(eqx.Module):
         else:
             ends = intervals.profile(self, level, bent if method is None else np.ones(len(self.flat), bool))
             low, high = (np.where(np.isnan(end), old, end) for end, old in zip(ends, (low, high), strict=True))
-        return self.parameters.unflatten(low), self.parameters.unflatten(high)
+        return low, high
 
     @property
     def derived(self) -> dict[str, tuple[float, float]]:
@@ -184,13 +209,13 @@ class Fit(eqx.Module):
         return saved.write(self, path)
 
     @classmethod
-    def load(cls, path: str | Path, system: System, free: Callable) -> "Fit":
+    def load(cls, path: str | Path, system: System, free: Callable, each: Callable | None = None) -> "Fit":
         """Read what `save` wrote, with the system and `free` that were fitted: a file holds numbers, not functions.
 
         Arguments:
             path: the file.
             system: as it was given to `ji.fit`; its free numbers, and an input that it was fitted with, are the file's.
-            free: as it was given to `ji.fit`.
+            free, each: as they were given to `ji.fit`.
 
         Returns:
             The fit: values, errors, intervals and summary are those saved. It cannot refit ("profile", "bootstrap").
@@ -205,7 +230,7 @@ class Fit(eqx.Module):
             >>> path = ji.fit(system, data, free).save("ringdown.npz")
             >>> again = ji.Fit.load(path, system, free)
         """
-        fields, diagnostics = saved.load(path, system, free)
+        fields, diagnostics = saved.load(path, system, free, each)
         return cls(**fields, diagnostics=Diagnostics(**diagnostics), posed=None)
 
 
@@ -214,6 +239,7 @@ class Fits(eqx.Module):
 
     Attributes:
         values, stderr: in the structure that `free` returned, NaN where a fit failed.
+        each, each_stderr: as `Fit` has them, (records, runs, ...), or None.
         covariance: (records, p, p), as `Fit` has it: corrected for their autocorrelation where residuals are not white.
         ends: (records, 2, p), as `Fit` has them.
         flat, labels: the values as (records, p), and their names.
@@ -226,11 +252,13 @@ class Fits(eqx.Module):
         failures: for each record that did not converge, why.
         parameters: which leaves of the system were free, and their bounds.
         system: the one that was given, with the start values.
-        each: what makes the `Fit` of one record; None of a table from a file.
+        one: what makes the `Fit` of one record; None of a table from a file.
     """
 
     values: Any
     stderr: Any
+    each: Any
+    each_stderr: Any
     covariance: np.ndarray
     flat: np.ndarray
     labels: tuple[str, ...]
@@ -243,7 +271,7 @@ class Fits(eqx.Module):
     parameters: Parameters
     ends: np.ndarray
     system: System
-    each: Callable[[int], Fit] | None
+    one: Callable[[int], Fit] | None
 
     def __len__(self) -> int:
         return len(self.flat)
@@ -256,9 +284,9 @@ class Fits(eqx.Module):
         """
         if not -len(self) <= i < len(self):
             raise IndexError(f"i = {i} is none of {len(self)} records")
-        if self.each is None:
+        if self.one is None:
             raise ValueError("fits from a file hold the table alone; fit again, or save fits[i] by itself")
-        return self.each(range(len(self))[i])
+        return self.one(range(len(self))[i])
 
     def __iter__(self) -> Iterator[Fit]:
         return (self[i] for i in range(len(self)))
@@ -323,8 +351,8 @@ class Fits(eqx.Module):
         return saved.write_many(self, path)
 
     @classmethod
-    def load(cls, path: str | Path, system: System, free: Callable) -> "Fits":
-        """Read what `save` wrote to path, with the system and `free` that were fitted.
+    def load(cls, path: str | Path, system: System, free: Callable, each: Callable | None = None) -> "Fits":
+        """Read what `save` wrote to path, with the system, `free` and `each` that were fitted.
 
         Raises:
             ValueError: if the file is missing, damaged or of something else, or `free` returns other leaves.
@@ -332,11 +360,13 @@ class Fits(eqx.Module):
         Example:
             >>> again = ji.Fits.load(fits.save("ringdowns.npz"), system, free)
         """
-        fields = saved.load_many(path, system, free)
+        fields = saved.load_many(path, system, free, each)
         parameters, flat = fields["parameters"], fields["flat"]
         error = np.sqrt(np.diagonal(fields["covariance"], axis1=1, axis2=2))
         values, stderr = parameters.unflatten_all(flat), parameters.unflatten_all(error)
-        return cls(values=values, stderr=stderr, labels=tuple(parameters.labels), each=None, **fields)
+        own, own_error = parameters.unflatten_own_all(flat), parameters.unflatten_own_all(error)
+        labels = tuple(parameters.labels)
+        return cls(values=values, stderr=stderr, each=own, each_stderr=own_error, labels=labels, one=None, **fields)
 
 
 def check_level(level: float) -> None:

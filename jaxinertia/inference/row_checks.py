@@ -35,6 +35,20 @@ def delay(value: Any, given: Any) -> float | None:
     return number
 
 
+def time_error(value: Any, ts: np.ndarray) -> float:
+    """The error of one time; ValueError unless it is a number from 0 to the typical step."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    step = float(np.median(np.abs(np.diff(ts)))) if len(ts) > 1 else math.inf
+    if not 0 <= number <= step:
+        raise ValueError(
+            f"time_error = {shown(value)} must be a time from 0 to a step, {step:.3g}; pass 0 if none is known"
+        )
+    return number
+
+
 def shape_of(read: Any, components: Any, row: tuple[int, ...]) -> tuple[int, bool]:
     """(d, whether a position is a number); ValueError unless `read` makes a row of readings of such a state."""
     if read is None:

@@ -128,13 +128,15 @@ def write(fit: Any, path: str | Path) -> Path:
     return _files.write(path, "fit", VERSION, {"text": json.dumps(text)} | arrays)
 
 
-def load(path: str | Path, system: System, free: Callable) -> tuple[dict[str, Any], dict[str, Any]]:
+def load(
+    path: str | Path, system: System, free: Callable, each: Callable | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The fields of a saved fit, and of its diagnostics."""
     arrays, text = read(path)
-    system, parameters = _chosen(path, system, free, arrays, list(text["parameters"]), text["bounds"])
+    system, parameters = _chosen(path, system, free, each, arrays, list(text["parameters"]), text["bounds"])
     flat, covariance, d = arrays["flat"], np.array(text["covariance"]), text["diagnostics"]
     with jax.enable_x64(True):
-        system = parameters.put(system, jax.numpy.asarray(flat))
+        system = parameters.local.put(system, jax.numpy.asarray(flat[parameters.flat_index[0]]))
     d["halves"] = {name: tuple(x) for name, x in d["halves"].items()}
     d["warnings"] = tuple(d["warnings"])
     d |= {name: arrays.get(name) for name in ("residuals", "prediction", "autocorrelation")}
@@ -144,6 +146,8 @@ def load(path: str | Path, system: System, free: Callable) -> tuple[dict[str, An
         "system": system,
         "values": parameters.unflatten(flat),
         "stderr": parameters.unflatten(np.sqrt(np.diag(covariance))),
+        "each": parameters.unflatten_own(flat),
+        "each_stderr": parameters.unflatten_own(np.sqrt(np.diag(covariance))),
         "covariance": covariance,
         "covariance_curvature": arrays["covariance_curvature"],
         "covariance_corrected": arrays["covariance_corrected"],
@@ -160,7 +164,13 @@ def load(path: str | Path, system: System, free: Callable) -> tuple[dict[str, An
 
 
 def _chosen(
-    path: Any, system: System, free: Callable, arrays: dict[str, np.ndarray], labels: list[str], bounds: list[Any]
+    path: Any,
+    system: System,
+    free: Callable,
+    each: Callable | None,
+    arrays: dict[str, np.ndarray],
+    labels: list[str],
+    bounds: list[Any],
 ) -> tuple[System, Parameters]:
     """The system with the input that it was fitted with, and its free leaves within the bounds that were saved."""
     with jax.enable_x64(True):
@@ -168,7 +178,9 @@ def _chosen(
         if "force_ts" in arrays:
             force = Sampled(*(arrays[f"force_{name}"] for name in ("ts", "u", "gain")))
             system = System(system.potential, system.damping, system.noise, system.kinetic, force)
-        parameters = choose(system, free)
+        parameters = choose(system, free, each=each)
+    runs = (len(bounds) - parameters.shared) // max(parameters.own, 1)
+    parameters = parameters.for_runs(max(runs, 1))
     if parameters.labels != labels:
         raise ValueError(f"free returns {parameters.labels}, the file has {labels}; pass what was fitted")
     sizes = [[np.shape(side) for side in each[1:]] for each in bounds]
@@ -205,7 +217,7 @@ def write_many(fits: Any, path: str | Path) -> Path:
     )
 
 
-def load_many(path: str | Path, system: System, free: Callable) -> dict[str, Any]:
+def load_many(path: str | Path, system: System, free: Callable, each: Callable | None) -> dict[str, Any]:
     """The fields of saved fits."""
     with _files.opened(path, "fits", (MANY,)) as file:
         text = file.table("text", {"labels": list, "failures": dict, "bounds": list})
@@ -219,6 +231,6 @@ def load_many(path: str | Path, system: System, free: Callable) -> dict[str, Any
         if "ends" in file.fields:
             file.expect("ends", _files.FLOAT, (n, 2, p))
             arrays["ends"] = file.array("ends")
-    system, parameters = _chosen(path, system, free, {}, text["labels"], text["bounds"])
+    system, parameters = _chosen(path, system, free, each, {}, text["labels"], text["bounds"])
     failures = {int(i): why for i, why in text["failures"].items()}
     return arrays | {"failures": failures, "parameters": parameters, "system": system}

@@ -15,13 +15,13 @@ import numpy as np
 
 from . import delay, linear, search, starts
 from .between import BAND, INPUTS, Ways, most_likely
-from .least_squares import LeastSquares, pose
+from .least_squares import LeastSquares, pose, rates_of_all
 from .likelihood import Likelihood, innovations_of_all
 from .loss import SQUARES, Loss, Squares, named
 from .motion import Integral, motion_for
 from .record import Records
 from .search import Options, Search, go_on, run
-from .weights import change, told, weighed, without_spikes
+from .weights import change, told, weighed, with_clock, without_spikes
 
 GROWTH = 6  # how much longer the next windows are
 KEPT = 0.2  # of the motion may be left unexplained where a search over whole runs begins
@@ -65,10 +65,30 @@ def fit(rows: np.ndarray, ways: Ways, options: Options, loss: str = SQUARES.name
     if robust:
         heard = delay.moved(whole, records.delay).weight
         records = eqx.tree_at(lambda r: (r.y, r.weight), records, (whole.y, heard))
+    records, likelihood, found = _clocked(records, likelihood, found, options)
     likelihood, found, records, told = _weigh(records, likelihood, found, named(loss, len(records)), options)
     read = [f"; input {INPUTS[way]} between samples" if records.input is not None else "" for way in best]
     why = [f"the system has no noise{one}{other}" for one, other in zip(read, told, strict=True)]
     return Ended(rows, records, likelihood, found, fine, LEAST_SQUARES, why)
+
+
+def _clocked(
+    records: Records, likelihood: LeastSquares, found: Search, options: Options
+) -> tuple[Records, LeastSquares, Search]:
+    """The search again with the errors of times in those of readings, till these stay."""
+    if not np.any(records.time_error):
+        return records, likelihood, found
+    now = records
+    for _ in range(REWEIGHTINGS):
+        plain = pose(records, records.longest, likelihood.motion)
+        rates = np.asarray(rates_of_all(plain, jnp.asarray(found.u), jnp.asarray(found.x)))
+        new = with_clock(records, innovations_of_all(plain, found.u, found.x), rates)
+        settled = np.all(change(now, new, SQUARES, SQUARES) < SETTLED)
+        now, likelihood = new, pose(new, new.longest, likelihood.motion)
+        found = _again(likelihood, found, options, "weighed by the clock")
+        if settled:
+            break
+    return now, likelihood, found
 
 
 def _weigh(
@@ -190,11 +210,13 @@ def _of_relaxing(records: Records, whole: LeastSquares, found: Search, options: 
     """The better of what was found and of searches for a motion of two rates, where one explains the record."""
     if records.readout is not None:  # positions alone relax as the motion does
         return found
-    begin = starts.relaxing(records, KEPT)
+    flat, line = starts.without_trend(records)
+    begin = starts.relaxing(flat, KEPT)
     if not begin.rows.size:
         return found
-    beside = begin.offset if whole.beside.offset else begin.offset[:, :0]
-    beside = np.pad(beside, ((0, 0), (0, whole.beside.size - beside.shape[1])))
+    offset = begin.offset if records.offset is None else begin.offset[:, :0]
+    offset = offset if len(offset) else np.zeros((len(begin.rows), 0))
+    beside = np.concatenate([offset, line[begin.rows], np.zeros((len(begin.rows), int(records.free_delay)))], axis=1)
     some = _padded(np.arange(len(begin.rows)))
     rows = begin.rows[some]
     for u in begin.u:

@@ -148,7 +148,7 @@ def _without(y: np.ndarray, ts: np.ndarray, inside: np.ndarray) -> tuple[np.ndar
 
 def _two_rates(records: Records, rate: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The coordinates of the system as given, but with motions of these two rates per step."""
-    parameters, system = records.parameters, records.system
+    parameters, system = records.parameters.local, records.system
     mass, time = mass_of(system), np.asarray(records.units.time, float)
     length = np.asarray(records.units.length, float)
     known = _stiffness(mass, np.sqrt(np.maximum(rate * other, 0.0)) / time)
@@ -161,7 +161,7 @@ def _two_rates(records: Records, rate: np.ndarray, other: np.ndarray) -> np.ndar
         if name in known and kind not in MATRICES:
             for k in range(len(records)):
                 u[k, part] = encode(kind, np.broadcast_to(known[name][k], shape), low, high)
-    return u
+    return records.parameters.spread(u)
 
 
 def sensible(records: Records, omega: np.ndarray, within: float = 100.0) -> np.ndarray:
@@ -171,7 +171,7 @@ def sensible(records: Records, omega: np.ndarray, within: float = 100.0) -> np.n
     Dampings and stiffnesses within a factor (of a hundred) of what the record's frequency suggests are kept, and so are
     anharmonic coefficients that are no greater; else the search would begin far off in a unit that nobody meant.
     """
-    parameters, system, units = records.parameters, records.system, records.units
+    parameters, system, units = records.parameters.local, records.system, records.units
     omega, time, length = (np.asarray(x, float)[:, None] for x in (omega, units.time, units.length))
     u = parameters.read(system)
     u = np.broadcast_to(u, (len(records), len(u))).copy()
@@ -192,7 +192,7 @@ def sensible(records: Records, omega: np.ndarray, within: float = 100.0) -> np.n
             u[:, part] = np.where((size > within) | (size < 1 / within), likely[name], here)
         elif kind == REAL and name in largest:
             u[:, part] = np.where(np.abs(here) > within * largest[name], 0.0, here)
-    return u
+    return records.parameters.spread(u)
 
 
 def _stiffness(mass: float, rate: np.ndarray) -> dict[str, np.ndarray]:

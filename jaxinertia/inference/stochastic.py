@@ -79,10 +79,15 @@ def pose(row: int, records: Records, method: str | None, band: Any) -> Posed:
     if method is not None:
         choice = Choice(method, "it was asked for")
     choice = choice._replace(why=choice.why + named)
+    uneven = [run for run in whittle.runs_of(records, 0) if not run.is_even]
+    if choice.method == WHITTLE and uneven:
+        told = "times are uneven: the spectrum is summed at the times themselves, and what they spread of it is floor"
+        choice = choice._replace(why=f"{choice.why}; {told}")
     omega, gamma, power = (np.array([getattr(x, name) for x in found]) for name in ("omega", "gamma", "power"))
     units = jax.tree.map(lambda x: x[0], records.units)
     if records.levels == records.d and (records.readout is None or seen is not None):
-        u = from_spectrum(records.system, records.parameters, units, omega, gamma, power)
+        local = from_spectrum(records.system, records.parameters.local, units, omega, gamma, power)
+        u = records.parameters.spread(local)
     else:
         u = sensible(records, np.max(omega)[None])[0]
     if choice.method == WHITTLE:
@@ -150,6 +155,8 @@ def _follow(
 
 def _band(records: Records, found: whittle.Resonance, band: Any, u: np.ndarray) -> tuple[whittle.Band, np.ndarray]:
     seen = _seen(records)
+    if records.parameters.own:
+        raise ValueError(f"method = 'whittle' has one spectrum for all runs: with each= use method={KALMAN!r}")
     if records.readout is not None and seen is None:
         raise ValueError(
             "method = 'whittle' needs one channel that reads a linear function of one component's q and p; use "
@@ -212,7 +219,7 @@ def _transient(records: Records, u: np.ndarray, speed: float, floor: np.ndarray 
     alike = np.all(weight == weight[0, 0]) and np.all(weight[0, 0] > 0)
     if not (records.even and alike and records.system.force is None):
         return None
-    system = records.parameters.write(records.system, u)
+    system = records.parameters.local.write(records.system, u[records.parameters.index[0]])
     variance = 1 / weight[0, 0] ** 2 if floor is None else floor
     units = jax.tree.map(lambda x: x[0], records.units)
     # A search tries other values, where the gain may settle later; a power of two: records share a program.

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import jax
 import numpy as np
 
 UNITS = {
@@ -15,7 +14,7 @@ UNITS = {
 
 def summary(fit: Any) -> str:
     """The table, the quality, the warnings."""
-    low, high = (np.concatenate([np.ravel(x) for x in _leaves(side)]) for side in fit.interval(0.95))
+    low, high = fit.flat_interval(0.95)
     spread = [np.sqrt(np.diag(c)) for c in (fit.covariance_curvature, fit.covariance_corrected)]
     rows = [("parameter", "value", "stderr", "95 % from", "to", "curvature", "corrected")]
     columns = zip(fit.labels, fit.flat, np.sqrt(np.diag(fit.covariance)), low, high, *spread, strict=True)
@@ -71,7 +70,7 @@ def _block(facts: list[tuple[str, str]]) -> list[str]:
 
 def as_json(fit: Any) -> dict[str, Any]:
     """Numbers, lists and text."""
-    low, high = (np.concatenate([np.ravel(x) for x in _leaves(side)]).tolist() for side in fit.interval(0.95))
+    low, high = (side.tolist() for side in fit.flat_interval(0.95))
     names = ("covariance", "covariance_curvature", "covariance_corrected")
     error = np.sqrt(np.diag(fit.covariance)).tolist()
     columns = zip(fit.labels, fit.flat.tolist(), error, low, high, strict=True)
@@ -114,7 +113,3 @@ def finite(tree: Any) -> Any:
     if isinstance(tree, list):
         return [finite(x) for x in tree]
     return None if isinstance(tree, float) and not math.isfinite(tree) else tree
-
-
-def _leaves(tree: Any) -> list[Any]:
-    return jax.tree.leaves(tree)

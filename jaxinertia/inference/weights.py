@@ -13,6 +13,7 @@ MATTERS = 1.25  # ratio of runs' scatters, below which one does for all
 ENOUGH = 20  # readings of a run that tell their scatter
 LEAST = 1e-12  # scale of a channel, in units of the readings' scatter
 EXACT = 1e-9  # the same of another loss, or of a run: residuals below it are rounding, and tell of no error
+BISECTIONS = 60
 PASSES, NEWTON, CLOSE = 3, 30, 1e-6
 GOLDEN = 22  # steps: to 3e-5 in 1 / nu
 INSENSITIVE = 1e-2  # how little of a change of 1 / nu moves the place: to first order none
@@ -41,6 +42,32 @@ def weighed(records: Records, loss: Loss, z: np.ndarray) -> tuple[Records, Loss]
         kept = ~unknown[:, None] | ((z.shape[-1] == 1) & ~own[:, None])
         scale = np.where(kept, 1.0, scale)
     return eqx.tree_at(lambda r: r.weight, records, records.weight / scale[:, :, None]), loss
+
+
+def with_clock(records: Records, z: np.ndarray, rates: np.ndarray) -> Records:
+    """The records with the errors of times in their weights, error^2 + (rate time_error)^2: of known errors; or of
+    those under which a channel's residuals z (r, w, m, c), in units of the weights, have the variance 1.
+
+    Arguments:
+        rates: of the readings, per row, in their unit.
+    """
+    taken = records.weight > 0
+    moved = (records.weight * rates * records.time_error[:, None, None, None]) ** 2  # in units of the weights
+    fitted = records.unknowns / np.maximum(records.readings, 1)
+    count = np.sum(taken, (1, 2)) * np.maximum(1 - fitted, 0.1)[:, None]
+
+    def square(base: np.ndarray) -> np.ndarray:
+        return np.sum(np.where(taken, z**2 / (base[:, None, None] + moved), 0.0), (1, 2))
+
+    low, high = (np.full(count.shape, x) for x in (2 * np.log(LEAST), np.log(np.sum(z**2, (1, 2)) / count + 1e-300)))
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        more = square(np.exp(middle)) > count
+        low, high = np.where(more, middle, low), np.where(more, high, middle)
+    unknown = np.broadcast_to(records.unknown, count.shape)
+    base = np.where(unknown, np.exp(high), 1.0)
+    weight = records.weight / np.sqrt(base[:, None, None] + moved)
+    return eqx.tree_at(lambda r: r.weight, records, weight)
 
 
 def _shares(records: Records, taken: np.ndarray) -> np.ndarray:

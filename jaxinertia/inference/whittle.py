@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy import signal, special
+from scipy import fft, signal, special
 
 from ..physics.system import System
 from . import linear
@@ -29,6 +29,7 @@ from .record import jitter
 from .units import Units
 
 JITTER = 0.01  # of a step: by how much times may be off an even grid for a periodogram to be that of the readings
+LONGEST, TERMS = 4.0, 24  # mean intervals that one may take, for a sum at the times; and its terms, to 1e-10 of it
 ALIASES = np.arange(-2, 3) * 2 * np.pi  # what a sampled motion folds into a frequency; beyond, S falls as w^-4
 _AT = np.linspace(0, np.pi, 33)
 # The sum of 1 / (w + 2 pi k)^2 over all k but those of ALIASES, to 1e-9 of it: a polynomial of w^2.
@@ -50,11 +51,27 @@ class Resonance(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run of one component, and how many of its rows were read."""
+    """One run of one component, and which of its rows were read."""
 
     ts: np.ndarray
     y: np.ndarray
-    readings: int
+    read: np.ndarray
+
+    @property
+    def readings(self) -> int:
+        """How many."""
+        return int(np.sum(self.read))
+
+    @property
+    def is_even(self) -> bool:
+        """Whether times are even, as exactly as a periodogram asks."""
+        return jitter(self.ts) <= JITTER
+
+    @property
+    def longest(self) -> float:
+        """The longest interval between readings, over the mean one."""
+        steps = np.diff(self.ts[self.read])
+        return float(np.max(steps) / np.mean(steps))
 
 
 class Band(Likelihood):
@@ -129,15 +146,36 @@ _score = Compiled(Band.score)
 def runs_of(records: Any, component: int) -> list[Run]:
     """Of the only record."""
     rows = zip(records.count[0], records.ts[0], records.y[0], records.weight[0], strict=True)
-    return [Run(t[:n], y[:n, component], int(np.sum(w[:n, component] > 0))) for n, t, y, w in rows]
+    return [Run(t[:n], y[:n, component], w[:n, component] > 0) for n, t, y, w in rows]
 
 
 def periodogram(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Frequencies in radians per step, without 0 and the last, and |sum y e^{-iwk}|^2 / n, times the step."""
+    r"""Frequencies in radians per step, without 0 and the last, and |sum y e^{-iwt}|^2 / n, times the step.
+
+    Of times that are uneven, but have no gaps, at the times themselves: what is near in frequency keeps its power,
+    however clocks jitter; of what is far a part is spread over all, as a floor.
+    """
+    if run.readings >= SHORTEST and not run.is_even and run.longest <= LONGEST:
+        return _at_the_times(run.ts[run.read], run.y[run.read])
     even = np.linspace(0, run.ts[-1], len(run.ts))
     y, step = np.interp(even, run.ts, run.y), even[1] - even[0]
     frequency, power = signal.periodogram(y, 1 / step, detrend="constant")
     return 2 * np.pi * frequency[1:-1], power[1:-1] / 2  # of either sign
+
+
+def _at_the_times(ts: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The periodogram at the times themselves, off the nearest whole steps by delta_k: the sum over j of
+    (-iw)^j / j! sum_k y_k delta_k^j e^{-iwk}."""
+    n, step = len(y), (ts[-1] - ts[0]) / (len(y) - 1)
+    at = np.round((ts - ts[0]) / step).astype(int)
+    off, part = (ts - ts[0]) / step - at, y - np.mean(y)
+    omega, total = 2 * np.pi * np.arange(n // 2 + 1) / n, np.zeros(n // 2 + 1, complex)
+    power = np.ones(len(omega), complex)
+    for j in range(TERMS):
+        total += power * fft.rfft(np.bincount(at, part, n))
+        part, power = part * off, power * (-1j * omega) / (j + 1)
+    inner = slice(1, (n + 1) // 2)
+    return omega[inner] / step, np.abs(total[inner]) ** 2 * step / n
 
 
 def spectra(runs: list[Run]) -> tuple[np.ndarray, np.ndarray]:
@@ -189,15 +227,16 @@ def stands_out(found: Resonance) -> bool:
 
 
 def check_whole(runs: list[Run]) -> None:
-    """ValueError for missing readings and uneven times: their periodogram is that of the lines drawn between readings,
-    which has less power than the motion."""
-    off = max(jitter(run.ts) for run in runs)
-    if off > JITTER:
+    """ValueError for gaps: the periodogram is that of lines drawn across them, which has less power than the motion."""
+    gap = max([run.longest for run in runs if not run.is_even and run.readings > 1], default=0.0)
+    if gap > LONGEST:
         raise ValueError(
-            f"method = 'whittle' needs even times, and ts are off by up to {off:.2g} steps: use method='kalman'"
+            f"method = 'whittle' needs times without gaps, and an interval is {gap:.2g} times the mean one: use "
+            "method='kalman', or pass the stretches without gaps as segments"
         )
-    rows = sum(len(run.ts) for run in runs)
-    missing = rows - sum(run.readings for run in runs)
+    even = [run for run in runs if run.is_even]
+    rows = sum(len(run.ts) for run in even)
+    missing = rows - sum(run.readings for run in even)
     if missing:
         raise ValueError(
             f"method = 'whittle' needs every reading, and {missing} of {rows} are missing: use method='kalman', "
@@ -207,7 +246,7 @@ def check_whole(runs: list[Run]) -> None:
 
 def is_whole(runs: list[Run]) -> bool:
     """Whether the periodogram is that of the readings."""
-    return all(run.readings == len(run.ts) and jitter(run.ts) <= JITTER for run in runs)
+    return all(run.readings == len(run.ts) and run.is_even for run in runs)
 
 
 def _best(omega, power, count, grid_omega, ratios, seen) -> Resonance:

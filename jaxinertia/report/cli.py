@@ -146,6 +146,11 @@ def fit(
         bool, typer.Option(help="Fit other laws too, where the residuals say that this one does not do.")
     ] = True,
     offset: Annotated[bool, typer.Option(help="Fit the reading at rest; else it is 0.")] = True,
+    trend: Annotated[bool, typer.Option("--trend", help="Fit a drift of the reading at rest.")] = False,
+    input_delay: Annotated[
+        str, typer.Option(help="How much later than its samples the input acts: a time, or fit.")
+    ] = "0",
+    time_error: Annotated[float, typer.Option(help="Standard deviation of the error of a time.")] = 0.0,
     out: Annotated[Path | None, typer.Option(help="Where to write: OUT.fit.json and OUT.fit.png.")] = None,
     figure: Annotated[bool, typer.Option(help="Draw data, fit, residuals and energy.")] = True,
 ) -> None:
@@ -171,6 +176,7 @@ def fit(
 
     columns: dict[str, Any] = dict(time=time, position=position, input=drive, segment=segment, position_error=error)
     columns |= dict(rate=rate, time_unit=time_unit, angle=angle, missing=missing)
+    columns |= dict(trend=trend, input_delay=None if input_delay == "fit" else input_delay, time_error=time_error)
     choices = Choices(Law(potential, drag), noise, loss, method, band, offset, compare)
     with _errors_in_one_line():
         result, _, written = run(

@@ -98,7 +98,7 @@ def test_moved_inputs_are_those_of_earlier_times():
     assert np.all(early.weight[0, 0, :-3] > 0)
     assert np.all(early.weight[0, 0, -3:] == 0)
     inside = slice(20, -20)  # a cubic knows no slope at its ends
-    # Of an angular frequency 3 in steps of .1, a cubic is off by (.3)^4 / 384 of each line's size, its slope by .3^3 / 24.
+    # Of an angular frequency 3 in steps of .1, a cubic is off by .3^4 / 384 of each line's size.
     size = np.sum(np.abs(LINES[2]))
     np.testing.assert_allclose(early.input[0, 0, inside, 0], signal(TS + 0.24)[inside], atol=size * 0.3**4 / 300)
     near = delay.moved(records, np.array([-2.4 + 1e-4]))
