@@ -23,6 +23,11 @@ from .search import Options
 from .shooting import LEAST_SQUARES, Ended
 from .standing import Standing
 
+ROUNDING = 1e-12  # of an input: it is constant
+COLLINEAR = (
+    "data.input is constant and data.offset = None: a constant force and an offset shift the motion alike, so that "
+    "neither gain nor offset can be told (they are collinear); give the offset, or hold the gain"
+)
 METHODS = (LEAST_SQUARES, stochastic.KALMAN, stochastic.UNSCENTED, stochastic.EXTENDED, stochastic.WHITTLE)
 
 
@@ -203,14 +208,27 @@ def search(data: list[Observations], task: Task) -> tuple[list[Ended], dict[int,
         system = task.system if first.input is None else with_input(task.system, first)
         records = on_one_grid(system, task.parameters, [data[i] for i in rows])
         unknowns, enough = records.unknowns, records.readings > records.unknowns
-        for i in np.flatnonzero(~enough).tolist():
+        alike = collinear(records)
+        refused |= {rows[i]: ValueError(COLLINEAR) for i in np.flatnonzero(alike).tolist()}
+        for i in np.flatnonzero(~enough & ~alike).tolist():
             states = f"{2 * records.d} of them for each run's start"
             refused[rows[i]] = ValueError(f"data have too few readings for {unknowns} unknowns, {states}")
-        if enough.any():
-            groups.append((np.array(rows)[enough], records if enough.all() else records.at(np.flatnonzero(enough))))
+        taken = enough & ~alike
+        if taken.any():
+            groups.append((np.array(rows)[taken], records if taken.all() else records.at(np.flatnonzero(taken))))
     if task.method == LEAST_SQUARES:
         return _deterministic(groups, task), refused
     return _noise_driven(data, groups, task, refused), refused
+
+
+def collinear(records: Records) -> np.ndarray:
+    """(r,): where a constant input of free gain and a free offset shift a linear motion alike."""
+    free = records.input is not None and records.offset is None and "force.gain" in records.parameters.names
+    if not free or not linear.is_linear(records.system):
+        return np.zeros(len(records), bool)
+    inside, force = records.within[..., None], np.asarray(records.input)
+    low, high = np.where(inside, force, np.inf).min((1, 2)), np.where(inside, force, -np.inf).max((1, 2))
+    return np.all(high - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high)), axis=1)
 
 
 def _deterministic(groups: list[tuple[np.ndarray, Records]], task: Task) -> list[Ended]:

@@ -170,7 +170,7 @@ def _general(system, offset, error, window, problem):
         return move(z, covariance, step), (e, log_s)
 
     rows = jax.tree.map(lambda x: jnp.concatenate([x, x[-1:]]), moves.rows(system, window, problem))
-    return jax.lax.scan(turn, _before(y[0], problem), (y, variances, rows))[1]
+    return jax.lax.scan(turn, _before(y[0], system, problem), (y, variances, rows))[1]
 
 
 def _settled(system, offset, error, window, problem):
@@ -185,7 +185,7 @@ def _settled(system, offset, error, window, problem):
         return (move @ z, move @ covariance @ move.T + step.covariance), (e, log_s)
 
     first, rest = y[: problem.transient], y[problem.transient :]
-    (z, covariance), (e, log_s) = jax.lax.scan(turn, _before(y[0], problem), first)
+    (z, covariance), (e, log_s) = jax.lax.scan(turn, _before(y[0], system, problem), first)
     s = covariance[: problem.d, : problem.d] + jnp.diag(variance)
     factor = jnp.linalg.cholesky(s)
     gain = move @ jax.scipy.linalg.cho_solve((factor, True), covariance[: problem.d]).T
@@ -241,15 +241,21 @@ def _variances(error, window, problem):
     return jnp.where(read, error if problem.free_error else known, ABSENT)
 
 
-def _before(first, problem):
+def _before(first, system, problem):
     """The state before any reading: free if the system is linear, else near the first reading, or the next if missing.
 
-    Centred there, the first reading tells nothing but where the record begins, as with a free state.
+    Centred there, the first reading tells nothing but where the record begins, as with a free state. What is free is
+    how far the momentum takes it in one step: were it the momentum itself, of which strong friction leaves ever less,
+    the second reading would be ever more likely the stronger friction is, and gamma would run off.
     """
-    exact = linear.is_linear(problem.system)
-    variances = jnp.full((2, problem.d), VAGUE if exact else WIDE).at[1].multiply(problem.speed**2)
-    place = jnp.zeros_like(first) if exact else first
-    return jnp.concatenate([place, jnp.zeros_like(first)]), jnp.diag(variances.ravel())
+    d, still = problem.d, jnp.zeros_like(first)
+    if not linear.is_linear(problem.system):
+        variances = jnp.ones((2, d)).at[1].multiply(problem.speed**2).ravel()
+        return jnp.concatenate([first, still]), WIDE * jnp.diag(variances)
+    drag = linear.rate(system, d, problem.units)[d:, d:]
+    slower = jnp.linalg.inv(linear_flow(drag, jnp.zeros_like(drag), 1.0, forward=True).passage) * problem.speed
+    none = jnp.zeros((d, d))
+    return jnp.concatenate([still, still]), VAGUE * jnp.block([[jnp.eye(d), none], [none, slower @ slower.T]])
 
 
 @eqx.filter_jit

@@ -101,7 +101,7 @@ def settle(records: Records, options: Options) -> tuple[LeastSquares, Search]:
         left = left[~in_phase(found.cost[left], whole.level[left], floor[left])]
         if not left.size:
             break
-        some = _padded(left)
+        some = padded(left)
         windows = pose(records.at(some), length, motion)
         part = run(
             windows,
@@ -120,7 +120,7 @@ def settle(records: Records, options: Options) -> tuple[LeastSquares, Search]:
     for plain in starts.other_starts(records, omega):
         left = np.flatnonzero(~(found.ended & in_phase(found.cost, whole.level, 0.0)))
         if left.size:
-            some = _padded(left)
+            some = padded(left)
             start = np.concatenate([plain, u[:, plain.shape[1] :]], axis=1)[some]
             other = run(whole.at(some), start, states[some], options, "from another start")
             found = found.put(some, found.at(some).better(other))
@@ -132,7 +132,7 @@ def _of_relaxing(records: Records, whole: LeastSquares, found: Search, options: 
     begin = starts.relaxing(records, KEPT)
     if not begin.rows.size:
         return found
-    some = _padded(np.arange(len(begin.rows)))
+    some = padded(np.arange(len(begin.rows)))
     rows = begin.rows[some]
     for u in begin.u:
         u = np.concatenate([u, begin.offset], axis=1) if whole.free_offset else u
@@ -141,7 +141,7 @@ def _of_relaxing(records: Records, whole: LeastSquares, found: Search, options: 
     return found
 
 
-def _padded(rows: np.ndarray) -> np.ndarray:
+def padded(rows: np.ndarray) -> np.ndarray:
     """Rows, some of them twice: as many as a power of two, so that few programs serve all counts."""
     return np.resize(rows, 2 ** int(np.ceil(np.log2(len(rows)))))
 
