@@ -172,13 +172,13 @@ def _of_the_values(
     silent = np.isinf(curvature) & np.all(parameters.limits == ends.T, axis=1)
     rows = zip(fields, parameters.labels, flat, spread, parameters.limits, ends.T, silent, strict=True)
     for field, label, value, error, (low, high), interval, nothing in rows:
-        if not np.isnan(interval[0]) and not nothing:
+        if at_bound(value, error, low, high):
+            bound = low if value - low < high - value else high
+            yield f"{label} went to its bound {bound:.6g}: the data want it beyond, and its error means little"
+        elif not np.isnan(interval[0]) and not nothing:
             yield f"{label} {_asymmetric(interval[0], interval[1], low, high, error)}"
         elif value > away.get(field, np.inf):
             yield f"{label} ran off to {value:.3g}: the data do not hold it"
-        elif at_bound(value, error, low, high):
-            bound = low if value - low < high - value else high
-            yield f"{label} went to its bound {bound:.6g}: the data want it beyond, and its error means little"
         elif not np.isfinite(error):
             yield f"the data say nothing about {label}: its value is the start's; fix it, or record where it matters"
         elif label.startswith(("damping", "noise")) and error > abs(value):
