@@ -13,11 +13,12 @@ from ..physics.system import System, check_system
 from . import linear, parameters, shooting, stochastic, units
 from .between import LINE, Ways, refine
 from .conclude import many_fits, one_fit
-from .crosscheck import checked
+from .crosscheck import Checked, checked
 from .free_motion import free_part, on_whole
 from .loss import SQUARES, check_loss
 from .observations import Observations
 from .record import Records, joined, on_one_grid, with_input
+from .restarts import restarted
 from .result import Fit, Fits
 from .search import Options
 from .shooting import LEAST_SQUARES, Ended
@@ -98,7 +99,7 @@ def fit(
         groups, refused = search([part], task)
         if refused:
             raise refused[0]
-        return on_whole(one_fit(checked(Standing(groups[0]), task.options), 0, part), part, data)
+        return on_whole(one_fit(finished(Standing(groups[0]), task), 0, part), part, data)
 
 
 def fit_many(
@@ -147,7 +148,7 @@ def fit_many(
         why = {i: str(error) for i, error in refused.items()}
         if not groups:
             raise ValueError(f"data has no record that can be fitted: {why}")
-        done = [checked(stand, task.options) for stand in groups]
+        done = [finished(stand, task) for stand in groups]
         return many_fits(parts, task.parameters, done, why, lambda fit, i: on_whole(fit, parts[i], data[i]))
 
 
@@ -160,6 +161,12 @@ class Task(NamedTuple):
     band: tuple[float, float] | None
     loss: str
     options: Options
+
+
+def finished(stand: Standing, task: Task) -> Checked:
+    """Searches begun anew where residuals ask for it, and errors looked up where the cost may not be a parabola."""
+    again = restarted(stand, task.options, task.loss) if task.method == LEAST_SQUARES else stand
+    return checked(again, task.options)
 
 
 def _on_free_motion(parts: list[Observations], groups: list[Standing], task: Task) -> list[Standing]:
