@@ -11,8 +11,9 @@ import numpy as np
 
 from . import derived, standing
 from . import evidence as errors
-from .crosscheck import Checked, scaled
+from .crosscheck import Checked
 from .doubts import doubts, failures
+from .evidence import scaled
 from .likelihood import Likelihood, Posed, Reading
 from .observations import Observations
 from .parameters import Parameters
@@ -31,26 +32,27 @@ def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
     found = reading.evidence
     flat, jacobian = (x[i] for x in checked.stand.natural)
     plain, corrected = errors.curvature(found), errors.sandwich(found, errors.correlation_length(found))
-    in_u = plain if errors.whiteness(found) > errors.DOUBT else corrected
-    natural = [errors.propagated(jacobian, c[:p, :p], parameters.constant) for c in (in_u, plain, corrected)]
-    natural[0] = scaled(natural[0], checked.spread[i])
+    white = errors.whiteness(found) > errors.DOUBT
+    in_u = plain if white else errors.no_less(corrected, plain)
+    natural = [errors.propagated(jacobian, c[:p, :p], parameters.constant) for c in (plain, corrected)]
+    covariance = scaled(natural[0] if white else errors.no_less(natural[1], natural[0]), checked.spread[i])
     offset, trend, delay, _ = likelihood.beside_at
     unit, step = records.reading_unit[0], float(records.units.time[0])
     late = float(records.delay[0] + np.sum(search.u[delay])) * step
     first = jnp.asarray(search.u[:p])[parameters.index[0]]
     system = with_input(parameters.local.write(records.system, first), data, late)
     posed = Posed(records, likelihood, reading, search.u, search.x, cost, bool(ended.fine[i]))
-    diagnostics = _diagnostics(posed, search, data, flat, jacobian, natural[:2], ends)
-    errors_of_u = np.sqrt(np.diag(in_u))
+    diagnostics = _diagnostics(posed, search, data, flat, jacobian, [covariance, natural[0]], ends)
+    errors_of_u, spread = np.sqrt(np.diag(in_u)), np.sqrt(np.diag(covariance))
     return Fit(
         system=system,
         values=parameters.unflatten(flat),
-        stderr=parameters.unflatten(np.sqrt(np.diag(natural[0]))),
+        stderr=parameters.unflatten(spread),
         each=parameters.unflatten_own(flat),
-        each_stderr=parameters.unflatten_own(np.sqrt(np.diag(natural[0]))),
-        covariance=natural[0],
-        covariance_curvature=natural[1],
-        covariance_corrected=natural[2],
+        each_stderr=parameters.unflatten_own(spread),
+        covariance=covariance,
+        covariance_curvature=natural[0],
+        covariance_corrected=natural[1],
         labels=tuple(parameters.labels),
         flat=flat,
         offset=_in_unit(search.u, errors_of_u, offset, unit),
@@ -160,7 +162,7 @@ def many_fits(
         chi[rows], whiteness[rows] = _spread(ended), stand.whiteness
         flat[rows], covariance[rows], ends[rows] = stand.values, stand.covariance, checked.ends
         for i in np.flatnonzero(~(stand.whiteness > errors.DOUBT)).tolist():
-            covariance[rows[i]] = stand.corrected(i)
+            covariance[rows[i]] = errors.no_less(stand.corrected(i), stand.covariance[i])
         for i in np.flatnonzero(~np.isnan(checked.spread).all(1)).tolist():
             covariance[rows[i]] = scaled(covariance[rows[i]], checked.spread[i])
         for row in rows.tolist():

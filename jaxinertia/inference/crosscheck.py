@@ -15,6 +15,7 @@ from scipy import stats
 from . import evidence as errors
 from . import profile
 from .derived import damping_ratios
+from .doubts import AT, at_bound
 from .parameters import MATRICES, REAL
 from .profile import Lanes, Walk
 from .search import Options, run
@@ -60,18 +61,6 @@ def checked(stand: Standing, options: Options) -> Checked:
     return Checked(stand, *kept)
 
 
-def scaled(covariance: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """A covariance with these errors in place of its own, where they are not NaN."""
-    if np.isnan(spread).all():
-        return covariance
-    old = np.sqrt(np.diag(covariance))
-    new = np.where(np.isnan(spread), old, spread)
-    known = np.isfinite(new) & np.isfinite(old) & (old > 0)
-    factor = np.where(known, new / np.where(known, old, 1.0), 0.0)
-    out = np.where(np.isfinite(covariance), covariance, 0.0) * np.outer(factor, factor)
-    return out + np.diag(np.where(known, 0.0, new**2))
-
-
 def doubtful(stand: Standing) -> np.ndarray:
     """(r,): of which records errors are looked up."""
     parameters, search = stand.parameters, stand.ended.search
@@ -98,11 +87,11 @@ def _bent(stand: Standing, rows: np.ndarray) -> tuple[np.ndarray, list[Walk]]:
     width = widths[lanes.row, lanes.coordinate]
     walk = _walk(stand, lanes)
     low, high = np.array(stand.parameters.limits).T
-    bound = np.minimum(stand.values - low, high - stand.values) < LOWER * widths
+    bound = np.asarray(at_bound(stand.values, widths, low, high))
     for at in NEAR, SURE:
         to = profile.towards(lanes, lanes.value + sides * at * width)
         expected = np.abs(to - lanes.value) / width
-        looked = expected > LOWER
+        looked = expected > AT
         part = walk.rise(to, looked) / np.where(looked, expected, 1.0)
         # At a bound the cost has a slope, and an error that is too great is no harm.
         steep = (part > 1 + BENT) & ~bound[lanes.row, lanes.coordinate]
@@ -149,7 +138,8 @@ def _lanes(stand: Standing, row: np.ndarray, at: np.ndarray) -> tuple[Lanes, np.
 def _walk(stand: Standing, lanes: Lanes) -> Walk:
     search = stand.ended.search
     optimum = search.u, search.x, search.cost
-    return Walk(stand.ended.likelihood, stand.parameters, lanes, optimum, stand.variance, _widths(stand))
+    likelihood, fastest = stand.ended.likelihood, profile.fastest(stand.ended.records)
+    return Walk(likelihood, stand.parameters, lanes, optimum, stand.variance, _widths(stand), stand.tangent, fastest)
 
 
 def _inflation(stand: Standing, rows: np.ndarray) -> np.ndarray:

@@ -66,6 +66,27 @@ def damping_ratios(system: System, parameters: Parameters, flat: np.ndarray) -> 
         return np.asarray(_ratios(system, parameters, jnp.asarray(flat, float)))
 
 
+def swinging(system: System, parameters: Parameters, flat: np.ndarray) -> np.ndarray:
+    """The angular frequency sqrt(k - gamma^2 / 4) of rows of values, of small motions; 0 of what does not swing, and
+    where the system has no such numbers."""
+    if not _is_single(system):
+        return np.zeros(len(flat))
+    if parameters.runs > 1:  # the fastest of any run
+        local = parameters.local
+        return np.max([swinging(system, local, flat[:, at]) for at in parameters.flat_index], axis=0)
+    with jax.enable_x64(True):
+        return np.asarray(_frequencies(system, parameters, jnp.asarray(flat, float)))
+
+
+@Compiled
+def _frequencies(system: System, parameters: Parameters, flat: jax.Array) -> jax.Array:
+    def frequency(x):
+        one = parameters.put(system, x)
+        return jnp.sqrt(jnp.maximum(curvature(one) - decay(one) ** 2 / 4, 0.0))
+
+    return jax.vmap(frequency)(flat)
+
+
 @Compiled
 def _ratios(system: System, parameters: Parameters, flat: jax.Array) -> jax.Array:
     def ratio(x):

@@ -209,13 +209,13 @@ def _of_the_values(
     silent = np.isinf(curvature) & np.all(parameters.limits == ends.T, axis=1)
     rows = zip(fields, parameters.labels, flat, spread, parameters.limits, ends.T, silent, strict=True)
     for field, label, value, error, (low, high), interval, nothing in rows:
-        if value > away.get(field, np.inf):
-            yield f"{label} ran off to {value:.3g}: the data do not hold it"
-        elif at_bound(value, error, low, high):
+        if at_bound(value, error, low, high):
             bound = low if value - low < high - value else high
             yield f"{label} went to its bound {bound:.6g}: the data want it beyond, and its error means little"
         elif not np.isnan(interval[0]) and not nothing:
             yield f"{label} {_asymmetric(interval[0], interval[1], low, high, error)}"
+        elif value > away.get(field, np.inf):
+            yield f"{label} ran off to {value:.3g}: the data do not hold it"
         elif not np.isfinite(error):
             yield f"the data say nothing about {label}: its value is the start's; fix it, or record where it matters"
         elif label.startswith(("damping", "noise")) and error > abs(value):
@@ -256,7 +256,7 @@ def _far(records: Records) -> dict[str, float]:
     return {f"damping.{field}": float(value) for field, value in likely.items()}
 
 
-def at_bound(value: Any, error: Any, low: float, high: float) -> np.ndarray | np.bool_:
+def at_bound(value: Any, error: Any, low: Any, high: Any) -> np.ndarray | np.bool_:
     """Whether a value has gone to a bound, by its standard error or, where that is infinite, by the bound's size."""
     bound = np.where(value - low < high - value, low, high)
     reach = np.where(np.isfinite(error), error, np.abs(bound) + 1e-300)

@@ -104,6 +104,25 @@ def propagated(jacobian: np.ndarray, covariance: np.ndarray, constant: np.ndarra
     return out + np.diag(np.where(blind, np.inf, 0.0))
 
 
+def scaled(covariance: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """A covariance with these errors in place of its own, where they are not NaN."""
+    if np.isnan(spread).all():
+        return covariance
+    old = np.sqrt(np.diag(covariance))
+    new = np.where(np.isnan(spread), old, spread)
+    known = np.isfinite(new) & np.isfinite(old) & (old > 0)
+    factor = np.where(known, new / np.where(known, old, 1.0), 0.0)
+    out = np.where(np.isfinite(covariance), covariance, 0.0) * np.outer(factor, factor)
+    return out + np.diag(np.where(known, 0.0, new**2))
+
+
+def no_less(corrected: np.ndarray, plain: np.ndarray) -> np.ndarray:
+    """A corrected covariance with no error below the plain one: where residuals are anticorrelated the correction is a
+    small difference of large numbers, and a record too short to tell it would promise too much."""
+    new, least = (np.sqrt(np.diag(each)) for each in (corrected, plain))
+    return scaled(corrected, np.where(new < least, least, np.nan))
+
+
 def autocorrelation(evidence: Evidence, lags: int = LAGS) -> np.ndarray:
     """Of the residuals within each channel of each run, lags 1 to `lags`."""
     return _ratios(*(np.sum(x, 0) for x in zip(*(_products(r, lags) for _, r in series(evidence)), strict=True)))

@@ -13,16 +13,22 @@ from ..physics.system import System, check_system
 from . import linear, parameters, shooting, starts, stochastic, units
 from .between import LINE, Ways, refine
 from .conclude import many_fits, one_fit
-from .crosscheck import checked
+from .crosscheck import Checked, checked
 from .free_motion import free_part, on_whole
 from .loss import SQUARES, check_loss
 from .observations import Observations
 from .record import Records, joined, on_one_grid, with_input
+from .restarts import restarted
 from .result import Fit, Fits
 from .search import Options
 from .shooting import LEAST_SQUARES, Ended
 from .standing import Standing
 
+ROUNDING = 1e-12  # of an input: it is constant
+COLLINEAR = (
+    "data.input is constant and data.offset = None: a constant force and an offset shift the motion alike, so that "
+    "neither gain nor offset can be told (they are collinear); give the offset, or hold the gain"
+)
 METHODS = (LEAST_SQUARES, stochastic.KALMAN, stochastic.UNSCENTED, stochastic.EXTENDED, stochastic.WHITTLE)
 
 
@@ -97,7 +103,7 @@ def fit(
         groups, refused = search([part], task)
         if refused:
             raise refused[0]
-        return on_whole(one_fit(checked(Standing(groups[0]), task.options), 0, part), part, data)
+        return on_whole(one_fit(finished(Standing(groups[0]), task), 0, part), part, data)
 
 
 def fit_many(
@@ -150,7 +156,7 @@ def fit_many(
         why = {i: str(error) for i, error in refused.items()}
         if not groups:
             raise ValueError(f"data has no record that can be fitted: {why}")
-        done, chosen = [checked(stand, task.options) for stand in groups], task.parameters.for_runs(len(data[0].runs))
+        done, chosen = [finished(stand, task) for stand in groups], task.parameters.for_runs(len(data[0].runs))
         return many_fits(parts, chosen, done, why, lambda fit, i: on_whole(fit, parts[i], data[i]))
 
 
@@ -163,6 +169,12 @@ class Task(NamedTuple):
     band: tuple[float, float] | None
     loss: str
     options: Options
+
+
+def finished(stand: Standing, task: Task) -> Checked:
+    """Searches begun anew where residuals ask for it, and errors looked up where the cost may not be a parabola."""
+    again = restarted(stand, task.options, task.loss) if task.method == LEAST_SQUARES else stand
+    return checked(again, task.options)
 
 
 def _on_free_motion(parts: list[Observations], groups: list[Standing], task: Task) -> list[Standing]:
@@ -228,14 +240,27 @@ def search(data: list[Observations], task: Task) -> tuple[list[Ended], dict[int,
         chosen = task.parameters.for_runs(len(first.runs))
         records = starts.sized(on_one_grid(system, chosen, [data[i] for i in rows]))
         unknowns, enough = records.unknowns, records.readings > records.unknowns
-        for i in np.flatnonzero(~enough).tolist():
+        alike = collinear(records)
+        refused |= {rows[i]: ValueError(COLLINEAR) for i in np.flatnonzero(alike).tolist()}
+        for i in np.flatnonzero(~enough & ~alike).tolist():
             states = f"{2 * records.d} of them for each run's start"
             refused[rows[i]] = ValueError(f"data have too few readings for {unknowns} unknowns, {states}")
-        if enough.any():
-            groups.append((np.array(rows)[enough], records if enough.all() else records.at(np.flatnonzero(enough))))
+        taken = enough & ~alike
+        if taken.any():
+            groups.append((np.array(rows)[taken], records if taken.all() else records.at(np.flatnonzero(taken))))
     if task.method == LEAST_SQUARES:
         return _deterministic(groups, task), refused
     return _noise_driven(data, groups, task, refused), refused
+
+
+def collinear(records: Records) -> np.ndarray:
+    """(r,): where a constant input of free gain and a free offset shift a linear motion alike."""
+    free = records.input is not None and records.offset is None and "force.gain" in records.parameters.names
+    if not free or not linear.is_linear(records.system):
+        return np.zeros(len(records), bool)
+    inside, force = records.within[..., None], np.asarray(records.input)
+    low, high = np.where(inside, force, np.inf).min((1, 2)), np.where(inside, force, -np.inf).max((1, 2))
+    return np.all(high - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high)), axis=1)
 
 
 def _deterministic(groups: list[tuple[np.ndarray, Records]], task: Task) -> list[Ended]:

@@ -12,8 +12,9 @@ from . import search
 from .evidence import DOUBT, correlation_length
 from .likelihood import Likelihood
 from .parameters import MATRICES
-from .profile import Lanes, Walk, ends
+from .profile import Lanes, Walk, ends, fastest
 from .search import Options
+from .standing import tangents
 
 
 def profile(fit: Any, level: float, which: np.ndarray) -> np.ndarray:
@@ -31,7 +32,9 @@ def profile(fit: Any, level: float, which: np.ndarray) -> np.ndarray:
     lanes = Lanes(row, at, fit.flat[at], np.array(parameters.limits)[at, side])
     optimum = np.asarray(posed.u)[None], np.asarray(posed.x)[None], np.array([posed.cost])
     variance = np.array([posed.reading.evidence.variance])
-    walk = Walk(_repeated(posed.likelihood, 1), parameters, lanes, optimum, variance, widths[None])
+    tangent = tangents(posed.reading.evidence.information[None], len(fit.flat))
+    likelihood, quick = _repeated(posed.likelihood, 1), fastest(posed.records)
+    walk = Walk(likelihood, parameters, lanes, optimum, variance, widths[None], tangent, quick)
     out = np.full((2, len(fit.flat)), np.nan)
     first = lanes.value + np.where(side, reach, -reach) * widths[at]
     out[side, at] = ends(walk, first, np.full(len(at), reach), np.ones(len(at), bool))

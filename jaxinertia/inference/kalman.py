@@ -246,16 +246,22 @@ def _variances(error, window, problem):
 def _before(system, first, problem):
     """The state before any reading: free if the system is linear, else near the first reading, or the next if missing.
 
-    Centred there, the first reading tells nothing but where the record begins, as with a free state.
+    Centred there, the first reading tells nothing but where the record begins, as with a free state. What is free is
+    how far the momentum takes it in one step: were it the momentum itself, of which strong friction leaves ever less,
+    the second reading would be ever more likely the stronger friction is, and gamma would run off.
     """
-    exact = linear.is_linear(problem.system) and (problem.readout is None or problem.readout.is_affine)
-    variances = jnp.full((2, problem.d), VAGUE if exact else WIDE).at[1].multiply(problem.speed**2)
-    place = jnp.zeros(2 * problem.d)
-    if problem.readout is not None and not exact:
-        place = looks.place_of(system, first, variances.ravel(), problem)
-    elif not exact:
-        place = place.at[: problem.d].set(first)
-    return place, jnp.diag(variances.ravel())
+    d = problem.d
+    if not linear.is_linear(problem.system) or not (problem.readout is None or problem.readout.is_affine):
+        variances = jnp.full((2, d), WIDE).at[1].multiply(problem.speed**2).ravel()
+        if problem.readout is None:
+            place = jnp.concatenate([first, jnp.zeros_like(first)])
+        else:
+            place = looks.place_of(system, first, variances, problem)
+        return place, jnp.diag(variances)
+    drag = linear.rate(system, d, problem.units)[d:, d:]
+    slower = jnp.linalg.inv(linear_flow(drag, jnp.zeros_like(drag), 1.0, forward=True).passage) * problem.speed
+    none = jnp.zeros((d, d))
+    return jnp.zeros(2 * d), VAGUE * jnp.block([[jnp.eye(d), none], [none, slower @ slower.T]])
 
 
 @eqx.filter_jit

@@ -12,18 +12,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import search
+from .derived import swinging
 from .likelihood import Likelihood
 from .normal import Problem
 from .parameters import Parameters
+from .record import Records
 from .search import Options
+from .standing import natural
 
 FAR = 1e3  # standard errors: all that is farther counts as this
 GROWTH, FASTER = 3.0, 10.0  # of a walk's distance, for NEARBY steps and then
 NEARBY, OUTWARDS, INWARDS = 3, 9, 25  # the first steps; until nothing is met; and between two ends
-FINE = 1e-3  # of the errors reached, at which an end is found
+FINE = 1e-3  # of the errors reached, of the way there, or of what is left to the bound: then an end is found
 BEYOND = 4.0, 30.0  # times as far as an end, where another valley is looked for
 SMALLEST = 16  # searches side by side; else four times as many, and so on: few programs serve all
 AT = 7.0  # below the log of an error: a value there is at its bound
+TINY = 1e-6  # of a coordinate's change, by which a tangent is told
+BELOW, NOTHING = 30.0, -250.0  # the log of an optimum's distance from a bound, and any: nothing tells it from none
 ITERATIONS, TOLERANCE = 60, 1e-5  # of a search with one value held; of the cost of an error, which ends it
 
 
@@ -63,20 +68,38 @@ class Point(NamedTuple):
 class Walk:
     """Where lanes have come to, and the lowest that they have met.
 
-    The optima are u (r, q), x (r, w, k), cost (r,), with the variance (r,) of a residual; error: (r, p), about.
+    The optima are u (r, q), x (r, w, k), cost (r,), with the variance (r,) of a residual; error: (r, p), about;
+    `tangent` (r, p, q): how the coordinates go along, all else refitted, as one of the first p does; `fastest` (r,):
+    the angular frequency beyond which a swing looks like a slower one: a walk goes there only from an optimum there.
     """
 
     def __init__(
-        self, likelihood: Likelihood, parameters: Parameters, lanes: Lanes, optimum: tuple, variance: Any, error: Any
+        self,
+        likelihood: Likelihood,
+        parameters: Parameters,
+        lanes: Lanes,
+        optimum: tuple,
+        variance: Any,
+        error: Any,
+        tangent: Any,
+        fastest: Any,
     ):
         u, x, cost = (np.asarray(part)[lanes.row] for part in optimum)
         self.parameters, self.lanes = parameters, lanes
         self.least, self.variance = cost, np.asarray(variance)[lanes.row]
         self.inner = self.before = self.tried = self.lowest = Point(lanes.value, u, x, cost)
         self.likelihood = likelihood
+        swing = swinging(likelihood.system, parameters, natural(u, parameters)[0])
+        fastest = np.asarray(fastest)[lanes.row]
+        self.fastest = np.where(swing > fastest, np.inf, fastest)
+        back = u - TINY * np.asarray(tangent)[lanes.row, lanes.coordinate]
+        value = natural(back, parameters)[0][np.arange(lanes.size), lanes.coordinate]
+        self.before = Point(value, back, x, cost)
         # No search leaves a bound, where the cost is level in log (value - bound): they begin an error inside of it.
         away = np.log(np.asarray(error)[lanes.row])
-        one_sided = np.isfinite(parameters.limits).sum(1) == 1
+        one_sided = np.sum(np.isfinite(np.array(parameters.limits)), axis=1) == 1
+        held = u[np.arange(lanes.size), lanes.coordinate]
+        self.nearest = np.where(one_sided[lanes.coordinate], np.maximum(held - BELOW, NOTHING), -np.inf)
         self.lift = np.full(u.shape, -np.inf)
         self.lift[:, : parameters.size] = np.where(one_sided & np.isfinite(away), away, -np.inf)
 
@@ -86,35 +109,72 @@ class Walk:
         if not lanes.size:
             return out
         n, at, held = len(lanes), self.lanes.coordinate[lanes], values[lanes]
-        inner, before = self.inner.at(lanes), self.before.at(lanes)
-        gone = inner.value - before.value
-        part = np.where(gone == 0, 0.0, (held - inner.value) / np.where(gone == 0, 1.0, gone))[:, None]
-        moved = _finite(inner.u) - _finite(before.u), inner.x - before.x
-        # Two starts a lane: where it stands, and along its line.
-        u = np.concatenate([inner.u, inner.u + part * moved[0]])
-        u[n:] = np.where(u[n:] < self.lift[lanes] - AT, self.lift[lanes], u[n:])
-        x = np.concatenate([inner.x, inner.x + part[..., None] * moved[1]])
-        pins = [self.parameters.coordinate(*each) for each in zip(at.tolist(), held.tolist(), strict=True)]
-        pins = np.maximum(pins, self.lift[lanes, at] - 2 * AT)  # at a bound itself nothing has a derivative
-        u[np.arange(2 * n), np.tile(at, 2)] = np.tile(pins, 2)
+        u, x = self._starts(lanes, held)
         batch = np.resize(np.arange(2 * n), SMALLEST * 4 ** max(0, math.ceil(math.log(2 * n / SMALLEST, 4))))
         problem = _Pinned(self.likelihood.at(self.lanes.row[lanes][batch % n]), at[batch % n])
         found = search.run(problem, u[batch], x[batch], Options(ITERATIONS, tolerance=TOLERANCE)).at(np.arange(2 * n))
-        cost = np.where(np.isfinite(found.cost), found.cost, np.inf)
+        swing = swinging(self.likelihood.system, self.parameters, natural(found.u, self.parameters)[0])
+        told = np.isfinite(found.cost) & ~(swing > np.tile(self.fastest[lanes], 2))
+        cost = np.where(told, found.cost, np.inf)
         best = np.arange(n) + n * (cost[n:] < cost[:n])
-        self.tried = self.tried.put(
-            lanes, Point(held, np.asarray(found.u)[best], np.asarray(found.x)[best], cost[best])
-        )
+        point = Point(held, np.asarray(found.u)[best], np.asarray(found.x)[best], cost[best])
+        self.tried = self.tried.put(lanes, point)
         lower = self.tried.cost < self.lowest.cost
         self.lowest = self.lowest.put(lower, self.tried.at(lower))
         more = 2 * (cost[best] - self.least[lanes]) / self.variance[lanes]
         out[lanes] = np.sqrt(np.clip(np.where(np.isfinite(more), more, np.inf), 0.0, FAR**2))
         return out
 
+    def _starts(self, lanes: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Two for each lane: where it stands but off bounds, or what is far off in proportion; and along its line."""
+        n, at = len(lanes), self.lanes.coordinate[lanes]
+        inner, before = self.inner.at(lanes), self.before.at(lanes)
+        pins = np.array([self.parameters.coordinate(*each) for each in zip(at.tolist(), held.tolist(), strict=True)])
+        pins = np.maximum(pins, self.nearest[lanes])  # at a bound itself nothing has a derivative
+        gone = inner.value - before.value
+        part = np.where(gone == 0, 0.0, (held - inner.value) / np.where(gone == 0, 1.0, gone))[:, None]
+        stands, lift = self._in_proportion(inner, before, at, held, pins), self.lift[lanes]
+        u = np.concatenate([np.where(stands < lift - AT, lift, stands), self._along(inner.u, before.u, part)])
+        u[np.arange(2 * n), np.tile(at, 2)] = np.tile(pins, 2)
+        return u, np.concatenate([inner.x, inner.x + part[..., None] * (inner.x - before.x)])
+
+    def _along(self, inner: np.ndarray, before: np.ndarray, part: np.ndarray) -> np.ndarray:
+        """Coordinates on a straight line of values: along a valley they are in proportion, not their logs."""
+        parameters, p = self.parameters, self.parameters.size
+        with np.errstate(all="ignore"):
+            out = inner + part * (_finite(inner) - _finite(before))
+            here, there = natural(inner, parameters)[0], natural(before, parameters)[0]
+            values = here + part * (here - there)
+            for i in range(p):
+                u = np.array([parameters.coordinate(i, value) for value in values[:, i].tolist()])
+                out[:, i] = np.where(np.isfinite(u), u, inner[:, i])
+        return out
+
+    def _in_proportion(
+        self, inner: Point, before: Point, at: np.ndarray, held: np.ndarray, pins: np.ndarray
+    ) -> np.ndarray:
+        """Coordinates on a straight line of the values' logs, where the value that is held changes by a factor."""
+        p = self.parameters.size
+        real = ~np.any(np.isfinite(np.array(self.parameters.limits)), axis=1)
+        here, there = (_logs(point.u[:, :p], real) for point in (inner, before))
+        out, lanes = np.array(inner.u), np.arange(len(at))
+        with np.errstate(all="ignore"):
+            slope = (here - there) / (here - there)[lanes, at][:, None]
+            gone = (_logs(pins, real[at]) - here[lanes, at])[:, None]
+            moved = np.where(real, out[:, :p] * np.exp(slope * gone), out[:, :p] + slope * gone)
+            far = (np.abs(gone) > np.log(GROWTH)) & (held * inner.value > 0)[:, None]
+        out[:, :p] = np.where(far & np.isfinite(moved), moved, out[:, :p])
+        return out
+
     def advance(self, where: np.ndarray) -> None:
         """What was tried last is where these lanes stand."""
         self.before = self.before.put(where, self.inner.at(where))
         self.inner = self.inner.put(where, self.tried.at(where))
+
+
+def fastest(records: Records) -> np.ndarray:
+    """(r,): half a turn between readings, where times are even."""
+    return np.pi / records.step if records.even else np.full(len(records), np.inf)
 
 
 def ends(walk: Walk, first: np.ndarray, reach: np.ndarray, going: np.ndarray) -> np.ndarray:
@@ -172,12 +232,18 @@ def _between(walk: Walk, outer: np.ndarray, low: np.ndarray, high: np.ndarray, g
         outer = np.where(over, middle, outer)
         side = np.where(under, -1.0, np.where(over, 1.0, side))
         walk.advance(under)
-        close = np.abs(outer - walk.inner.value) <= FINE * np.abs(outer - walk.lanes.value)
+        away = [np.abs(x - walk.inner.value) for x in (walk.lanes.limit, outer, walk.lanes.value)]
+        close = away[1] <= FINE * np.minimum(np.maximum(away[1], away[2]), away[0])
         going = going & (np.abs(excess) > FINE * reach) & ~close
         outer = np.where(under & ~going, middle, outer)
         if not going.any():
             break
     return outer
+
+
+def _logs(u: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Of the sizes of values without a bound; the coordinates of others are logs already."""
+    return np.where(real, np.log(np.abs(u) + 1e-300), u)
 
 
 def _finite(x: np.ndarray) -> np.ndarray:

@@ -180,7 +180,7 @@ def _settle(records: Records, omega: np.ndarray, options: Options) -> tuple[Leas
         left = left[~in_phase(found.cost[left], whole.level[left], floor[left])]
         if not left.size:
             break
-        some = _padded(left)
+        some = padded(left)
         windows = pose(records.at(some), length, motion)
         part = run(
             windows,
@@ -199,7 +199,7 @@ def _settle(records: Records, omega: np.ndarray, options: Options) -> tuple[Leas
     for plain in starts.other_starts(records, omega):
         left = np.flatnonzero(~(found.ended & in_phase(found.cost, whole.level, 0.0)))
         if left.size:
-            some = _padded(left)
+            some = padded(left)
             start = np.concatenate([plain, u[:, plain.shape[1] :]], axis=1)[some]
             other = run(whole.at(some), start, states[some], options, "from another start")
             found = found.put(some, found.at(some).better(other))
@@ -217,7 +217,7 @@ def _of_relaxing(records: Records, whole: LeastSquares, found: Search, options: 
     offset = begin.offset if records.offset is None else begin.offset[:, :0]
     offset = offset if len(offset) else np.zeros((len(begin.rows), 0))
     beside = np.concatenate([offset, line[begin.rows], np.zeros((len(begin.rows), int(records.free_delay)))], axis=1)
-    some = _padded(np.arange(len(begin.rows)))
+    some = padded(np.arange(len(begin.rows)))
     rows = begin.rows[some]
     for u in begin.u:
         u = np.concatenate([u, beside], axis=1)
@@ -226,7 +226,7 @@ def _of_relaxing(records: Records, whole: LeastSquares, found: Search, options: 
     return found
 
 
-def _padded(rows: np.ndarray) -> np.ndarray:
+def padded(rows: np.ndarray) -> np.ndarray:
     """Rows, some of them twice: as many as a power of two, so that few programs serve all counts."""
     return np.resize(rows, 2 ** int(np.ceil(np.log2(len(rows)))))
 

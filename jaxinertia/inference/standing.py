@@ -13,6 +13,8 @@ from .likelihood import innovations_of_all
 from .parameters import Parameters
 from .shooting import Ended
 
+RIDGE = 1e-12  # on a unit diagonal: what the others do not tell, goes nowhere
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -41,11 +43,15 @@ class Standing:
         return self.ended.likelihood.variance(self.ended.search.normal, self.ended.records.unknown)
 
     @cached_property
+    def information(self) -> np.ndarray:
+        """(r, coordinates, coordinates), the states unknown."""
+        return np.asarray(_information(self.ended.search.normal))
+
+    @cached_property
     def covariance(self) -> np.ndarray:
         """(r, p, p), by the curvature."""
         jacobian, p, constant = self.natural[1], self.parameters.size, self.parameters.constant
-        information = np.asarray(_information(self.ended.search.normal))
-        in_u = self.variance[:, None, None] * errors.inverse(information)[:, :p, :p]
+        in_u = self.variance[:, None, None] * errors.inverse(self.information)[:, :p, :p]
         # All of them known, and every value moved by one: nothing is infinite.
         known = np.isfinite(np.diagonal(in_u, axis1=1, axis2=2)).all(1) & (jacobian != 0).any(2).all(1)
         out = jacobian @ np.where(known[:, None, None], in_u, 0.0) @ np.swapaxes(jacobian, 1, 2)
@@ -57,6 +63,11 @@ class Standing:
     def error(self) -> np.ndarray:
         """(r, p), by the curvature."""
         return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
+
+    @property
+    def tangent(self) -> np.ndarray:
+        """(r, p, coordinates): how all go along, refitted, as one of the first p is moved by one."""
+        return tangents(self.information, self.parameters.size)
 
     @cached_property
     def lost(self) -> np.ndarray:
@@ -86,6 +97,20 @@ class Standing:
         return errors.propagated(self.natural[1][i], in_u, self.parameters.constant)
 
 
+def tangents(information: np.ndarray, p: int) -> np.ndarray:
+    """Of each of the first p coordinates, held: -H_oo^-1 H_oi of the others, and 1."""
+    h = np.where(np.isfinite(information), information, 0.0)
+    root = np.sqrt(np.maximum(np.diagonal(h, axis1=1, axis2=2), 1e-300))
+    scaled, q = h / root[:, :, None] / root[:, None, :], h.shape[1]
+    out = np.zeros((len(h), p, q))
+    for i in range(p):
+        others = np.arange(q) != i
+        inner = scaled[:, others][:, :, others] + RIDGE * np.eye(q - 1)
+        out[:, i, others] = -np.linalg.solve(inner, scaled[:, others, i, None])[..., 0]
+        out[:, i, i] = 1.0
+    return out / root[:, None, :] * root[:, :p, None]
+
+
 def is_lost(level: Any, cost: Any, variance: Any, n: Any, p: int) -> Any:
     """Whether noise would be fitted as well; not asked where there is no level."""
     return np.isfinite(level) & ~errors.found(level, cost, variance, n, p)
@@ -93,8 +118,9 @@ def is_lost(level: Any, cost: Any, variance: Any, n: Any, p: int) -> Any:
 
 def natural(u: Any, parameters: Parameters) -> tuple[np.ndarray, np.ndarray]:
     """Values of rows of coordinates, and their derivatives by them."""
-    values, jacobian = _natural(u, parameters)
-    return np.asarray(values), np.asarray(jacobian)
+    with jax.enable_x64(True):
+        values, jacobian = _natural(u, parameters)
+        return np.asarray(values), np.asarray(jacobian)
 
 
 @Compiled

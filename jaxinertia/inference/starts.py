@@ -179,6 +179,7 @@ def sensible(records: Records, omega: np.ndarray, within: float = 100.0) -> np.n
     mass = mass_of(system)
     friction = system.damping.likely(0.1 * rate, length / time, mass)
     likely = {f"damping.{field}": value for field, value in friction.items()} | _stiffness(mass, rate)
+    likely |= _wells(records, mass, rate)
     largest = {"potential.cubic": mass * (rate / length) ** 2, "potential.quadratic": mass * rate**2 / length}
     for name, kind, low, part in zip(
         parameters.names, parameters.kinds, parameters.low, parameters.slices, strict=True
@@ -193,6 +194,14 @@ def sensible(records: Records, omega: np.ndarray, within: float = 100.0) -> np.n
         elif kind == REAL and name in largest:
             u[:, part] = np.where(np.abs(here) > within * largest[name], 0.0, here)
     return records.parameters.spread(u)
+
+
+def _wells(records: Records, mass: float, rate: np.ndarray) -> dict[str, np.ndarray]:
+    """What two wells would have in one of which, or between which, records move: by the names of free leaves."""
+    inside, length = records.within[..., None], np.asarray(records.units.length)
+    squares = np.sum(np.where(inside, records.y[..., : records.d], 0.0) ** 2, (1, 2, 3))
+    width = (np.sqrt(squares / np.sum(inside, (1, 2, 3)) / records.d) * length)[:, None]
+    return {"potential.width": width, "potential.height": mass * (rate * width) ** 2 / 8}
 
 
 def _stiffness(mass: float, rate: np.ndarray) -> dict[str, np.ndarray]:

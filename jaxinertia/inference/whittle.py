@@ -255,7 +255,7 @@ def _best(omega, power, count, grid_omega, ratios, seen) -> Resonance:
     blocks = np.array_split(np.arange(len(w0)), max(1, len(w0) // CACHED))
     parts = [_levels(omega, power, count, w0[rows], ratio[rows] * w0[rows], seen) for rows in blocks]
     cost, amplitude, floor = (np.concatenate(each) for each in zip(*parts, strict=True))
-    best = int(np.argmin(cost))
+    best = int(np.argmin(np.where(np.isfinite(cost), cost, np.inf)))
     return Resonance(*(float(x[best]) for x in (w0, ratio * w0, amplitude, floor)))
 
 
@@ -273,7 +273,8 @@ def _levels(omega, power, count, w0, gamma, seen):
         ss, s1, ll = np.einsum("gw,gw->g", weighted, shape), weighted.sum(1), weight.sum(1)
         py, p1 = weighted @ power, weight @ power
         det = np.maximum(ss * ll - s1**2, 1e-300)
-        a, b = (py * ll - p1 * s1) / det, (p1 * ss - py * s1) / det
+        with np.errstate(over="ignore"):
+            a, b = (py * ll - p1 * s1) / det, (p1 * ss - py * s1) / det
         a, b = np.where(b > 0, a, py / ss), np.where(a > 0, np.maximum(b, 0.0), p1 / ll)
         a = np.maximum(a, least)
         s = np.maximum(a[:, None] * shape + b[:, None], tiny)

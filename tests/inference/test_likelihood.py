@@ -52,7 +52,9 @@ def density(ts, y, gamma, stiffness, sigma, error, units):
     rounding may move it: the covariance's condition number in units of rounding, times the quadratic form."""
     rate = np.array([[0.0, 1.0], [-stiffness, -gamma]])
     spread = np.diag([sigma**2 / (2 * gamma * stiffness), sigma**2 / (2 * gamma)])
-    vague = kalman.VAGUE * np.diag([units.length**2, (units.length / units.time) ** 2])
+    # What is free is where the momentum takes the particle in one step, of which friction leaves this part.
+    part = -np.expm1(-gamma * units.time) / (gamma * units.time)
+    vague = kalman.VAGUE * np.diag([units.length**2, (units.length / units.time / part) ** 2])
     n = len(ts)
     moves = [expm(rate * (t - ts[0])) for t in ts]
     covariance = np.empty((n, n))

@@ -7,7 +7,7 @@ from scipy.optimize import least_squares
 
 import jaxinertia as ji
 
-from .records import damped
+from .records import damped, langevin
 
 P = ji.potentials
 TS = np.linspace(0, 40, 200)
@@ -90,6 +90,7 @@ def test_the_fast_part_of_a_release_is_no_other_motion():
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_two_hundred_overdamped_records():
     """The interval covers as it says, no symmetric error misses by more than five, and every record is found."""
     fits = ji.fit_many(ji.System(P.Quadratic()), [record(seed) for seed in range(200)], both)
@@ -98,3 +99,50 @@ def test_two_hundred_overdamped_records():
     covered = ((low <= [GAMMA, STIFFNESS]) & (high >= [GAMMA, STIFFNESS])).mean(0)
     assert np.all((covered >= 0.9) & (covered <= 0.99))
     assert np.all(np.abs(fits.flat - [GAMMA, STIFFNESS]) <= 5 * np.stack(fits.stderr, axis=1))
+
+
+def three(s):
+    return s.damping.gamma, s.potential.stiffness, s.noise.sigma
+
+
+def driven_by_noise(seed, n):
+    """gamma = 100 and k = 1 at temperature 1, read once in a hundred times 1 / gamma, to 0.05."""
+    rng = np.random.default_rng(seed)
+    y = langevin(rng, n, 1.0, 1.0, 100.0, np.sqrt(200.0)) + 0.05 * rng.normal(size=n)
+    return ji.Observations(np.arange(float(n)), y, position_error=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 2])
+def test_of_an_overdamped_record_that_noise_drives_what_is_not_told_is_open(seed):
+    """Only sigma / gamma and k / gamma are in it: seed 0 fits best with gamma 16, seed 2 with ever more. The lower end
+    is where fits with gamma held cost so much more, and no friction from there on is excluded."""
+    data = driven_by_noise(seed, 1000)
+    result = ji.fit(ji.System(P.Quadratic(), 1.0, 1.0), data, three)
+    assert result.diagnostics.converged
+    assert np.isinf(result.stderr).all()
+    low, high = result.interval()
+    assert low[0] < 100 < high[0] == np.inf
+    assert low[2] < np.sqrt(200) < high[2] == np.inf
+    assert any("overdamped" in w for w in result.diagnostics.warnings)
+
+    def cost(gamma):
+        start = ji.System(P.Quadratic(0.01 * gamma), gamma, 0.14 * gamma)
+        return ji.fit(start, data, lambda s: (s.potential.stiffness, s.noise.sigma)).cost
+
+    rise = np.sqrt(2 * (cost(low[0]) - result.cost))
+    assert rise == pytest.approx(stats.t.ppf(0.975, result.freedom), rel=1e-2)
+    assert abs(cost(1000.0) - result.cost) < 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+def test_forty_overdamped_records_that_noise_drives():
+    """The intervals cover, and no symmetric error misses by more than five."""
+    fits = ji.fit_many(ji.System(P.Quadratic(), 1.0, 1.0), [driven_by_noise(seed, 300) for seed in range(40)], three)
+    assert fits.failures == {}
+    truth = np.array([100.0, 1.0, np.sqrt(200.0)])
+    low, high = (np.stack(side, axis=1) for side in fits.interval(0.95))
+    covered = np.sum((low <= truth) & (high >= truth), 0)
+    assert np.all(covered >= 40 - stats.binom.isf(1e-3, 40, 0.05))
+    assert np.all(np.abs(fits.flat - truth) <= 5 * np.stack(fits.stderr, axis=1))
