@@ -18,7 +18,7 @@ from .observations import Observations
 from .parameters import Parameters
 from .record import Records, with_input
 from .result import Diagnostics, Fit, Fits
-from .shooting import Ended
+from .shooting import LEAST_SQUARES, Ended
 
 
 def one_fit(ended: Ended, i: int, data: Observations) -> Fit:
@@ -29,8 +29,11 @@ def one_fit(ended: Ended, i: int, data: Observations) -> Fit:
     reading = likelihood.read(search.u, search.x, search.normal, unknown)
     found = reading.evidence
     flat, jacobian = (np.asarray(x)[0] for x in _natural(search.u[None, :p], parameters))
-    plain, corrected = errors.curvature(found), errors.sandwich(found, errors.correlation_length(found))
-    in_u = plain if errors.whiteness(found) > errors.DOUBT else corrected
+    plain = errors.curvature(found)
+    independent = errors.whiteness(found) > errors.DOUBT
+    alike = reading.states is None or errors.steadiness(found) > errors.DOUBT
+    corrected = _sandwich(found, independent and not alike)
+    in_u = plain if independent and alike else corrected
     natural = [errors.propagated(jacobian, c[:p, :p], parameters.constant) for c in (in_u, plain, corrected)]
     system = with_input(parameters.write(records.system, jnp.asarray(search.u[:p])), data)
     posed = Posed(records, likelihood, reading, search.u, search.x, cost, bool(ended.fine[i]))
@@ -143,6 +146,7 @@ def many_fits(
         variance = likelihood.variance(search.normal, ended.records.unknown)
         chi[rows] = _spread(ended)
         whiteness[rows] = _whiteness(ended)
+        alike = _alike(ended)
         taken = np.sum(likelihood.taken, (1, 2, 3))
         lost = np.broadcast_to(is_lost(likelihood.level, search.cost, variance, taken, search.u.shape[1]), len(rows))
         p = parameters.size
@@ -159,11 +163,12 @@ def many_fits(
             if said:
                 flat[row], chi[row] = np.nan, np.nan
                 why[row] = "; ".join(said)
-            elif whiteness[row] > errors.DOUBT:
+            elif whiteness[row] > errors.DOUBT and alike[i]:
                 in_u = variance[i] * unit[i]
                 covariance[row] = together[i] if known[i] else errors.propagated(jacobian[i], in_u, constant)
             else:
-                covariance[row] = errors.propagated(jacobian[i], _corrected(ended, i)[:p, :p], constant)
+                corrected = _corrected(ended, i, bool(whiteness[row] > errors.DOUBT))
+                covariance[row] = errors.propagated(jacobian[i], corrected[:p, :p], constant)
     error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     return Fits(
         values=parameters.unflatten_all(flat),
@@ -188,16 +193,31 @@ def _whiteness(ended: Ended) -> np.ndarray:
     return errors.whiteness_of_all(innovations_of_all(likelihood, search.u, search.x), likelihood.taken)
 
 
+def _alike(ended: Ended) -> np.ndarray:
+    """Whether the residuals of least squares scatter alike all along the runs, as their curvature takes them to."""
+    if ended.method != LEAST_SQUARES:
+        return np.ones(len(ended.rows), bool)
+    likelihood, search = ended.likelihood, ended.search
+    residuals = innovations_of_all(likelihood, search.u, search.x)
+    return errors.steadiness_of_all(residuals, np.asarray(likelihood.taken)) > errors.DOUBT
+
+
 def misfits(ended: Ended) -> np.ndarray:
     """Of which of the records the residuals are correlated, or the search did not end."""
     return ~np.asarray(ended.search.ended) | ~(_whiteness(ended) >= errors.DOUBT)
 
 
-def _corrected(ended: Ended, i: int) -> np.ndarray:
-    """The covariance of the coordinates of one of the records, corrected for its residuals' correlation."""
+def _corrected(ended: Ended, i: int, independent: bool) -> np.ndarray:
+    """The covariance of the coordinates of one of the records, corrected for its residuals' correlation, or where they
+    are independent for their unlike scatter alone."""
     search = ended.search.at(i)
     reading = ended.likelihood.at(i).read(search.u, search.x, search.normal, ended.records.unknown[i])
-    return errors.sandwich(reading.evidence, errors.correlation_length(reading.evidence))
+    return _sandwich(reading.evidence, independent)
+
+
+def _sandwich(found: errors.Evidence, independent: bool) -> np.ndarray:
+    """The covariance of independent residuals, or of those that are correlated as far as they are."""
+    return errors.of_unlike(found) if independent else errors.sandwich(found, errors.correlation_length(found))
 
 
 def _one_of_many(data: list[Observations], where: dict, refused: dict[int, str], finish: Callable, i: int) -> Fit:

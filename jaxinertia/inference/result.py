@@ -47,15 +47,15 @@ class Fit(eqx.Module):
 
     system: the system with the fitted values. values, stderr: in the structure that `free` returned. covariance: of the
     flat values, (p, p); `labels` names them. stderr and covariance are those of the curvature where residuals are
-    white, and corrected for their autocorrelation where they are not; both are kept, as covariance_curvature and
-    covariance_corrected. offset: the fitted offset and its error, or None. position_error: standard deviation of a
-    reading, known or estimated, of another loss the scale of its law; of several components, or of runs that scatter
-    differently, one for each (None for "whittle"). initial: position and momentum
-    at the start of each run (least squares). method, why: how it was fitted, and the reason. readings, missing: how
-    many numbers were read, and how many are NaN; freedom: readings less what was fitted; deviance: -2 log L but for a
-    constant of the record; numbers: parameters, states, offset and errors that were fitted. record: a fingerprint of
-    the times and readings, by which `compare` knows fits of one record. data: what was fitted, of the `whole`
-    record; None of a fit from a file.
+    white and (of least squares) scatter alike all along, and corrected for what they are where they are not; both
+    are kept, as covariance_curvature and covariance_corrected. offset: the fitted offset and its error, or None.
+    position_error: standard deviation of a reading, known or estimated, of another loss the scale of its law; of
+    several components, or of runs that scatter differently, one for each (None for "whittle"). initial: position
+    and momentum at the start of each run (least squares). method, why: how it was fitted, and the reason. readings,
+    missing: how many numbers were read, and how many are NaN; freedom: readings less what was fitted; deviance: -2
+    log L but for a constant of the record; numbers: parameters, states, offset and errors that were fitted. record:
+    a fingerprint of the times and readings, by which `compare` knows fits of one record. data: what was fitted, of
+    the `whole` record; None of a fit from a file.
     """
 
     system: System
@@ -194,10 +194,10 @@ class Fits(eqx.Module):
     """Fits of many records; every array has a leading axis of records. `fits[i]` is all that `ji.fit` says of one.
 
     values, stderr: in the structure that `free` returned, NaN where a fit failed. covariance: (records, p, p), as
-    `Fit` has it: corrected for their autocorrelation where residuals are not white. converged: which did, as `ji.fit`
-    says it. failures: for each other record, why. reduced_chi_square: (records,), of readings of known error, else the
-    residuals' variance; NaN with noise in the system, of several components of unknown error, and of a robust loss.
-    whiteness: the probability of so much autocorrelation by chance.
+    `Fit` has it: corrected where residuals are not white, or scatter unlike early and late. converged: which did,
+    as `ji.fit` says it. failures: for each other record, why. reduced_chi_square: (records,), of readings of known
+    error, else the residuals' variance; NaN with noise in the system, of several components of unknown error, and
+    of a robust loss. whiteness: the probability of so much autocorrelation by chance.
     """
 
     values: Any
