@@ -56,7 +56,12 @@ class Law(NamedTuple):
             yield from (Law(name, self.drag) for name in ("duffing", "pendulum"))
         for name in DRAGS[1:]:
             if name not in self.added:
-                yield Law(self.potential, ",".join([*self.added, name]))
+                yield Law(self.potential, f"{self.drag},{name}").plain
+
+    @property
+    def plain(self) -> "Law":
+        """The same law as everyone writes it."""
+        return Law(self.potential, ",".join(self.added) or "linear")
 
 
 def pose(law: Law, noise: bool = False, force: Any = None) -> tuple[System, Callable[[Any], dict[str, Any]]]:
@@ -95,7 +100,7 @@ def side_by_side(
     Arguments:
         data: the part of a record that is fitted. known: fits of it that are there already.
     """
-    fits: dict[Law, Any] = {}
+    known, fits = {law.plain: found for law, found in known.items()}, dict[Law, Any]()
     failures: dict[str, str] = {}
 
     def take(law: Law) -> None:

@@ -19,7 +19,7 @@ from .observations import Observations
 from .parameters import Parameters
 from .record import Records, with_input
 from .result import Diagnostics, Fit, Fits
-from .shooting import Ended
+from .shooting import LEAST_SQUARES, Ended
 
 
 def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
@@ -31,11 +31,12 @@ def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
     reading = likelihood.read(search.u, search.x, search.normal, unknown)
     found = reading.evidence
     flat, jacobian = (x[i] for x in checked.stand.natural)
-    plain, corrected = errors.curvature(found), errors.sandwich(found, errors.correlation_length(found))
-    white = errors.whiteness(found) > errors.DOUBT
-    in_u = plain if white else errors.no_less(corrected, plain)
+    independent = errors.whiteness(found) > errors.DOUBT
+    alike = reading.states is None or errors.steadiness(found) > errors.DOUBT
+    plain, corrected = errors.curvature(found), errors.corrected(found, independent and not alike)
+    in_u = errors.chosen(plain, corrected, independent, alike)
     natural = [errors.propagated(jacobian, c[:p, :p], parameters.constant) for c in (plain, corrected)]
-    covariance = scaled(natural[0] if white else errors.no_less(natural[1], natural[0]), checked.spread[i])
+    covariance = scaled(errors.chosen(*natural, independent, alike), checked.spread[i])
     offset, trend, delay, _ = likelihood.beside_at
     unit, step = records.reading_unit[0], float(records.units.time[0])
     late = float(records.delay[0] + np.sum(search.u[delay])) * step
@@ -161,8 +162,9 @@ def many_fits(
         freedom[rows], iterations[rows] = ended.likelihood.freedom, search.iterations
         chi[rows], whiteness[rows] = _spread(ended), stand.whiteness
         flat[rows], covariance[rows], ends[rows] = stand.values, stand.covariance, checked.ends
-        for i in np.flatnonzero(~(stand.whiteness > errors.DOUBT)).tolist():
-            covariance[rows[i]] = errors.no_less(stand.corrected(i), stand.covariance[i])
+        for i in np.flatnonzero(~(stand.independent & stand.alike)).tolist():
+            each = stand.covariance[i], stand.corrected(i), stand.independent[i], stand.alike[i]
+            covariance[rows[i]] = errors.chosen(*each)
         for i in np.flatnonzero(~np.isnan(checked.spread).all(1)).tolist():
             covariance[rows[i]] = scaled(covariance[rows[i]], checked.spread[i])
         for row in rows.tolist():

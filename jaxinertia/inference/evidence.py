@@ -20,6 +20,8 @@ LAGS = 24  # of the residuals' autocorrelation that are tested
 ROUNDING = 1e-14  # of an eigenvalue of an information of unit diagonal: sums over thousands of readings are off by it
 COMPUTED = 1e-24  # of a motion's sum of squares: readings are right to twelve digits
 QUIET = 12  # lags without correlation, after which none is expected
+LEAST = 0.1  # of one less a leverage
+PARTS = 4  # of a run, whose scatters are compared
 DOUBT = 1e-3  # below this probability residuals are called correlated
 
 
@@ -90,6 +92,21 @@ def sandwich(evidence: Evidence, lags: int) -> np.ndarray:
     return bread @ total @ bread * (n / max(evidence.freedom, 1)) + np.diag(np.where(known, 0.0, np.inf))
 
 
+def of_unlike(evidence: Evidence) -> np.ndarray:
+    """The covariance if residuals are independent, however each of them scatters: that of a fit without the reading,
+    whose residual is 1 / (1 - h) times as large, h its leverage (J. G. MacKinnon and H. White, J. Econometrics 29, 305
+    (1985)). Without that it would be short by what the fit took."""
+    root = evidence.roots[:, 0]
+    bread = inverse(evidence.information)
+    h = np.einsum("ni,ij,nj->n", root, np.where(np.isfinite(bread), bread, 0.0), root)
+    if evidence.states is not None:
+        for run in np.unique(evidence.run):
+            rows = evidence.run == run
+            h[rows] += np.sum(np.linalg.qr(evidence.states[rows])[0] ** 2, axis=1)
+    alone = evidence._replace(scores=evidence.scores / np.maximum(1 - h, LEAST)[:, None])
+    return sandwich(alone, 0) * (evidence.freedom / len(evidence.residuals))
+
+
 def propagated(jacobian: np.ndarray, covariance: np.ndarray, constant: np.ndarray | None = None) -> np.ndarray:
     """J C J^T; what depends on a coordinate of which the data say nothing is as unknown, and disturbs no other.
 
@@ -114,6 +131,19 @@ def scaled(covariance: np.ndarray, spread: np.ndarray) -> np.ndarray:
     factor = np.where(known, new / np.where(known, old, 1.0), 0.0)
     out = np.where(np.isfinite(covariance), covariance, 0.0) * np.outer(factor, factor)
     return out + np.diag(np.where(known, 0.0, new**2))
+
+
+def corrected(evidence: Evidence, independent: bool) -> np.ndarray:
+    """The covariance of independent residuals whatever their scatter, or of those that are correlated as far as they
+    are."""
+    return of_unlike(evidence) if independent else sandwich(evidence, correlation_length(evidence))
+
+
+def chosen(plain: np.ndarray, corrected: np.ndarray, independent: bool, alike: bool) -> np.ndarray:
+    """The covariance that the residuals ask for."""
+    if independent:
+        return plain if alike else corrected
+    return no_less(corrected, plain)
 
 
 def no_less(corrected: np.ndarray, plain: np.ndarray) -> np.ndarray:
@@ -148,6 +178,35 @@ def whiteness_of_all(residuals: np.ndarray, taken: np.ndarray) -> np.ndarray:
     products, counts = (np.stack([np.sum(x, (1, 2)) for x in parts], -1) for parts in zip(*lagged, strict=True))
     chances = ljung_box(products, counts)
     return np.minimum(1.0, chances.shape[1] * chances.min(1))
+
+
+def steadiness_of_all(residuals: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """The chance that residuals (r, w, m, c) scatter as unlike early, in the middle and late in their runs: Brown and
+    Forsythe's test of a few parts of every run, of equal counts, about 0."""
+    order = np.argsort(~taken, axis=2, kind="stable")
+    size, taken = np.abs(np.take_along_axis(residuals, order, 2)), np.take_along_axis(taken, order, 2)
+    n = taken.sum(2, keepdims=True)
+    part = PARTS * np.arange(taken.shape[2])[:, None] // np.maximum(n, 1)
+    inside = [taken & (part == k) for k in range(PARTS)]
+    counts = np.stack([x.sum((1, 2, 3)) for x in inside], -1)
+    sums = np.stack([np.sum(np.where(x, size, 0.0), (1, 2, 3)) for x in inside], -1)
+    total = np.sum(np.where(taken, size**2, 0.0), (1, 2, 3))
+    between = np.sum(sums**2 / np.maximum(counts, 1), -1)
+    among = between - sums.sum(-1) ** 2 / np.maximum(counts.sum(-1), 1)
+    rest = np.maximum(counts.sum(-1) - PARTS, 1)
+    return stats.f.sf(among / (PARTS - 1) / np.maximum((total - between) / rest, 1e-300), PARTS - 1, rest)
+
+
+def steadiness(evidence: Evidence) -> float:
+    """The same of one record."""
+    each = [r for _, r in series(evidence)]
+    residuals, taken = (
+        np.zeros((1, len(each), max(map(len, each)), 1)),
+        np.zeros((1, len(each), max(map(len, each)), 1), bool),
+    )
+    for k, r in enumerate(each):
+        residuals[0, k, : len(r), 0], taken[0, k, : len(r), 0] = r, True
+    return float(steadiness_of_all(residuals, taken)[0])
 
 
 def ljung_box(products: np.ndarray, counts: np.ndarray) -> Any:

@@ -88,7 +88,8 @@ def _simpler(records: Records, name: str, options: Options, loss: str) -> list[t
 def _without(parameters: Parameters, i: int) -> Parameters:
     """All but one leaf."""
     fields = ("low", "high", "where", "kinds", "shapes", "names")
-    kept: dict[str, Any] = {field: tuple(x for k, x in enumerate(getattr(parameters, field)) if k != i) for field in fields}
+    others = [k for k in range(len(parameters.names)) if k != i]
+    kept: dict[str, Any] = {field: tuple(getattr(parameters, field)[k] for k in others) for field in fields}
     return replace(parameters, structure=jax.tree.structure(tuple(kept["names"])), **kept)
 
 

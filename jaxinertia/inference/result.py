@@ -52,7 +52,8 @@ class Fit(eqx.Module):
         each, each_stderr: own values of the runs of `data`, in the structure that `each` returned, with a leading axis
             of runs, in the order in which they begin; None without it.
         covariance: of the flat values, (p, p); `labels` names them. stderr and covariance are those of the curvature
-            where residuals are white, and corrected for their autocorrelation where they are not.
+            where residuals are white and (of least squares) scatter alike all along, and corrected for what they are
+            where they are not.
         covariance_curvature, covariance_corrected: both of these.
         labels, flat: the names and the values as one vector, p of them.
         offset: the fitted offset, at the record's first time, and its error, or None.
@@ -240,7 +241,8 @@ class Fits(eqx.Module):
     Attributes:
         values, stderr: in the structure that `free` returned, NaN where a fit failed.
         each, each_stderr: as `Fit` has them, (records, runs, ...), or None.
-        covariance: (records, p, p), as `Fit` has it: corrected for their autocorrelation where residuals are not white.
+        covariance: (records, p, p), as `Fit` has it: corrected where residuals are not white, or scatter
+            unlike early and late.
         ends: (records, 2, p), as `Fit` has them.
         flat, labels: the values as (records, p), and their names.
         converged: which did, as `ji.fit` says it.

@@ -11,7 +11,7 @@ from . import evidence as errors
 from .compiled import Compiled
 from .likelihood import innovations_of_all
 from .parameters import Parameters
-from .shooting import Ended
+from .shooting import LEAST_SQUARES, Ended
 
 RIDGE = 1e-12  # on a unit diagonal: what the others do not tell, goes nowhere
 
@@ -78,10 +78,27 @@ class Standing:
         return np.broadcast_to(lost, len(search.u))
 
     @cached_property
+    def innovations(self) -> np.ndarray:
+        """(r, w, m, c), the residuals."""
+        likelihood, search = self.ended.likelihood, self.ended.search
+        return innovations_of_all(likelihood, search.u, search.x)
+
+    @cached_property
     def whiteness(self) -> np.ndarray:
         """(r,), of the residuals."""
-        likelihood, search = self.ended.likelihood, self.ended.search
-        return errors.whiteness_of_all(innovations_of_all(likelihood, search.u, search.x), likelihood.taken)
+        return errors.whiteness_of_all(self.innovations, self.ended.likelihood.taken)
+
+    @property
+    def independent(self) -> np.ndarray:
+        """(r,): whether the residuals are white."""
+        return self.whiteness > errors.DOUBT
+
+    @cached_property
+    def alike(self) -> np.ndarray:
+        """(r,): whether the residuals of least squares scatter alike all along the runs, as the curvature takes it."""
+        if self.ended.method != LEAST_SQUARES:
+            return np.ones(len(self.ended.rows), bool)
+        return errors.steadiness_of_all(self.innovations, np.asarray(self.ended.likelihood.taken)) > errors.DOUBT
 
     @property
     def misfits(self) -> np.ndarray:
@@ -89,11 +106,11 @@ class Standing:
         return ~np.asarray(self.ended.search.ended) | ~(self.whiteness >= errors.DOUBT)
 
     def corrected(self, i: int) -> np.ndarray:
-        """The covariance of the values of one of the records, corrected for its residuals' correlation."""
+        """The covariance of the values of one of the records, corrected for what its residuals are."""
         search, p = self.ended.search.at(i), self.parameters.size
         unknown = self.ended.records.unknown[i]
         found = self.ended.likelihood.at(i).read(search.u, search.x, search.normal, unknown).evidence
-        in_u = errors.sandwich(found, errors.correlation_length(found))[:p, :p]
+        in_u = errors.corrected(found, bool(self.independent[i]))[:p, :p]
         return errors.propagated(self.natural[1][i], in_u, self.parameters.constant)
 
 

@@ -21,7 +21,8 @@ def test_laws_by_name():
     assert list(Law().further()) == [
         Law("duffing"), Law("pendulum"), Law("quadratic", "quadratic"), Law("quadratic", "dry")
     ]  # fmt: skip
-    assert list(Law("duffing", "dry").further()) == [Law("duffing", "dry,quadratic")]
+    assert list(Law("duffing", "dry").further()) == [Law("duffing", "quadratic,dry")]
+    assert Law("duffing", "dry, linear").plain == Law("duffing", "dry")
     system, free = candidates.pose(Law("duffing", "dry"))
     assert list(free(system)) == ["damping.linear", "damping.dry", "potential.linear", "potential.cubic"]
     system, free = candidates.pose(Law(), noise=True)
@@ -145,6 +146,9 @@ def test_a_record_with_dry_friction_is_given_to_it():
     assert np.abs((best.values["damping.dry"] - 0.08) / best.stderr["damping.dry"]) < 4
     assert np.abs((best.values["potential.stiffness"] - 1.7) / best.stderr["potential.stiffness"]) < 4
     assert best.values["damping.linear"] < 4 * best.stderr["damping.linear"]
+    early, late, error = best.diagnostics.halves["natural_frequency"]
+    assert abs(early - late) < 4 * error
+    assert abs(early - 1.7**0.5 / (2 * np.pi)) < 4 * error
     said = str(table)
     assert "none of these" not in said
     assert all(word in said for word in ("viscous", "delta BIC", "whiteness", "damping.dry 0.0"))

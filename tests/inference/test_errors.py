@@ -45,6 +45,39 @@ def test_whiteness_is_ljung_and_boxs_test(channels):
     assert errors.whiteness(one) < 1
 
 
+def test_steadiness_is_brown_and_forsythes_test():
+    """One-way analysis of variance of the sizes in the quarters of every run, of one record or of one of many of other
+    lengths; errors that fall from 1.3 to 0.3 are told, and equal ones of any scale are not."""
+    rng = np.random.default_rng(3)
+    taken = np.zeros((2, 2, 80, 1), bool)
+    taken[0, :, :60], taken[1, 0, :80], taken[1, 1, :77] = True, True, True
+    residuals = np.where(taken, rng.normal(size=taken.shape) * [[[[1.0]]], [[[30.0]]]], 0.0)
+    found = errors.steadiness_of_all(residuals, taken)
+    for r, lengths in enumerate(((60, 60), (80, 77))):
+        parts = [[], [], [], []]
+        for run, n in enumerate(lengths):
+            for j in range(n):
+                parts[4 * j // n].append(abs(residuals[r, run, j, 0]))
+        assert found[r] == pytest.approx(stats.f_oneway(*parts).pvalue, rel=1e-10)
+    one = evidence(runs=2)._replace(residuals=residuals[0, :, :60].ravel())
+    assert errors.steadiness(one) == pytest.approx(found[0], rel=1e-12)
+    falls = np.linspace(1.3, 0.3, 60)[:, None]
+    assert errors.steadiness_of_all(residuals[:1, :, :60] * falls, taken[:1, :, :60])[0] < errors.DOUBT < found.min()
+
+
+def test_the_covariance_of_unlike_readings_is_that_of_residuals_left_out():
+    """HC3 of the whole design, the states among it: residuals over 1 - h, by the hat matrix written out."""
+    one = evidence(states=True)
+    j, jx, r = one.roots[:, 0], one.states, one.residuals
+    design = np.column_stack([j, jx])
+    bread = np.linalg.inv(design.T @ design)
+    hat = np.einsum("ni,ij,nj->n", design, bread, design)
+    expected = bread @ (design.T * (r / (1 - hat)) ** 2) @ design @ bread
+    apart = j - jx @ np.linalg.lstsq(jx, j, rcond=None)[0]  # what a fit hands over: the states eliminated
+    eliminated = one._replace(roots=apart[:, None], scores=apart * r[:, None])
+    np.testing.assert_allclose(errors.of_unlike(eliminated), expected[:P, :P], rtol=1e-10)
+
+
 def test_halves_of_a_line_are_those_of_two_fits():
     """Of a linear model one Gauss-Newton step is the fit: each half's own, with a state of its own."""
     one = evidence(states=True)
