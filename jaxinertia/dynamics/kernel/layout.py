@@ -12,7 +12,7 @@ from .components import Machine
 from .moves import Cells, filled
 from .program import Number, Program, Unsupported, operations
 
-STATE = 200  # of them for what is carried and what each trajectory has of its own: more spills (sm_90, ptxas -v)
+STATE = 200  # registers of four bytes for what a trajectory keeps: with more, ptxas -v tells of spills (sm_90)
 SHARED = 64  # numbers of all trajectories that are loaded once; of more each is loaded where it is read
 
 

@@ -57,10 +57,7 @@ POTENTIALS = {
     "loss": (P.Loss(lambda q, x: jnp.mean((jnp.tanh(x @ q) - 0.3) ** 2), np.eye(3, 2)), PLANE),
     "tree": (lambda q: jnp.cos(q["a"]) + jnp.sum(q["b"] ** 4), {"a": np.array(0.5), "b": np.array([0.3, -0.4])}),
     "of time": (P.TimeDependent(lambda q, t: q**2 * (1 + 0.3 * jnp.sin(t))), 1.0),
-    "indices": (
-        lambda q: jnp.sum(jnp.cumsum(q)[1:] * q[jnp.array([0, 1])]) + jnp.max(q) ** 2,
-        np.array([0.5, 1.0, 2.0]),
-    ),
+    "indices": (lambda q: jnp.cumsum(q)[1:] @ jnp.roll(q, 1)[::2] + jnp.max(q) ** 2, np.array([0.5, 1.0, 2.0])),
     "branches": (lambda q: jax.lax.cond(q > 0.7, lambda x: x**2, lambda x: 0.5 * x**4, q), 1.0),
     "its own loop": (lambda q: jax.lax.fori_loop(0, 30, lambda i, x: x + 0.01 * i * q**2, 0.0 * q), 1.0),
 }
