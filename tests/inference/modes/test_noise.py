@@ -98,6 +98,7 @@ def test_three_modes_two_of_them_close():
     assert found.orders[2].criterion > found.orders[3].criterion < found.orders[4].criterion
 
 
+@pytest.mark.slow
 def test_correlated_forces_and_shapes():
     """The force's intensity, its correlation, and both shapes, each in the unit of the record."""
     made, n = pair(0.6), 30_000
