@@ -14,6 +14,7 @@ from typing import Any
 import public
 from docutils import nodes
 from sphinx.domains.python import PyXRefRole
+from sphinx.ext import autosummary
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
 _QUOTED = re.compile(r"(``.+?``|`[^`]+`)")
@@ -101,4 +102,6 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", _process)
     app.connect("autodoc-skip-member", _skip)
     app.add_role("name", _name)
+    # A summary does not end at "the paper's Eq. 5".
+    autosummary.WELL_KNOWN_ABBREVIATIONS = (*autosummary.WELL_KNOWN_ABBREVIATIONS, "Eq.")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -158,8 +158,8 @@ class _Runs:
             return
         for node, output in zip(shown, result["outputs"], strict=False):
             below = []
-            if output["text"].strip():
-                below.append(nodes.literal_block(output["text"], output["text"].rstrip(), language="text"))
+            if text := output["text"].strip("\n"):
+                below.append(nodes.literal_block(text, text, language="text"))
                 below[-1]["classes"].append("output")
             for figure in output["figures"]:
                 uri = os.path.relpath(figure["file"], Path(app.env.doc2path(name)).parent)
