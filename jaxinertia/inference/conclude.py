@@ -19,7 +19,7 @@ from .observations import Observations
 from .parameters import Parameters
 from .record import Records, with_input
 from .result import Diagnostics, Fit, Fits
-from .shooting import LEAST_SQUARES, Ended
+from .shooting import Ended
 
 
 def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
@@ -36,7 +36,7 @@ def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
     plain, corrected = errors.curvature(found), errors.corrected(found, independent and not alike)
     in_u = errors.chosen(plain, corrected, independent, alike)
     natural = [errors.propagated(jacobian, c[:p, :p], parameters.constant) for c in (plain, corrected)]
-    covariance = scaled(errors.chosen(*natural, independent, alike), checked.spread[i])
+    covariance = scaled(errors.chosen(natural[0], natural[1], independent, alike), checked.spread[i])
     offset, trend, delay, _ = likelihood.beside_at
     unit, step = records.reading_unit[0], float(records.units.time[0])
     late = float(records.delay[0] + np.sum(search.u[delay])) * step
