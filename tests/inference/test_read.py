@@ -284,5 +284,3 @@ def test_a_noise_driven_fit_refuses_what_it_cannot_read(read, method, message):
 def test_modes_refuse_what_they_would_leave_out():
     with pytest.raises(ValueError, match="say by kind="):
         ji.modes(ji.Observations(TS, Y, read=READS["velocity"]))
-    with pytest.raises(ValueError, match="modes do not fit"):
-        ji.modes(ji.Observations(TS, Y, trend=True))

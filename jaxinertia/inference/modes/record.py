@@ -68,14 +68,11 @@ def record_of(data: Observations, kind: str | Sequence[str]) -> Record:
         raise ValueError(f"data = {type(data).__name__} must be ji.Observations(ts, position)")
     for name, remedy in (
         ("input", "pass the parts where it is off, as segments"),
-        ("read", "pass what was read, with kind= for each channel, as position"),
-        ("momentum", "pass velocities as further columns of position, with kind=['displacement', ..., 'velocity']"),
         ("read", "leave it out, and say by kind= what the readings are of"),
+        ("momentum", "pass velocities as further columns of position, with kind=['displacement', ..., 'velocity']"),
     ):
         if getattr(data, name, None) is not None:
             raise ValueError(f"data have {'an' if name[0] == 'i' else 'a'} {name}, which modes do not use: {remedy}")
-    if data.trend:
-        raise ValueError("data have a trend, which modes do not fit: leave trend= out, and take the line off before")
     y = data.position.reshape(len(data.ts), -1)
     weight = np.isfinite(y).astype(float)
     if data.position_error is not None:
@@ -95,8 +92,7 @@ def record_of(data: Observations, kind: str | Sequence[str]) -> Record:
     typical = float(np.median(np.concatenate(gaps)))
     _check_sizes(runs)
     kinds = _kinds(kind, y.shape[1])
-    trend = bool(getattr(data, "trend", False))
-    return Record(tuple(runs), kinds, data.position_error is not None, _step(runs), typical, trend)
+    return Record(tuple(runs), kinds, data.position_error is not None, _step(runs), typical, data.trend)
 
 
 def _check_sizes(runs: list[Run]) -> None:
