@@ -84,7 +84,7 @@ def compare(fits: Any, *, loss: str = SQUARES.name, progress: bool = False) -> C
         fits: a dict of names and fits, or a sequence of fits, all of one record and one kind of method; or a record of
             one component, `Observations`, of which the free motion is fitted, as by `ji.fit`.
         loss: of the fits to a record, as for `ji.fit`.
-        progress: of the fits to a record: show their searches.
+        progress: whether to show the searches of the fits to a record.
 
     Returns:
         A `Comparison`, the best first, with the fits.

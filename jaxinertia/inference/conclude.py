@@ -163,7 +163,7 @@ def many_fits(
         chi[rows], whiteness[rows] = _spread(ended), stand.whiteness
         flat[rows], covariance[rows], ends[rows] = stand.values, stand.covariance, checked.ends
         for i in np.flatnonzero(~(stand.independent & stand.alike)).tolist():
-            each = stand.covariance[i], stand.corrected(i), stand.independent[i], stand.alike[i]
+            each = stand.covariance[i], stand.corrected(i), bool(stand.independent[i]), bool(stand.alike[i])
             covariance[rows[i]] = errors.chosen(*each)
         for i in np.flatnonzero(~np.isnan(checked.spread).all(1)).tolist():
             covariance[rows[i]] = scaled(covariance[rows[i]], checked.spread[i])

@@ -34,9 +34,9 @@ def of_all(system: System, parameters: Parameters, flat: np.ndarray, covariance:
             one = of_all(system, parameters.local, flat[:, at], covariance[:, at][:, :, at])
             out |= {f"{name}, run {k + 1}": found for name, found in one.items()}
         return out
-    if not _formulas(system):
-        return out
     with jax.enable_x64(True):
+        if not _formulas(system):
+            return out
         values, slopes = jax.tree.map(np.asarray, _slopes(system, parameters, jnp.asarray(flat, float)))
     for name in values:
         spread = np.array([_error(*each) for each in zip(slopes[name], covariance, strict=True)])

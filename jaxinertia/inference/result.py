@@ -148,7 +148,14 @@ class Fit(eqx.Module):
     def flat_interval(
         self, level: float = 0.95, *, method: str | None = None, key: Any = None, samples: int = 200
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high) as `interval` has them, of all flat values."""
+        """(low, high) as `interval` has them, (p,) each, of all flat values.
+
+        Arguments:
+            level, method, key, samples: as for `interval`.
+
+        Raises:
+            ValueError: as `interval`.
+        """
         check_level(level)
         if method not in (None, "normal", "profile", "bootstrap"):
             raise ValueError(f"method = {method!r} must be 'normal', 'profile' or 'bootstrap', or None")

@@ -46,9 +46,7 @@ def test_a_motion_is_found_beside_a_line_that_is_louder(seed):
     chosen = parameters.choose(system, lambda s: (s.damping.gamma, s.potential.stiffness, s.noise.sigma))
     records = on_one_grid(system, chosen, [data])
     (found,), told = stochastic._resonances(records, None, None)
-    (alone,), nothing = stochastic._resonances(
-        on_one_grid(system, chosen, [ji.Observations(STEP * TS, y)]), None, None
-    )
+    (alone,), nothing = stochastic._resonances(on_one_grid(system, chosen, [ji.Observations(STEP * TS, y)]), None, None)
     assert nothing == ""
     assert found.omega == pytest.approx(alone.omega, rel=0.01)
     assert found.gamma == pytest.approx(alone.gamma, rel=0.05)

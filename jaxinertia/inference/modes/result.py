@@ -258,6 +258,14 @@ class Modes(eqx.Module):
         trend kept.
 
         The offset is that of the run. Forces during the motion are not in it: of accelerations, the free part.
+
+        Arguments:
+            position, momentum: (n, K), of the modes.
+            run: whose offset and trend, counted from 0.
+            ts: (n,), in the data's time: needed beside a trend.
+
+        Raises:
+            ValueError: if the modes are beside a trend and ts is None.
         """
         values = reading(
             self.parts, self.gamma, self.frequency, np.asarray(position), np.asarray(momentum), self._order
