@@ -43,8 +43,9 @@ class Observations(eqx.Module):
         trend: whether the zero drifts on a straight line, which is then fitted, one for each channel.
         input_delay: how much later than its samples say the input acts, u(t - delay), as where two clocks differ; None
             if unknown, and then fitted. Readings for which no sample tells the input then are left out.
-        time_error: a number, in the unit of ts: standard deviation of the error of one time, as of a clock that jitters.
-            It adds to that of a reading what this changes in so long, error^2 + (dy/dt time_error)^2. For least squares.
+        time_error: a number, in the unit of ts: standard deviation of the error of one time, as of a clock that
+            jitters. It adds to that of a reading what this changes in so long, error^2 + (dy/dt time_error)^2. For
+            least squares.
         reading: how the record was read from its file, and which part of it was taken, in sentences.
         labels: the names of times and positions, for figures.
 
