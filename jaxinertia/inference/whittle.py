@@ -37,6 +37,8 @@ BEYOND = np.polynomial.polynomial.polyfit(
     _AT**2, sum(special.polygamma(1, 3 + side * _AT / (2 * np.pi)) for side in (-1, 1)) / (2 * np.pi) ** 2, 6
 )
 SHORTEST = 8  # readings of a run that has a spectrum
+ASIDE = 0.5  # of its frequency: so far on either side of a peak a resonance is looked at alone
+ROUNDS = 5
 RISES = 3.0  # times its floor: a resonance that a record shows
 CACHED = 32  # resonances whose spectra stay in a core's cache
 
@@ -218,6 +220,24 @@ def resonance(runs: list[Run], band: tuple[float, float] | None = None, seen: An
         ratios = found.gamma / found.omega * np.exp(np.linspace(-zoom, zoom, 15) * 0.4)
         found = _best(omega, power, count, grid, ratios, seen)
     return found._replace(floor=max(found.floor, 1e-6 * float(np.median(power))))
+
+
+def local(runs: list[Run], found: Resonance, seen: Any = None) -> Resonance:
+    """The resonance at the spectrum's highest peak, from a band around it alone: fitted to the whole, one resonance
+    would take another motion for a part of its own width."""
+    omega, power, count = _binned(*spectra(runs), None)
+    peak = float(omega[np.argmax(power * np.minimum(count, 4))])
+    for _ in range(ROUNDS):
+        band = max((1 - ASIDE) * peak, omega[0]), min((1 + ASIDE) * peak, omega[-1])
+        if np.sum((omega >= band[0]) & (omega <= band[1])) < 16:
+            return found
+        near = resonance(runs, band, seen)
+        if not band[0] < near.omega < band[1] or near.gamma > ASIDE * peak:
+            return found
+        settled, peak, found = abs(near.omega / peak - 1) < 1e-3, near.omega, near
+        if settled:
+            break
+    return found
 
 
 def stands_out(found: Resonance) -> bool:

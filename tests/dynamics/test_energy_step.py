@@ -241,7 +241,7 @@ def network(rows):
     return ji.potentials.Loss(cross_entropy, digits.data[:rows] / 16, digits.target[:rows]), start
 
 
-@pytest.mark.parametrize("steps", [1000, pytest.param(100_000, marks=slow)])
+@pytest.mark.parametrize("steps", [100, *(pytest.param(n, marks=slow) for n in (1000, 100_000))])
 @pytest.mark.optimised
 def test_a_network_on_digits(steps):
     """2410 parameters: without friction they never settle, and K + L is that of the start."""

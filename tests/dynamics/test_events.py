@@ -117,6 +117,7 @@ def test_the_gradient_of_an_event_time_is_the_exact_one():
     assert np.abs(jax.grad(event_time)(POINT, ji.solvers.blanes_moan4()) - exact).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_numerical_flow():
     """Verlet's own phase error is differentiated too, in both modes: a difference quotient, off by e^2, has it."""
     e = 1e-4

@@ -42,7 +42,7 @@ def moments(law, kinetic, h):
     return whole, np.array([WEIGHTS @ x @ WEIGHTS for x in pairs])
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n == "drag" else ()) for n in LAWS])
 def test_weak_order_two_of_one_relaxation(name):
     """One step and two of half its length part by h^3, in the first two moments and in both accounts."""
     law, kinetic = LAWS[name]

@@ -236,6 +236,7 @@ def test_a_skew_matrix_stays_skew():
         parameters.choose(system, lambda s: s.damping.gyroscopic, (0.0, 1.0))
 
 
+@pytest.mark.slow
 def test_a_noise_of_ones_own_is_fitted_as_white_noise_is():
     """push(dW) = strong dW is White(strong): the same likelihood, and the same search from the same start."""
     y = langevin(np.random.default_rng(4), 300, 0.3)

@@ -91,6 +91,7 @@ def test_units_of_any_size_give_the_same_fit():
     assert abs(fits[1][0] - GAMMA) < 4 * fits[1][2]
 
 
+@pytest.mark.slow
 def test_a_hundred_of_a_hundred_long_records_converge_from_any_frequency():
     """150 cycles, the start's frequency 30 % off to either side or a factor of three: the start comes from the data.
 
@@ -110,7 +111,10 @@ def test_a_hundred_of_a_hundred_long_records_converge_from_any_frequency():
         assert np.abs(off).max() < 5
 
 
-@pytest.mark.parametrize(("gamma", "error"), [(0.2, 0.02), (1.99, 0.005), (4.0, 0.002)])
+@pytest.mark.parametrize(
+    ("gamma", "error"),
+    [(0.2, 0.02), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((1.99, 0.005), (4.0, 0.002)))],
+)
 def test_intervals_hold_the_truth_as_often_as_they_say(gamma, error):
     """Under-, near-critically and overdamped; 300 records: 95 % +- 4 standard errors of 1.26 %."""
     rng = np.random.default_rng(4)

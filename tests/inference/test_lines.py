@@ -62,3 +62,17 @@ def test_a_tone_and_nothing_else_is_told():
     (found,), told = stochastic._resonances(on_one_grid(system, chosen, [ji.Observations(TS, y)]), None, None)
     assert found.omega == pytest.approx(2.2, abs=0.01)
     assert told == "; tones are at frequency 0.3501, and nothing else stands out: leave them out by band="
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_another_motion_does_not_broaden_the_one_that_is_fitted(seed):
+    """gamma of the lower of two, within four of its standard errors sqrt(2 / gamma T); of the whole it is far off."""
+    rng, n = np.random.default_rng(seed), 12_000
+    lower, upper = langevin(rng, n, STEP, 1.0, 0.1, 0.5), langevin(rng, n, STEP, 9.0, 0.1, 0.6)
+    y = lower + upper + 0.05 * rng.normal(size=n)
+    both = [whittle.Run(np.arange(float(n)), y, np.ones(n, bool))]
+    whole = whittle.resonance(both)
+    found = whittle.local(both, whole)
+    error = np.sqrt(2 / (0.1 * n * STEP))
+    assert abs(found.gamma / STEP / 0.1 - 1) < 4 * error < abs(whole.gamma / STEP / 0.1 - 1)
+    assert found.omega / STEP == pytest.approx(1.0, abs=4 * np.sqrt(0.1 / (2 * n * STEP)))

@@ -28,6 +28,7 @@ def start(store, delay):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_killed_ten_times_and_finished_equals_never_killed_bit_for_bit(tmp_path):
     store, moments = tmp_path / "run.zarr", random.Random(0)
     began = []
