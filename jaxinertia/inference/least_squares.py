@@ -156,7 +156,7 @@ class LeastSquares(Likelihood):
         return np.where(np.all(unknown, axis=-1), 2 * np.asarray(normal.cost) / self.freedom, 1.0)
 
     def read(self, u, x, normal, unknown):
-        r, j = (np.asarray(a) for a in _linearise(self, jnp.asarray(u), jnp.asarray(x)))
+        r, j = (np.asarray(a) for a in _linearise.over(self.readings_of_one)(self, jnp.asarray(u), jnp.asarray(x)))
         at = window_coordinates(self.parameters, self.beside, len(x))
         if at is not None:
             local, j = j, np.zeros((*r.shape, len(u) + x.shape[-1]))

@@ -168,12 +168,13 @@ def go_on(problem: Problem, search: Search, options: Options, title: str = "") -
 def _block(search: Search, problem: Problem, options: Options) -> Search:
     """A block's searches, as NumPy's arrays. The last few go on by themselves."""
     few = FEW if len(search.u) > 2 * FEW else 0
-    search, left = _run(problem, search, options.tolerance, jnp.asarray(options.most), few)
+    run = _run.over(problem.readings_of_one * len(search.u))
+    search, left = run(problem, search, options.tolerance, jnp.asarray(options.most), few)
     whole = jax.tree.map(np.asarray, search)
     slow = np.flatnonzero(~whole.done)
     if left > 0 and slow.size:
         slow = np.resize(slow, few)
-        search, _ = _run(problem.at(slow), whole.at(slow), options.tolerance, left, 0)
+        search, _ = run(problem.at(slow), whole.at(slow), options.tolerance, left, 0)
         whole = whole.put(slow, search)
     return whole
 
