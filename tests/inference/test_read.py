@@ -128,7 +128,9 @@ def density(record, error, drift):
     gamma, stiffness, sigma = 0.7, 1.6, 0.9
     rate = np.array([[0.0, 1.0], [-stiffness, -gamma]])
     spread = np.diag([sigma**2 / (2 * gamma * stiffness), sigma**2 / (2 * gamma)])
-    speed = float(units.length / units.time)
+    # What is free is where the momentum takes the particle in one step, of which friction leaves this part.
+    part = -np.expm1(-gamma * float(units.time)) / (gamma * float(units.time))
+    speed = float(units.length / units.time) / part
     vague = kalman.VAGUE * np.diag([units.length**2, speed**2])
     seen = np.array([[1.0, 3.0], [1.0, 0.0]]) / units.reading[:, None]
     moves = [expm(rate * t * float(units.time)) for t in range(n)]
