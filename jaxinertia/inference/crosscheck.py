@@ -81,7 +81,8 @@ def _bent(stand: Standing, rows: np.ndarray) -> tuple[np.ndarray, list[Walk]]:
     bent = np.zeros(stand.values.shape, bool)
     if not rows.size:
         return bent, []
-    bent[rows] = ~np.isfinite(stand.error[rows])
+    # What is not told, as friction that has gone to 0, holds no other value: an error beside it is one at this value.
+    bent[rows] = ~np.isfinite(stand.error[rows]).all(1, keepdims=True)
     lanes, sides = _lanes(stand, np.repeat(rows, 2 * p), np.tile(np.repeat(np.arange(p), 2), len(rows)))
     widths = _widths(stand)
     width = widths[lanes.row, lanes.coordinate]
@@ -123,8 +124,12 @@ def _profiled(stand: Standing, bent: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _widths(stand: Standing) -> np.ndarray:
-    """Errors, or a guess where the curvature tells none."""
-    guess = GUESS * np.abs(stand.values) + 1e-300
+    """Errors, or a guess where the curvature tells none: a part of the value, and of friction of a rate that a record of
+    this length could tell, for it may have gone to 0."""
+    guess, records = GUESS * np.abs(stand.values) + 1e-300, stand.ended.records
+    friction = np.array([label.startswith("damping.") for label in stand.parameters.labels])
+    rate = GUESS / (records.longest * np.asarray(records.units.time))
+    guess = np.where(friction, np.maximum(guess, rate[:, None]), guess)
     return np.where(np.isfinite(stand.error) & (stand.error > 0), stand.error, guess)
 
 
