@@ -124,8 +124,8 @@ def _profiled(stand: Standing, bent: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _widths(stand: Standing) -> np.ndarray:
-    """Errors, or a guess where the curvature tells none: a part of the value, and of friction of a rate that a record of
-    this length could tell, for it may have gone to 0."""
+    """Errors, or a guess where the curvature tells none: of the value a part, and of friction that may have gone to 0 a
+    rate that a record of this length could tell."""
     guess, records = GUESS * np.abs(stand.values) + 1e-300, stand.ended.records
     friction = np.array([label.startswith("damping.") for label in stand.parameters.labels])
     rate = GUESS / (records.longest * np.asarray(records.units.time))
