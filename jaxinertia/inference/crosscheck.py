@@ -81,8 +81,10 @@ def _bent(stand: Standing, rows: np.ndarray) -> tuple[np.ndarray, list[Walk]]:
     bent = np.zeros(stand.values.shape, bool)
     if not rows.size:
         return bent, []
-    # What is not told, as friction that has gone to 0, holds no other value: an error beside it is one at this value.
-    bent[rows] = ~np.isfinite(stand.error[rows]).all(1, keepdims=True)
+    untold = ~np.isfinite(stand.error[rows])
+    # Friction at its bound, where nothing moves it, holds no other value: an error is one beside it alone.
+    bounded = np.isfinite(np.array(stand.parameters.limits)).any(1)
+    bent[rows] = untold | (untold & bounded).any(1, keepdims=True)
     lanes, sides = _lanes(stand, np.repeat(rows, 2 * p), np.tile(np.repeat(np.arange(p), 2), len(rows)))
     widths = _widths(stand)
     width = widths[lanes.row, lanes.coordinate]
