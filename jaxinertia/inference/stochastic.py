@@ -76,10 +76,10 @@ def pose(row: int, records: Records, method: str | None, band: Any) -> Posed:
     choice = choose(records, found)
     if limits is not None:
         choice = Choice(WHITTLE, f"a band was given: {band[0]:.6g} to {band[1]:.6g} cycles per time")
-    elif choice.method == WHITTLE and method is None:
-        found = [whittle.local(lines.taken_away(whittle.runs_of(flat, 0))[0], found[0], seen)]
     if method is not None:
         choice = Choice(method, "it was asked for")
+    if choice.method == WHITTLE and limits is None:
+        found = [whittle.local(lines.taken_away(whittle.runs_of(flat, 0))[0], found[0], seen)]
     choice = choice._replace(why=choice.why + named)
     uneven = [run for run in whittle.runs_of(records, 0) if not run.is_even]
     if choice.method == WHITTLE and uneven:
