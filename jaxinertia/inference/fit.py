@@ -1,8 +1,10 @@
 """fit and fit_many: from a system and records to values with errors, by the method that the records ask for."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -347,9 +349,15 @@ def check_position(system: System, data: Observations) -> None:
     """ValueError unless the system takes positions of as many components as the data have."""
     position = np.zeros(() if data.scalar else data.components)
     try:
-        jax.eval_shape(lambda q: systems.prepare(system, q), position)
+        _takes.eval_shape(*eqx.partition(system, lambda x: isinstance(x, jax.Array | np.ndarray)), position)
     except (TypeError, ValueError) as error:
         raise ValueError(f"position of {data.components} components does not fit the system: {error}") from error
+
+
+@partial(jax.jit, static_argnums=1)
+def _takes(arrays: System, rest: System, position: jax.Array) -> jax.Array:
+    """Whatever it is, of systems that are alike it is traced once."""
+    return systems.prepare(eqx.combine(arrays, rest), position)[1]
 
 
 def check_method(system: System, method: str | None, band: Any) -> str | None:

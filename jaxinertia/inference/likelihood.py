@@ -1,6 +1,7 @@
 """What every likelihood has in common: what the search asks of it, and what the report asks of it."""
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -45,11 +46,11 @@ class Likelihood(Problem):
     least squares have.
     """
 
-    system: eqx.AbstractVar[System]
-    parameters: eqx.AbstractVar[Parameters]
-    units: eqx.AbstractVar[Units]
-    freedom: eqx.AbstractVar[Any]  # of each record: readings less what is fitted
-    beside: eqx.AbstractVar[Beside]
+    system: System
+    parameters: Parameters
+    units: Units
+    freedom: Any  # of each record: readings less what is fitted
+    beside: Beside
 
     @abstractmethod
     def innovations(self, u: Float[Array, " p"], x: Float[Array, "w k"]) -> Float[Array, "w m c"]:
@@ -110,7 +111,7 @@ def moved_by(u: Any, beside: Beside, first: int, window: Windows) -> Windows:
     if not beside.delay:
         return window
     later = u[beside.slices(first)[2]]
-    return eqx.tree_at(lambda w: w.input, window, window.input - later * window.slope)
+    return replace(window, input=window.input - later * window.slope)
 
 
 @Compiled
