@@ -33,11 +33,12 @@ from .. import _tree
 from ..physics.linear_flow import LinearFlow, linear_flow
 from ..physics.system import System
 from . import linear, looks, moves
+from .beside import Beside, level_of, moved_by, window_coordinates
 from .compiled import Compiled
 from .evidence import Evidence
-from .likelihood import Likelihood, Reading, level_of, moved_by, window_coordinates
+from .likelihood import Likelihood, Reading
 from .normal import without_states
-from .parameters import Beside, Parameters
+from .parameters import Parameters
 from .readout import Readout
 from .record import Windows
 from .units import Units
@@ -126,7 +127,10 @@ class Filter(Likelihood):
             states=None,
         )
         prediction = np.where(read, np.asarray(windows.y)[..., : self.levels] - e, np.nan)
-        error = np.exp(u[self.beside_at[-1]] / 2) if self.beside.error else None
+        error = None
+        if self.beside.error:
+            error = np.exp(u[self.beside_at[-1]] / 2).reshape(-1, self.levels)
+            error = error[list(self.beside.of)] if self.beside.of else error[0]
         return Reading(evidence, prediction, None, 2 * float(normal.cost), error)
 
     def never_settled(self) -> tuple["Filter", bool]:
@@ -144,13 +148,14 @@ _score = Compiled(Filter.score)
 
 def innovations(u: Float[Array, " p"], problem: Filter):
     """Prediction errors and the logs of their variances, (w, m, levels) each, in the fit's units."""
-    error = jnp.exp(u[problem.beside_at[-1]]) if problem.beside.error else jnp.ones(problem.levels)
     run, local = _settled if problem.transient is not None else _general, problem.parameters.local
 
     def one(u, window):
         level = level_of(u, problem.beside, local.size, problem.offset, window)
         window = moved_by(u, problem.beside, local.size, window)
         system = local.write(problem.system, u)
+        error = u[problem.beside.local.slices(local.size)[-1]]
+        error = jnp.exp(error) if problem.beside.error else jnp.ones(problem.levels)
         return run(system, window.y[:, : problem.levels] - level, error, window, problem)
 
     at = window_coordinates(problem.parameters, problem.beside, len(problem.windows.ts))

@@ -20,13 +20,14 @@ from jaxtyping import Array, Float
 
 from .. import _tree
 from ..physics.system import System
+from .beside import Beside, level_of, moved_by, window_coordinates
 from .compiled import Compiled
 from .evidence import Evidence
-from .likelihood import Likelihood, Reading, level_of, moved_by, window_coordinates
+from .likelihood import Likelihood, Reading
 from .loss import SQUARES, Loss, Squares, Student
 from .motion import Frame, Motion, rate_of, seen_of
 from .normal import Normal
-from .parameters import Beside, Parameters
+from .parameters import Parameters
 from .readout import Readout
 from .record import Records, Windows, about_mean
 from .units import Units
@@ -229,13 +230,9 @@ def rates_of_all(likelihood: LeastSquares, u: Any, x: Any) -> Any:
     return eqx.filter_vmap(lambda u, x, one: one.rates(u, x), in_axes=(0, 0, likelihood.axes()))(u, x, likelihood)
 
 
-def pose(
-    records: Records, length: int, motion: Motion, level: np.ndarray | None = None, loss: Loss = SQUARES
-) -> LeastSquares:
-    """The problem of windows of this many rows; `level`: an offset to hold, in place of the records' own."""
-    windows = records.windows(length)
-    beside = records.beside if level is None else Beside()
-    offset = records.offset if level is None else level
+def pose(records: Records, length: int, motion: Motion, loss: Loss = SQUARES) -> LeastSquares:
+    """The problem of windows of this many rows."""
+    windows, beside, offset = records.windows(length), records.beside, records.offset
     live = 2 * records.d * np.sum(np.any(windows.weight > 0, axis=(2, 3)), axis=1)
     freedom = np.maximum(records.readings - records.parameters.size - beside.size - live, 1).astype(float)
     offset = np.zeros((len(records), records.levels)) if offset is None else offset

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -26,28 +26,6 @@ MATRICES = (GRAM, FACTOR, SKEW)
 
 
 _OF_LEAVES = ("low", "high", "where", "kinds", "shapes", "names")
-
-
-class Beside(NamedTuple):
-    """What else u holds, in this order behind the parameters: offsets of `levels` channels, their trends, the input's
-    delay beyond that of the records, and the logs of the readings' variances."""
-
-    levels: int = 0
-    offset: bool = False
-    trend: bool = False
-    delay: bool = False
-    error: bool = False
-
-    def slices(self, first: int) -> tuple[slice, slice, slice, slice]:
-        """Where each is."""
-        n = self.levels
-        ends = first + np.cumsum([0, n * self.offset, n * self.trend, int(self.delay), n * self.error])
-        return tuple(slice(int(a), int(b)) for a, b in pairwise(ends))  # type: ignore[return-value]
-
-    @property
-    def size(self) -> int:
-        """How many coordinates."""
-        return self.levels * (self.offset + self.trend + self.error) + self.delay
 
 
 class _Place:

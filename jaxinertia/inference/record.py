@@ -17,12 +17,14 @@ from .._shown import shown
 from ..physics.force import Sampled
 from ..physics.system import System
 from . import readout
+from .beside import Beside
 from .loss import SQUARES, Loss, Squares
 from .observations import Observations
-from .parameters import Beside, Parameters
+from .parameters import Parameters
 from .readout import Readout
 from .units import Units
 
+MOST_ROWS = 16  # of a grid for each reading, where records of unlike sampling share one
 _ROUNDED = 1e-3  # of a step: times as close to even, and to the decimals they are written in, were rounded
 
 
@@ -41,6 +43,7 @@ class Windows:
     input: Float[Array | np.ndarray, " *many w m d"] | None
     even: bool = _tree.static()
     slope: Float[Array | np.ndarray, " *many w m d"] | None = None  # of the input, where its delay is fitted
+    since: Float[Array | np.ndarray, " *many w"] | float = 0.0  # the window's start, since that of its record
 
 
 @_tree.plain
@@ -70,6 +73,8 @@ class Records:
     even: bool = _tree.static()
     finer: int = _tree.static(default=1)  # rows for each sampling step
     slope: np.ndarray | None = None  # (r, w, m, d), of the input, where its delay is fitted
+    shift: np.ndarray | None = None  # (r, w, levels): taken off the readings of each run, where records are several
+    of: tuple[int, ...] = _tree.static(default=())  # the record that each run is of; (): all of one
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -92,14 +97,33 @@ class Records:
     @property
     def beside(self) -> Beside:
         """What is fitted beside the parameters."""
-        return Beside(self.levels, self.offset is None, self.trend, self.free_delay)
+        return Beside(self.levels, self.offset is None, self.trend, self.free_delay, of=self.of)
+
+    @property
+    def runs(self) -> list[np.ndarray]:
+        """Those of each of the records that are fitted as one."""
+        of = np.array(self.of or (0,) * self.y.shape[1])
+        return [np.flatnonzero(of == k) for k in range(self.beside.records)]
+
+    def of_each(self, values: np.ndarray) -> np.ndarray:
+        """(r, w, c) from numbers of each record, (r, records times c), as they are beside the parameters."""
+        of = self.beside.records
+        each = np.reshape(values, (len(values), of, values.shape[1] // of))
+        return each[:, list(self.of or (0,) * self.y.shape[1])]
 
     @property
     def middle(self) -> np.ndarray:
-        """(r, levels): the mean reading, of each channel whose offset is fitted."""
-        rows = self.within[..., None]
-        middle = np.sum(self.y[..., : self.levels] * rows, (1, 2)) / np.sum(rows, (1, 2))
+        """(r, records times levels): the mean reading of each record, of each channel whose offset is fitted."""
+        rows, y = self.within[..., None], self.y[..., : self.levels]
+        parts = [np.sum((y * rows)[:, run], (1, 2)) / np.sum(rows[:, run], (1, 2)) for run in self.runs]
+        middle = np.concatenate(parts, axis=1)
         return middle if self.offset is None else middle[:, :0]
+
+    @property
+    def since(self) -> np.ndarray:
+        """(r, w): each run's start, since that of its record."""
+        first = np.stack([self.start[:, run].min(1) for run in self.runs], axis=1)
+        return self.start - self.of_each(first)[..., 0]
 
     @property
     def reading_unit(self) -> np.ndarray:
@@ -127,7 +151,14 @@ class Records:
     def kind(self) -> tuple:
         """What records that are fitted side by side have in common."""
         alike = self.even, self.finer, self.y.shape[1], self.y.shape[3], self.input is None, self.offset is None
-        return *alike, None if self.readout is None else self.readout.read, self.trend, self.free_delay
+        return *alike, None if self.readout is None else self.readout.read, self.trend, self.free_delay, self.of
+
+    def without_level(self) -> "Records":
+        """Less what is known of the level, or the mean reading; with no delay to fit."""
+        level = self.of_each(self.middle) if self.offset is None else self.offset[:, None]
+        y = self.y.copy()
+        y[..., : self.levels] -= level[:, :, None]
+        return replace(self, y=y, offset=np.zeros((len(self), self.levels)), free_delay=False)
 
     def windows(self, length: int) -> Windows:
         """Windows of this many rows, (r, windows of one run after another, length)."""
@@ -139,10 +170,10 @@ class Records:
             return None if x is None else x.reshape(r, w * count, length, *x.shape[3:])
 
         ts = longer.ts.reshape(r, w, count, length)
-        start = (self.start[..., None] + ts[..., 0]).reshape(r, -1)
-        since = (ts - ts[..., :1]).reshape(r, w * count, length)
-        slope = cut(longer.slope)
-        return Windows(start, since, cut(longer.y), cut(longer.weight), cut(longer.input), self.even, slope)
+        start, since = ((x[..., None] + ts[..., 0]).reshape(r, -1) for x in (self.start, self.since))
+        own = (ts - ts[..., :1]).reshape(r, w * count, length)
+        y, weight, force, slope = map(cut, (longer.y, longer.weight, longer.input, longer.slope))
+        return Windows(start, own, y, weight, force, self.even, slope, since)
 
     def padded(self, m: int) -> "Records":
         """With this many rows: times go on by steps of one, and nothing is read there."""
@@ -157,7 +188,7 @@ class Records:
 
 
 _ROWS: dict[str, Any] = {"y": "edge", "weight": 0, "input": "edge", "slope": 0, "row": -1}  # and with what rows go on
-_OWN = ("ts", *_ROWS, "units", "start", "count", "offset", "unknown", "delay", "time_error")
+_OWN = ("ts", *_ROWS, "units", "start", "count", "offset", "unknown", "delay", "time_error", "shift")
 
 
 def _pad(x: np.ndarray, spare: int, mode: Any) -> np.ndarray:
@@ -198,8 +229,11 @@ class Grid(NamedTuple):
 def grid_of(data: Observations) -> Grid:
     """Rows in units of the sampling step, the median one where it varies; no interval is much longer than it."""
     runs = data.runs
-    steps = np.concatenate([np.diff(data.ts[rows]) for rows in runs])
-    step = float(np.median(steps))
+    each = [np.diff(data.ts[rows]) for rows in runs]
+    steps = np.concatenate(each)
+    of = np.array(data.record_of_runs or (0,) * len(runs))
+    step = min(float(np.median(steps[np.repeat(of, [len(x) for x in each]) == k])) for k in set(of.tolist()))
+    step = max(step, float(steps.sum()) / (MOST_ROWS * len(data.ts)))
     whole = np.round(steps / step)
     if np.all(whole >= 1) and np.all(np.abs(steps / step - whole) < 0.01):  # even, but for rows left out
         step = float(steps.sum() / whole.sum())
@@ -238,7 +272,10 @@ def on_one_grid(system: System, parameters: Parameters, data: list[Observations]
     grid = grid_of(first)
     w, m = grid.ts.shape
     within, inner = np.arange(m) < grid.counts[:, None], grid.row >= 0
-    positions = [one.position for one in data]
+    of, positions, shift = first.record_of_runs, [one.position for one in data], None
+    if of:
+        shift = np.stack([_zeros(one) for one in data])
+        positions = [y - x[one.record].reshape(y.shape) for y, x, one in zip(positions, shift, data, strict=True)]
     length = _scatter(np.stack(positions))
     read = readout.of(first)
     unit = length[:, None] if read is None else scatters(np.stack(positions))
@@ -288,6 +325,8 @@ def on_one_grid(system: System, parameters: Parameters, data: list[Observations]
         free_delay=first.input_delay is None,
         scalar=first.scalar,
         even=grid.even,
+        shift=None if shift is None else shift[:, list(of)],
+        of=of,
     )
 
 
@@ -302,6 +341,14 @@ def _channel(values: list, errors: list, unit: np.ndarray, apart: bool = False) 
         given = zip(whole, errors, sd, strict=True)
         sd = np.stack([s if e is None else np.broadcast_to(e, v.shape).reshape(s.shape) for v, e, s in given])
     return y / unit, np.where(np.isfinite(y), unit / sd, 0.0)
+
+
+def _zeros(data: Observations) -> np.ndarray:
+    """(records, levels): about the reading at rest of each of several records; 0 where it is known."""
+    y, count = data.position.reshape(len(data.ts), -1), int(data.record.max()) + 1
+    if data.offset is not None:
+        return np.zeros((count, y.shape[1]))
+    return np.stack([np.nanmean(y[data.record == k], axis=0) for k in range(count)])
 
 
 def _scatter(values: np.ndarray) -> np.ndarray:

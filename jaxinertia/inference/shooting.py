@@ -261,11 +261,9 @@ def integrate(
     beside = np.concatenate([flat.middle, line, np.zeros((r, int(records.free_delay)))], axis=1)
     if records.readout is not None:
         return *_by_spectrum(records, omega, beside, length), None
-    level = flat.middle if records.offset is None else records.offset
-    loose = replace(flat, parameters=parameters.unbounded())
-    problem = pose(loose, length, Integral(), level)
     first = starts.sensible(records, omega)
-    position = problem.windows.y[:, :, 0, :d] - level[:, None]
+    problem = pose(replace(flat.without_level(), parameters=parameters.unbounded()), length, Integral())
+    position = problem.windows.y[:, :, 0, :d]
     states = np.concatenate([position, np.zeros_like(position)], axis=-1)
     enough = LINEAR if linear.is_linear(records.system) else START
     options = options._replace(most=enough, tolerance=ROUGH, damping=search.BOLD)

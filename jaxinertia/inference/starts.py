@@ -51,17 +51,18 @@ def dominant(records: Records, rising: bool = False) -> np.ndarray:
 
 
 def without_trend(records: Records) -> tuple[Records, np.ndarray]:
-    """The records less the slope of the straight line through each channel, which is given as well (r, levels); as they
-    are, without slopes, where no trend is fitted."""
+    """The records less the slope of the straight line through each channel of each record, which is given as well
+    (r, records times levels); as they are, without slopes, where no trend is fitted."""
     if not records.trend:
         return records, np.zeros((len(records), 0))
-    t = records.start[..., None] + records.ts
-    middle = np.mean(t, axis=(1, 2), where=records.within, keepdims=True)
-    rows, y = records.within[..., None], records.y[..., : records.levels]
-    away = np.where(rows, (t - middle)[..., None], 0.0)
-    slope = np.sum(away * y, (1, 2)) / np.sum(away**2, (1, 2))
-    flat = records.y.copy()
-    flat[..., : records.levels] -= slope[:, None, None] * t[..., None]
+    t, parts = records.since[..., None] + records.ts, []
+    for run in records.runs:
+        within, y = records.within[:, run], records.y[:, run, :, : records.levels]
+        middle = np.mean(t[:, run], axis=(1, 2), where=within, keepdims=True)
+        away = np.where(within, t[:, run] - middle, 0.0)[..., None]
+        parts.append(np.sum(away * y, (1, 2)) / np.sum(away**2, (1, 2)))
+    slope, flat = np.concatenate(parts, axis=1), records.y.copy()
+    flat[..., : records.levels] -= records.of_each(slope)[:, :, None] * t[..., None]
     return replace(records, y=flat, trend=False), slope
 
 
@@ -123,17 +124,17 @@ def relaxing(records: Records, kept: float) -> Relaxing | None:
     if not rows.size:
         return None
     rate = rate[rows]
+    part = records.at(rows)
     if records.offset is not None:
         offset = records.offset[rows]
     else:
         # The trend of y + r int (y - y(0)) dt is r (c - y(0)).
         lag = trend[rows] / rate[:, None, None, None] + slope[rows]
-        offset = np.mean(first[rows] + lag, axis=(1, 2))
-    away = first[rows, :, 0] - offset[:, None]
+        offset = np.concatenate([np.mean((first[rows] + lag)[:, run], axis=(1, 2)) for run in records.runs], axis=1)
+    away = first[rows, :, 0] - (part.of_each(offset) if records.offset is None else offset[:, None])
     states = np.concatenate([away, -rate[:, None, None] * away], axis=-1)
     short = np.maximum(3 * rate, SHORT)
     others = [-rate / 2, rate * 0.4, 3 * rate, np.sqrt(3 * rate * short), short, np.maximum(short, DEAD)]
-    part = records.at(rows)
     return Relaxing(rows, np.array([_two_rates(part, rate, s) for s in others]), offset, states)
 
 

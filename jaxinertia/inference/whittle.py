@@ -20,11 +20,12 @@ from scipy import fft, signal, special
 from .. import _tree
 from ..physics.system import System
 from . import linear
+from .beside import Beside
 from .compiled import Compiled
 from .evidence import Evidence
 from .likelihood import Likelihood, Reading
 from .normal import without_states
-from .parameters import Beside, Parameters
+from .parameters import Parameters
 from .record import jitter
 from .units import Units
 
