@@ -175,7 +175,7 @@ ALIKE = {
     "operands": (lambda a, b: a - b, lambda a, b: b - a),
     "order": (lambda a, b: jnp.sin(a * b) + a, lambda a, b: jnp.sin(a + b) * a),
     "what is read again": (lambda a, b: (a * b) - (a * a), lambda a, b: (a * b) - (b * b)),
-    "inside": (lambda a, b: jax.jit(jnp.subtract)(a, b), lambda a, b: jax.jit(lambda x, y: y - x)(a, b)),
+    "inside": (jax.jit(lambda a, b: a - b), jax.jit(lambda a, b: b - a)),
     "outputs": (lambda a, b: {"u": a + 1.0, "v": b * 1.0}, lambda a, b: {"v": a + 1.0, "u": b * 1.0}),
     "literals": (lambda a, b: a * 2.0 + b * 3.0, lambda a, b: a * 3.0 + b * 2.0),
     "literal or variable": (lambda a, b: 2.0 - a + b, lambda a, b: a - 2.0 + b),
