@@ -321,7 +321,7 @@ def _bound(name: str, x: Any) -> float | None:
 
 def _numbers(name: str, x: Any, missing: bool = True) -> np.ndarray:
     try:
-        raw = np.asarray(x)
+        raw = np.asarray(np.ma.filled(np.ma.asarray(x).astype(float), np.nan) if np.ma.isMaskedArray(x) else x)
         if np.iscomplexobj(raw) or raw.dtype.kind in "mM":
             raise TypeError(raw.dtype.name)
         array = np.asarray(raw, np.float64)
