@@ -253,8 +253,8 @@ class Observations(eqx.Module):
         input_delay: Any = 0.0,
         time_error: Any = 0.0,
     ) -> "Observations":
-        """Read columns of a file: text of any delimiter and encoding, .lvm, .npz, Excel or Parquet; or packed, as .gz or
-        alone in a .zip.
+        """Read columns of a file: text of any delimiter and encoding, .lvm, .npz, Excel or Parquet; or one of
+        them packed, as .gz or alone in a .zip.
 
         Titles, comments and a row of units above the table are passed over, as are words below it and names that come
         again; a last row that was cut off, and rows written twice, are left out. Where times start anew a new segment
