@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage, signal, stats
 
-from . import clock
+from . import clock, modulation
 from . import evidence as errors
 from .derived import rates
 from .likelihood import Posed
@@ -20,7 +20,7 @@ DISAGREE = 3.0  # standard errors between early and late damping that are worth 
 NEAR, MULTIPLES = 0.15, 3  # of a motion's frequency: what is as near is its own; and multiples of it that may be
 SURE = 6.0  # standard deviations of chi-square that are not chance
 AROUND, RARE = 25, 1e-4  # readings around one that say how far it should be off, and how rarely it is farther
-CLIPPED = 0.05  # of the readings at the extremes: more than a swing leaves there
+CLIPPED, BELOW = 4, 3  # times as many readings at an extreme as at any value near it: more than a swing leaves there
 
 
 def doubts(
@@ -99,6 +99,18 @@ def _of_the_model(posed: Posed, whiteness: float, halves: dict) -> Iterator[str]
             f"{told} does not describe this record{together} {name} {'falls' if late < early else 'rises'} from "
             f"{early:.4g} to {late:.4g}{_hint(records)}{_beside(posed)}"
         )
+    if found == BENT:
+        yield (
+            "residuals go with the square or the cube of the swing: the sensor saturates where the swing is large, or "
+            f"the law is not the record's, and stderr does not know{_hint(records)}; leave the largest swings out"
+            f"{_beside(posed)}"
+        )
+    if found == UNSTEADY:
+        yield (
+            "residuals go with the swing itself: its size or phase is not what the law makes it throughout, as after a "
+            "knock, a gain that changed, or under a hum at its frequency, and stderr does not know; fit parts of the "
+            f"record by themselves{_hint(records)}{_beside(posed)}"
+        )
     if correlated and found != DRIFT:
         r = errors.autocorrelation(posed.reading.evidence, 1)[0]
         offset = "" if records.offset is None else ": the reading at rest? offset=None fits it"
@@ -122,15 +134,19 @@ def _drifting(halves: dict) -> list[tuple[str, float, float]]:
     return [(name, a, b) for name, (a, b, error) in halves.items() if abs(a - b) > DISAGREE * error]
 
 
-DRIFT, ANOTHER, SOME = "drift", "another motion", "something"
+DRIFT, ANOTHER, BENT, UNSTEADY, SOME = "drift", "another motion", "powers", "unsteady", "something"
 
 
 def misfit(posed: Any, whiteness: float, halves: dict) -> str | None:
-    """What residuals say against a model: its numbers drift, there is another motion, or something; None: nothing."""
+    """What residuals say against a model: its numbers drift, there is another motion, they go with powers of the swing
+    or with itself, or something; None: nothing."""
     if _drifting(halves):
         return DRIFT
     if whiteness >= errors.DOUBT:
-        return None
+        chances = modulation.chances(posed)
+        if chances.powers < errors.DOUBT:
+            return BENT
+        return UNSTEADY if chances.itself < errors.DOUBT else None
     peak = peak_of(posed)
     return ANOTHER if peak is not None and _is_apart(peak, posed.records) else SOME
 
@@ -169,12 +185,26 @@ def _hint(records: Records) -> str:
 
 
 def _of_the_readings(records: Records) -> Iterator[str]:
-    for recorded, readings in zip(records.row[0] >= 0, records.y[0], strict=True):
-        y = readings[recorded, 0]
-        ends = np.mean(y == y.max()), np.mean(y == y.min())
-        if max(ends) > CLIPPED and len(np.unique(y)) > 20:
-            yield f"{100 * sum(ends):.0f} % of the readings lie at the greatest or least value: were they clipped?"
+    for recorded, weight, readings in zip(records.row[0] >= 0, records.weight[0], records.y[0], strict=True):
+        y = readings[recorded & (weight[:, 0] > 0), 0]
+        count = _at_the_end(y) + _at_the_end(-y)
+        if count:
+            yield (
+                f"{count:,} of {len(y):,} readings lie at the greatest or least value, and few near it: were they "
+                "clipped? write them as NaN, or take the part where the swing is smaller"
+            )
             return
+
+
+def _at_the_end(y: np.ndarray) -> int:
+    """How many readings lie at the greatest value, if that is many more than at those near it. A swing that is rounded
+    leaves at most 2.4 times as many, where it turns; one that ends at rest there is not clipped. Where no other value
+    comes twice, three are no chance."""
+    values, counts = np.unique(y, return_counts=True)
+    if len(values) <= BELOW or y[-1] == values[-1]:
+        return 0
+    usual = CLIPPED * counts[-1 - BELOW : -1].max() if counts[1:-1].max() > 1 else 2
+    return int(counts[-1]) if counts[-1] > usual else 0
 
 
 def _of_the_spikes(evidence: errors.Evidence) -> Iterator[str]:

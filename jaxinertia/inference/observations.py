@@ -300,25 +300,28 @@ class Observations(eqx.Module):
         input_delay: Any = 0.0,
         time_error: Any = 0.0,
     ) -> "Observations":
-        """Read columns of a file: text of any delimiter and encoding, .lvm, .npz, Excel or Parquet.
+        """Read columns of a file: text of any delimiter and encoding, .lvm, .npz, Excel or Parquet; or one of
+        them packed, as .gz or alone in a .zip.
 
-        Titles, comments and a row of units above the table are passed over; a last row that was cut off is left out.
-        How the file was read is kept, in sentences, as `reading`; print it.
+        Titles, comments and a row of units above the table are passed over, as are words below it and names that come
+        again; a last row that was cut off, and rows written twice, are left out. Where times start anew a new segment
+        begins. How the file was read is kept, in sentences, as `reading`; print it.
 
         Arguments:
-            path: the file; "-" for the standard input. Excel needs pandas and openpyxl, Parquet pandas and pyarrow.
+            path: the file; "-" for the standard input. Excel needs pandas and openpyxl, Parquet pandas and pyarrow; of
+                a workbook the first sheet that holds a table is taken.
             time, position, momentum, input, segment: a column's name (in any letters, without its unit) or its number,
                 from 0; several, in a list, for several components. The segment's may hold any text. Without `time` or
-                `position` the only column that can be it is taken. Stamps (dates, h:m:s) become seconds from the
-                first.
+                `position` the only column that can be it is taken: neither rows' numbers nor a second clock are
+                positions. Stamps (dates, h:m:s, both side by side) become seconds from the first.
             position_error: a number, in the file's unit of positions, or the name of a column, or None.
             offset: as for `Observations`, in the file's unit.
             rate: readings per unit of time, for a file without times.
             angle: "deg" if positions are in degrees, which become radians, momenta, errors and offset too.
             time_unit: the unit of the file's times ("ms", "us", "min"): they become seconds. None leaves them as they
                 are.
-            missing: a word, or several in a list, that stand for no reading, such as "OVER". Empty cells, "nan", "n/a"
-                and "-" do already.
+            missing: a word, or several in a list, that stand for no reading, such as "OVER" or "-999". Empty cells,
+                "nan", "n/a", "-" and their like do already.
             read, components, trend, input_delay, time_error: as for `Observations`, in the units that numbers are taken
                 in: with `time_unit` in seconds, with angle="deg" in radians.
 
@@ -368,7 +371,7 @@ def _bound(name: str, x: Any) -> float | None:
 
 def _numbers(name: str, x: Any, missing: bool = True) -> np.ndarray:
     try:
-        raw = np.asarray(x)
+        raw = np.asarray(np.ma.filled(np.ma.asarray(x).astype(float), np.nan) if np.ma.isMaskedArray(x) else x)
         if np.iscomplexobj(raw) or raw.dtype.kind in "mM":
             raise TypeError(raw.dtype.name)
         array = np.asarray(raw, np.float64)

@@ -19,6 +19,8 @@ def in_seconds(name: str, x: Any) -> Any:
     Raises:
         ValueError: for a date that is missing (NaT), dates beside numbers, or some that have a time zone and some not.
     """
+    if np.ma.isMaskedArray(x) and x.dtype.kind in "mM":
+        x = np.where(np.ma.getmaskarray(x), np.array("NaT", x.dtype), x.data)
     try:
         raw = np.asarray(x)
     except (TypeError, ValueError):  # rows of unequal length, which others refuse

@@ -30,6 +30,12 @@ CASES = {
     "ts repeats": (lambda: ji.Observations(TWICE, Y), "ts repeats", r"ts\[10\]"),
     "ts falls in one run": (lambda: ji.Observations(np.tile(TS[:10], 2), Y), "segment", r"ts\[10\]"),
     "ts NaN": (lambda: ji.Observations(but(TS, 3, NAN), Y), "ts", "entry 3"),
+    "ts masked": (lambda: ji.Observations(np.ma.masked_equal(TS, TS[3]), Y), "ts", "nan at entry 3"),
+    "dates masked": (
+        lambda: ji.Observations(np.ma.array(np.arange(20).astype("datetime64[s]"), mask=np.arange(20) == 5), Y),
+        "ts",
+        "NaT at entry 5",
+    ),
     "ts a word": (lambda: ji.Observations("now", Y), "ts", "now"),
     "position inf": (lambda: ji.Observations(TS, but(Y, 4, INF)), "position", "inf at entry 4"),
     "position too short": (lambda: ji.Observations(TS, Y[:5]), "position", r"\(5,\)"),
@@ -117,7 +123,7 @@ FILES = {
     "commas and points": ("t;y\n" + "".join(f"{t};{1 + i % 9},234.5\n" for i, t in enumerate(TS)), "y", "'1,234.5'"),
     "a thousands comma": ("t;y\n0;999.5\n" + "".join(f"{t};1,234\n" for t in range(1, 20)), "y", "commas and points"),
     "after comments": (
-        "# a\n\nt,y\n# b\n" + GOOD.split("\n", 1)[1].replace(",1\n", "\n") + "x,1\n",
+        "# a\n\nt,y\n# b\n" + GOOD.split("\n", 1)[1].replace(",1\n", "\n") + "x,1\n2.0,1\n",
         "y",
         "line 25: 'x'",
     ),
@@ -182,3 +188,11 @@ def test_segments_by_name(tmp_path):
 def test_a_segment_of_mixed_kinds_is_refused():
     with pytest.raises(ValueError, match=r"segment mixes \['NoneType', 'str'\]"):
         ji.Observations(TS, Y, segment=[None, *"ABAAAAAAAAAAAAAAAAA"])
+
+
+def test_masked_readings_are_none():
+    """A masked array's value under the mask is a filling, and no reading: of whole numbers too."""
+    for kind in float, np.int16:
+        y = np.ma.array((1000 * Y).astype(kind), mask=TS > 0.9)
+        data = ji.Observations(TS, y)
+        np.testing.assert_array_equal(data.position, np.where(TS > 0.9, np.nan, (1000 * Y).astype(kind)))

@@ -121,6 +121,7 @@ TEXTS = {
     ),
     "hours": (table(rows=stamped(lambda k: day(k).strftime("%H:%M:%S.%f"))), {}, "hours, minutes and seconds"),
     "minutes": (table(rows=stamped(lambda k: day(k).strftime("%M:%S.%f"))), {}, "minutes and seconds"),
+    "past the hour": (table(rows=stamped(lambda k: f"{day(k) - timedelta(seconds=2):%M:%S.%f}")), {}, "pass the hour"),
     "past midnight": (
         table(rows=stamped(lambda k: (day(k) + timedelta(hours=11, minutes=59, seconds=58)).strftime("%H:%M:%S.%f"))),
         {},
@@ -144,6 +145,17 @@ TEXTS = {
         {},
         "time: columns 'Date' and 'Time', dates as seconds",
     ),
+    "a date beside the hours, decimal commas": (
+        table(
+            ";",
+            ("Datum;Uhrzeit;Weg",),
+            [(*f"{day(k):%d.%m.%Y %H:%M:%S,%f}".split(), ROWS[k][1].replace(".", ",")) for k in range(N)],
+        ),
+        {},
+        "time: columns 'Datum' and 'Uhrzeit', dates",
+    ),
+    "many settings above": (table(head=(*(f"key {k}: value" for k in range(900)), "t,y")), {}, "900 lines above"),
+    "room at the end": (table(tail="\n" + 99 * "\0"), {}, "'y'"),
     "seconds since 1970": (table(rows=stamped(lambda k: f"{1714564795 + k / 10:.1f}")), {}, "taken as s since 1970"),
     "a second clock": (
         table(head=("time,seconds_elapsed,y",), rows=[(f"{5 + 1.0001 * TS[k]:.5f}", *ROWS[k]) for k in range(N)]),
@@ -408,6 +420,11 @@ UNCLEAR = {
         table().replace(ROWS[7][1], "9.91E37"),
         {},
         "line 9: '9.91E37' is far beyond all other readings.*missing='9.91E37'",
+    ),
+    "hours, minutes and seconds in one number": (
+        table(rows=stamped(lambda k: f"{day(k) - timedelta(seconds=2):%H%M%S.%f}")),
+        {},
+        "line 22: times leap by 40 where the seconds reach 60.*write them as h:m:s",
     ),
     "points in thousands": (
         table(

@@ -18,7 +18,7 @@ STAMPS = re.compile(
 )
 # Year to second in one number, as 20240501115955.05
 TOGETHER = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-3])(?:[0-5]\d){2}(?:\.\d*)?")
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 _PARTS = "[ \u00a0\u2009\u202f'\u2019]"  # what parts thousands and is no decimal mark: spaces, apostrophes
 _SPACED = re.compile(rf"[+-]?\d{{1,3}}({_PARTS}\d{{3}})+([.,]\d*)?")
 _FORTRAN = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))[dD]([+-]?\d+)")
@@ -63,13 +63,13 @@ def kind(cell: str, missing: Iterable[str] = ()) -> str:
 
 def may_be_thousands(cells: Iterable[str]) -> bool:
     """Whether every comma in these cells could part thousands, as in 1,234: none of them must be a decimal one."""
-    return all(_THOUSANDS.fullmatch(cell) for cell in cells if "," in cell)
+    return all(THOUSANDS.fullmatch(cell) for cell in cells if "," in cell)
 
 
 def points_may_be_thousands(cells: Iterable[str]) -> bool:
     """Whether there are points in these cells, and each could part thousands, as in 1.234."""
     pointed = [cell for cell in cells if "." in cell]
-    return bool(pointed) and all(_THOUSANDS.fullmatch(cell.replace(".", ",")) for cell in pointed)
+    return bool(pointed) and all(THOUSANDS.fullmatch(cell.replace(".", ",")) for cell in pointed)
 
 
 def is_torn(cells: Iterable[str]) -> bool:

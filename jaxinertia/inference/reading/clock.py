@@ -51,6 +51,15 @@ def epoch(ts: np.ndarray) -> str:
     return next((unit for per, unit in EPOCHS.items() if low <= ts.min() / per and ts.max() / per <= high), "")
 
 
+def leaps(ts: np.ndarray) -> int | None:
+    """The first row before which times leap by 40 as seconds reach 60: hours, minutes and seconds in one number."""
+    steps = np.diff(ts)
+    before, after = ts[:-1] % 100, ts[1:] % 100
+    minute = (before >= 59) & (before < 60) & (after < 1) & (steps % 100 >= 40) & (steps % 100 < 42)
+    rows = np.flatnonzero(minute)
+    return int(rows[0]) + 1 if rows.size and np.all(ts % 100 < 60) else None
+
+
 def restarts(ts: np.ndarray) -> np.ndarray | None:
     """Which run each row is of, where times start anew, as of a log that was begun again or a counter that ran over.
 

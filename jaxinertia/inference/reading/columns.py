@@ -293,6 +293,12 @@ def _times(
         ts, told = _spread(ts, told, segment)
         return ts, f"{named}{told}; {_span(ts, 's')}", f"{column.name or 'time'} [s]"
     ts, told = _counted(table, i)
+    row = clock.leaps(ts)
+    if row is not None:
+        raise ValueError(
+            f"{table.at(i, row)}: times leap by 40 where the seconds reach 60: are they hours, minutes and seconds in "
+            "one number? write them as h:m:s"
+        )
     own = _unit_of(table, i)
     seconds = clock.factor(unit) if unit is not None else 1.0
     if unit is not None and seconds != 1.0:

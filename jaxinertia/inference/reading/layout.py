@@ -51,7 +51,7 @@ def of_text(path: str, text: str, said: list[str], missing: frozenset[str]) -> T
     if not kept:
         raise NoTableError(f"{path}: has no row of numbers; the file begins: {shown}")
     if delimiter is None:
-        some = [line for _, line in kept[:SAMPLE]]
+        some = [line for _, line in (kept if len(kept) < 2 * SAMPLE else [*kept[:SAMPLE], *kept[-SAMPLE:]])]
         delimiter = max(DELIMITERS, key=lambda each: _score(split(path, some, each), missing))
         if delimiter == "," and _is_one_column(split(path, some, delimiter)):
             delimiter = ";"

@@ -19,7 +19,9 @@ STDIN = "-"
 _GZIP = b"\x1f\x8b"
 _TABLES = (".csv", ".tsv", ".txt", ".dat", ".lvm")  # of these a zip file may have one
 _MARKED = {  # how texts begin that hold no lines of cells
-    re.compile(r"\s*(\{\s*[\"\[}]|\[\s*[\[{\"\d-])"): "is JSON: load it (json), and pass its arrays to ji.Observations",
+    re.compile(
+        r"\s*(\{\s*[\"\[}]|\[\s*([\[{\"]|-?[\d.eE+-]+\s*[,\]]))"
+    ): "is JSON: load it (json), and pass its arrays to ji.Observations",
     re.compile(r"\s*<[!?a-zA-Z]"): "is HTML or XML: save it as .csv, or load it (pandas.read_html, pandas.read_xml)",
 }
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
@@ -86,6 +88,7 @@ def _decoded(name: str, raw: bytes) -> tuple[str, list[str]]:
     try:
         if wide is not None:
             return raw.decode(wide), [f"encoding: {wide[:6].upper()}"]
+        raw = raw.rstrip(b"\0")  # room that a logger took and did not need
         if b"\0" in raw:
             raise ValueError(f"path = {name!r} is no text: export the numbers as .csv")
         return raw.decode("utf-8-sig"), []

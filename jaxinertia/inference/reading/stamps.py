@@ -18,7 +18,7 @@ _ORDERS = (
     *("%d/%b/%Y", "%d/%B/%Y", "%d/%b/%y", "%b/%d/%Y", "%B/%d/%Y"),
 )
 _HOURS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M:%S %p", " %I:%M:%S.%f %p")
-DAY = 86400.0
+DAY, HOUR = 86400.0, 3600.0
 
 
 def seconds(cells: list[str]) -> tuple[np.ndarray, str]:
@@ -36,6 +36,7 @@ def seconds(cells: list[str]) -> tuple[np.ndarray, str]:
     if re.match(r"\d{4}-", cells[0]):
         return _of_dates(cells, _iso), "dates"
     texts = [_named_month(re.sub(r"[.\-](?=\d{1,4}[.\-/ ]|\d{4}\b)", "/", cell, count=2)) for cell in cells]
+    texts = [re.sub(r"(:\d\d),(?=\d)", r"\1.", text) for text in texts]
     texts = [re.sub(r"[ ,T]+", " ", text.replace("/ ", "/")).strip() for text in texts]
     readings = {}
     for order in _ORDERS:
@@ -102,7 +103,7 @@ def _of_dates(texts: list[str], read: Callable) -> np.ndarray:
 
 
 def _of_clock(cells: list[str]) -> tuple[np.ndarray, str]:
-    """Hours, minutes and seconds, or minutes and seconds; a clock that passes midnight goes on."""
+    """Hours, minutes and seconds, or minutes and seconds; a clock that passes midnight, or the hour, goes on."""
     out = np.empty(len(cells))
     for i, cell in enumerate(cells):
         found = _CLOCK.fullmatch(cell)
@@ -111,8 +112,10 @@ def _of_clock(cells: list[str]) -> tuple[np.ndarray, str]:
             raise ValueError(f"ts[{i}]: {cell!r} may be hours and minutes, or minutes and seconds; write h:m:s")
         at = int(hours or 0) % (12 if half else 10**9) + 12 * ((half or "").lower() == "pm")
         out[i] = (at * 60 + int(minutes)) * 60 + float(rest.replace(",", "."))
-    falls = np.diff(out) < -DAY / 2
-    out[1:] += DAY * np.cumsum(falls)
-    first = out[0]
-    told = "hours, minutes and seconds" if cells[0].count(":") == 2 else "minutes and seconds"
-    return np.round(out - first, 9), told + (", which pass midnight" if falls.any() else "")
+    with_hours = cells[0].count(":") == 2
+    told, around, end = (
+        ("hours, minutes and seconds", DAY, "midnight") if with_hours else ("minutes and seconds", HOUR, "the hour")
+    )
+    falls = np.diff(out) < -around / 2
+    out[1:] += around * np.cumsum(falls)
+    return np.round(out - out[0], 9), told + (f", which pass {end}" if falls.any() else "")

@@ -193,6 +193,8 @@ class Table(NamedTuple):
             hint = f"if it stands for no reading, pass missing={cell!r}"
             if COMMA.fullmatch(cell):
                 hint = _HINT if self.delimiter == "," else mixed
+            elif cells.THOUSANDS.match(cell):
+                hint = "its commas part thousands? write no commas"
             elif cells.STAMPS.fullmatch(cell):
                 hint = "stamps can only be times"
             raise ValueError(f"{self.at(i, row)}: {cell!r} is not a number; {hint}") from error
