@@ -103,7 +103,7 @@ def rates(
     system has no such numbers, or runs have their own."""
     if parameters.runs > 1 or not _is_single(system):
         return None
-    fixed = parameters.put(system, jnp.asarray(flat, float))
+    fixed = parameters.put(system, np.asarray(flat, float))
     if not decay(fixed) ** 2 > 4 * curvature(fixed):
         return None
 

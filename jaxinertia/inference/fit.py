@@ -1,8 +1,10 @@
 """fit and fit_many: from a system and records to values with errors, by the method that the records ask for."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -106,7 +108,7 @@ def fit(
 
 def fit_many(
     system: System,
-    data: Sequence[Observations],
+    data: Sequence[Observations | Sequence[Observations]],
     free: Callable = lambda s: s.damping.gamma,
     *,
     each: Callable | None = None,
@@ -143,11 +145,11 @@ def fit_many(
     """
     check_system(system)
     check_list(data)
-    data = [as_one(one) for one in data]
-    check_alike(data)
+    records = [as_one(one) for one in data]
+    check_alike(records)
     with jax.enable_x64(True):
-        task = prepare(system, data[0], free, bounds, method, band, loss, Options(max_iterations, progress), each)
-        parts = list(data)
+        task = prepare(system, records[0], free, bounds, method, band, loss, Options(max_iterations, progress), each)
+        parts = list(records)
         check_runs(task, parts)
         ended, refused = search(parts, task)
         groups = [Standing(each) for each in ended]
@@ -156,8 +158,8 @@ def fit_many(
         why = {i: str(error) for i, error in refused.items()}
         if not groups:
             raise ValueError(f"data has no record that can be fitted: {why}")
-        done, chosen = [finished(stand, task) for stand in groups], task.parameters.for_runs(len(data[0].runs))
-        return many_fits(parts, chosen, done, why, lambda fit, i: on_whole(fit, parts[i], data[i]))
+        done, chosen = [finished(stand, task) for stand in groups], task.parameters.for_runs(len(records[0].runs))
+        return many_fits(parts, chosen, done, why, lambda fit, i: on_whole(fit, parts[i], records[i]))
 
 
 class Task(NamedTuple):
@@ -364,9 +366,15 @@ def check_position(system: System, data: Observations) -> None:
     """ValueError unless the system takes positions of as many components as the data have."""
     position = np.zeros(() if data.scalar else data.components)
     try:
-        jax.eval_shape(lambda q: systems.prepare(system, q), position)
+        _takes.eval_shape(*eqx.partition(system, lambda x: isinstance(x, jax.Array | np.ndarray)), position)
     except (TypeError, ValueError) as error:
         raise ValueError(f"position of {data.components} components does not fit the system: {error}") from error
+
+
+@partial(jax.jit, static_argnums=1)
+def _takes(arrays: System, rest: System, position: jax.Array) -> jax.Array:
+    """Whatever it is, of systems that are alike it is traced once."""
+    return systems.prepare(eqx.combine(arrays, rest), position)[1]
 
 
 def check_method(system: System, method: str | None, band: Any) -> str | None:

@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .. import _tree
 from ..physics.linear_flow import LinearFlow, linear_flow
 from ..physics.system import System
 from . import linear, looks, moves
@@ -48,6 +49,7 @@ ABSENT = 1e12  # variance of a reading that was not taken
 PHASE = 0.3  # radians that one linearised step may take
 
 
+@_tree.plain
 class Filter(Likelihood):
     """u are the parameters, then what is fitted of the readings' zero, then the logs of each channel's variance if that
     is unknown."""
@@ -60,12 +62,12 @@ class Filter(Likelihood):
     speed: Float[Array | np.ndarray, "*many"]  # scatter of the momentum, roughly: for the vague initial state
     freedom: Any  # readings less what is fitted and the runs' initial states
     readout: Readout | None
-    beside: Beside = eqx.field(static=True)
-    d: int = eqx.field(static=True)
-    scalar: bool = eqx.field(static=True)
-    transient: int | None = eqx.field(static=True)  # readings until the gain has settled; None: it never does
-    substeps: int = eqx.field(static=True)
-    unscented: bool = eqx.field(static=True, default=False)
+    beside: Beside = _tree.static()
+    d: int = _tree.static()
+    scalar: bool = _tree.static()
+    transient: int | None = _tree.static()  # readings until the gain has settled; None: it never does
+    substeps: int = _tree.static()
+    unscented: bool = _tree.static(default=False)
 
     def own(self):
         return self.windows, self.units, self.offset, self.speed, self.freedom

@@ -9,7 +9,7 @@ which is the variance of the residuals times (J^T J)^-1 for squares, and of any 
 Source: P. J. Huber, Ann. Stat. 1, 799 (1973).
 """
 
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import equinox as eqx
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .. import _tree
 from ..physics.system import System
 from .beside import Beside, level_of, moved_by, window_coordinates
 from .compiled import Compiled
@@ -32,6 +33,7 @@ from .record import Records, Windows, about_mean
 from .units import Units
 
 
+@_tree.plain
 class LeastSquares(Likelihood):
     """u are the parameters and what is fitted of the readings' zero, x_w = (x, x') of window w."""
 
@@ -44,10 +46,10 @@ class LeastSquares(Likelihood):
     loss: Loss
     motion: Motion
     readout: Readout | None
-    beside: Beside = eqx.field(static=True)
-    d: int = eqx.field(static=True)
-    scalar: bool = eqx.field(static=True)
-    clocked: bool = eqx.field(static=True, default=False)  # whether errors of times are in the weights
+    beside: Beside = _tree.static()
+    d: int = _tree.static()
+    scalar: bool = _tree.static()
+    clocked: bool = _tree.static(default=False)  # whether errors of times are in the weights
 
     def own(self):
         return self.windows, self.units, self.offset, self.freedom, self.loss.shape
@@ -147,7 +149,7 @@ class LeastSquares(Likelihood):
     def robust(self):
         return not isinstance(self.loss, Squares)
 
-    @property
+    @cached_property
     def level(self):
         return about_mean(self.windows.weight, self.windows.y, self.loss)
 

@@ -46,11 +46,11 @@ class Likelihood(Problem):
     least squares have.
     """
 
-    system: eqx.AbstractVar[System]
-    parameters: eqx.AbstractVar[Parameters]
-    units: eqx.AbstractVar[Units]
-    freedom: eqx.AbstractVar[Any]  # of each record: readings less what is fitted
-    beside: eqx.AbstractVar[Beside]
+    system: System
+    parameters: Parameters
+    units: Units
+    freedom: Any  # of each record: readings less what is fitted
+    beside: Beside
 
     @abstractmethod
     def innovations(self, u: Float[Array, " p"], x: Float[Array, "w k"]) -> Float[Array, "w m c"]:

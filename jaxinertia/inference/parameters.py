@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .. import _tree
 from .._shown import shown
 from ..physics.system import System
 
@@ -34,19 +35,20 @@ class _Place:
         self.index = index
 
 
-class Parameters(eqx.Module):
+@_tree.plain
+class Parameters:
     """The free leaves, in the order in which `free` returns them; then those of `each`, again for every run."""
 
     low: tuple[Any, ...]  # arrays
     high: tuple[Any, ...]
-    where: tuple[int, ...] = eqx.field(static=True)
-    kinds: tuple[str, ...] = eqx.field(static=True)
-    shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True)
-    names: tuple[str, ...] = eqx.field(static=True)
-    structure: Any = eqx.field(static=True)
-    own_structure: Any = eqx.field(static=True, default=None)
-    own: int = eqx.field(static=True, default=0)  # leaves of `each`
-    runs: int = eqx.field(static=True, default=1)  # for which they are there
+    where: tuple[int, ...] = _tree.static()
+    kinds: tuple[str, ...] = _tree.static()
+    shapes: tuple[tuple[int, ...], ...] = _tree.static()
+    names: tuple[str, ...] = _tree.static()
+    structure: Any = _tree.static()
+    own_structure: Any = _tree.static(default=None)
+    own: int = _tree.static(default=0)  # leaves of `each`
+    runs: int = _tree.static(default=1)  # for which they are there
 
     @property
     def shared(self) -> int:
@@ -178,9 +180,11 @@ class Parameters(eqx.Module):
     def put(self, system: System, flat: Any) -> System:
         """The system with these flat values, of one run, in place of its free ones."""
         leaves, structure = jax.tree.flatten(system)
-        ends = np.cumsum([int(np.prod(s)) for s in self.shapes])[:-1]
-        for i, part, shape in zip(self.where, jnp.split(flat, ends), self.shapes, strict=True):
-            leaves[i] = part.reshape(shape)
+        at = 0
+        for i, shape in zip(self.where, self.shapes, strict=True):
+            size = math.prod(shape)
+            leaves[i] = jnp.asarray(flat[at : at + size].reshape(shape))
+            at += size
         return jax.tree.unflatten(structure, leaves)
 
     def held(self, system: System) -> list[tuple[str, str]]:

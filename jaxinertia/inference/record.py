@@ -7,11 +7,11 @@ other lengths end in rows of weight 0. Windows cut every run into rows of equal 
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from .. import _tree
 from .._checks import unevenness
 from .._shown import shown
 from ..physics.force import Sampled
@@ -28,7 +28,8 @@ MOST_ROWS = 16  # of a grid for each reading, where records of unlike sampling s
 _ROUNDED = 1e-3  # of a step: times as close to even, and to the decimals they are written in, were rounded
 
 
-class Windows(eqx.Module):
+@_tree.plain
+class Windows:
     """Rows in the fit's units; channels are the position's components, or what is read in place of them, then the
     momentum's if recorded.
 
@@ -40,12 +41,13 @@ class Windows(eqx.Module):
     y: Float[Array | np.ndarray, " *many w m c"]
     weight: Float[Array | np.ndarray, " *many w m c"]
     input: Float[Array | np.ndarray, " *many w m d"] | None
-    even: bool = eqx.field(static=True)
+    even: bool = _tree.static()
     slope: Float[Array | np.ndarray, " *many w m d"] | None = None  # of the input, where its delay is fitted
     since: Float[Array | np.ndarray, " *many w"] | None = None  # the window's start, since that of its record
 
 
-class Records(eqx.Module):
+@_tree.plain
+class Records:
     """Records of one kind, in arrays of r records, w runs and m rows."""
 
     system: System
@@ -63,16 +65,16 @@ class Records(eqx.Module):
     delay: np.ndarray  # (r,), of the input, in rows
     time_error: np.ndarray  # (r,), in rows
     readout: Readout | None  # what is read in place of the position
-    d: int = eqx.field(static=True)
-    levels: int = eqx.field(static=True)  # channels that have an offset: the position's, or what is read instead
-    trend: bool = eqx.field(static=True)  # whether these drift
-    free_delay: bool = eqx.field(static=True)  # whether the delay of the input is fitted
-    scalar: bool = eqx.field(static=True)  # whether a position is a number
-    even: bool = eqx.field(static=True)
-    finer: int = eqx.field(static=True, default=1)  # rows for each sampling step
+    d: int = _tree.static()
+    levels: int = _tree.static()  # channels that have an offset: the position's, or what is read instead
+    trend: bool = _tree.static()  # whether these drift
+    free_delay: bool = _tree.static()  # whether the delay of the input is fitted
+    scalar: bool = _tree.static()  # whether a position is a number
+    even: bool = _tree.static()
+    finer: int = _tree.static(default=1)  # rows for each sampling step
     slope: np.ndarray | None = None  # (r, w, m, d), of the input, where its delay is fitted
     shift: np.ndarray | None = None  # (r, w, levels): taken off the readings of each run, where records are several
-    of: tuple[int, ...] = eqx.field(static=True, default=())  # the record that each run is of; (): all of one
+    of: tuple[int, ...] = _tree.static(default=())  # the record that each run is of; (): all of one
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -139,26 +141,12 @@ class Records(eqx.Module):
         """(r, w, m): which rows lie within their run."""
         return np.arange(self.longest) < self.count[..., None]
 
-    def _own(self) -> tuple:
-        return (
-            *self._rows(),
-            self.units,
-            self.start,
-            self.count,
-            self.offset,
-            self.unknown,
-            self.delay,
-            self.time_error,
-            self.shift,
-        )
-
-    def _rows(self) -> tuple:
-        return self.ts, self.y, self.weight, self.input, self.slope, self.row
+    def _own(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _OWN}
 
     def at(self, rows: np.ndarray) -> "Records":
         """Some of them."""
-        parts = jax.tree.map(lambda x: np.asarray(x)[rows], self._own())
-        return eqx.tree_at(lambda r: r._own(), self, parts, is_leaf=lambda x: x is None)
+        return replace(self, **jax.tree.map(lambda x: np.asarray(x)[rows], self._own()))
 
     def kind(self) -> tuple:
         """What records that are fitted side by side have in common."""
@@ -193,11 +181,14 @@ class Records(eqx.Module):
         if not spare:
             return self
         ts = np.concatenate([self.ts, self.ts[..., -1:] + 1.0 + np.arange(spare)], axis=2)
-        rest = [None if x is None else _pad(x, spare, mode) for x, mode in zip(self._rows()[1:], _PADDING, strict=True)]
-        return eqx.tree_at(lambda r: r._rows(), self, (ts, *rest), is_leaf=lambda x: x is None)
+        rest: dict[str, Any] = {
+            name: _pad(x, spare, _ROWS[name]) for name in _ROWS if (x := getattr(self, name)) is not None
+        }
+        return replace(self, ts=ts, **rest)
 
 
-_PADDING: tuple[Any, ...] = ("edge", 0, "edge", 0, -1)  # of y, weight, input, its slope, and row
+_ROWS: dict[str, Any] = {"y": "edge", "weight": 0, "input": "edge", "slope": 0, "row": -1}  # and with what rows go on
+_OWN = ("ts", *_ROWS, "units", "start", "count", "offset", "unknown", "delay", "time_error", "shift")
 
 
 def _pad(x: np.ndarray, spare: int, mode: Any) -> np.ndarray:
@@ -383,8 +374,7 @@ def joined(parts: list[Records]) -> Records:
         return parts[0]
     m = max(part.longest for part in parts)
     owns = [part.padded(m)._own() for part in parts]
-    own = jax.tree.map(lambda *each: np.concatenate(each), *owns)
-    return eqx.tree_at(lambda r: r._own(), parts[0], own, is_leaf=lambda x: x is None)
+    return replace(parts[0], **jax.tree.map(lambda *each: np.concatenate(each), *owns))
 
 
 def jitter(ts: np.ndarray) -> float:

@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 from scipy import fft, integrate, signal
@@ -17,6 +16,7 @@ from .record import Records
 from .units import Units
 
 FIRST = 2.0  # cycles of the first windows
+OTHERS = 3  # starts that `other_starts` gives
 SHORT, DEAD = 3.0, 100.0  # rates per step of motions that one reading shows, and that none can tell from nothing
 
 
@@ -72,7 +72,7 @@ def sized(records: Records) -> Records:
         return records
     omega = dominant(records) / np.asarray(records.units.time)
     length = readout.sizes_of(records.readout, records.d, records.reading_unit, omega)
-    return eqx.tree_at(lambda r: r.units.length, records, length)
+    return replace(records, units=replace(records.units, length=length))
 
 
 def other_starts(records: Records, omega: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -98,8 +98,9 @@ class Relaxing(NamedTuple):
     states: np.ndarray
 
 
-def relaxing(records: Records, kept: float) -> Relaxing:
-    r"""Starts of an overdamped motion, y = c + A e^{-rt} + B e^{-st}, of which such a record shows r alone.
+def relaxing(records: Records, kept: float) -> Relaxing | None:
+    r"""Starts of an overdamped motion, y = c + A e^{-rt} + B e^{-st}, of which such a record shows r alone; None of
+    none.
 
     y = const + r c t - r int y dt is linear, and tells r. Each start has another s, from slower than r, where the
     stiffness r s may be below 0, to what dies within a reading, with gamma = r + s and no B: so no search ends above
@@ -120,10 +121,13 @@ def relaxing(records: Records, kept: float) -> Relaxing:
     rate = -np.sum(left * total, (1, 2, 3)) / np.maximum(np.sum(total**2, (1, 2, 3)), 1e-300)
     off = np.sum((left + rate[:, None, None, None] * total) ** 2, (1, 2, 3))
     rows = np.flatnonzero((rate > 0) & (off < kept * np.sum(_centred(y, inside) ** 2, (1, 2, 3))))
+    if not rows.size:
+        return None
     rate = rate[rows]
     part = records.at(rows)
-    offset = np.zeros((0, len(records.runs) * d)) if records.offset is None else records.offset[rows]
-    if records.offset is None and rows.size:
+    if records.offset is not None:
+        offset = records.offset[rows]
+    else:
         # The trend of y + r int (y - y(0)) dt is r (c - y(0)).
         lag = trend[rows] / rate[:, None, None, None] + slope[rows]
         offset = np.concatenate([np.mean((first[rows] + lag)[:, run], axis=(1, 2)) for run in records.runs], axis=1)

@@ -1,9 +1,9 @@
 """Noise-driven records: start values from the spectrum, then the likelihood of every reading, or of a band."""
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 
@@ -153,8 +153,8 @@ def _follow(
         if step is None:
             break
         before, now = now.readings, delay.moved(whole, now.delay + step)
-        parts = now.windows(now.longest), likelihood.freedom + now.readings - before
-        likelihood = eqx.tree_at(lambda p: (p.windows, p.freedom), likelihood, parts)
+        freedom = likelihood.freedom + now.readings - before
+        likelihood = replace(likelihood, windows=now.windows(now.longest), freedom=freedom)
         u = np.array(found.u)
         u[:, at] = 0.0
         found = run(likelihood, u, found.x, options, "input moved")
