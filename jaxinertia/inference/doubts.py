@@ -126,7 +126,11 @@ def _of_the_model(posed: Posed, whiteness: float, halves: dict) -> Iterator[str]
 def _beside(posed: Posed) -> str:
     """What to do where a law does not describe a record."""
     usual = posed.reading.states is not None and posed.records.d == 1
-    return "; ji.compare(data) fits the usual laws beside it" if usual else "; try another potential or friction"
+    several = posed.records.of and not posed.records.parameters.own
+    own = "; if the records differ in a number, each= gives every one its own" if several else ""
+    return own + (
+        "; ji.compare(data) fits the usual laws beside it" if usual else "; try another potential or friction"
+    )
 
 
 def _drifting(halves: dict) -> list[tuple[str, float, float]]:

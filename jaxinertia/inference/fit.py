@@ -108,7 +108,7 @@ def fit(
 
 def fit_many(
     system: System,
-    data: Sequence[Observations],
+    data: Sequence[Observations | Sequence[Observations]],
     free: Callable = lambda s: s.damping.gamma,
     *,
     each: Callable | None = None,
@@ -145,11 +145,11 @@ def fit_many(
     """
     check_system(system)
     check_list(data)
-    data = [as_one(one) for one in data]
-    check_alike(data)
+    records = [as_one(one) for one in data]
+    check_alike(records)
     with jax.enable_x64(True):
-        task = prepare(system, data[0], free, bounds, method, band, loss, Options(max_iterations, progress), each)
-        parts = list(data)
+        task = prepare(system, records[0], free, bounds, method, band, loss, Options(max_iterations, progress), each)
+        parts = list(records)
         check_runs(task, parts)
         ended, refused = search(parts, task)
         groups = [Standing(each) for each in ended]
@@ -158,8 +158,8 @@ def fit_many(
         why = {i: str(error) for i, error in refused.items()}
         if not groups:
             raise ValueError(f"data has no record that can be fitted: {why}")
-        done, chosen = [finished(stand, task) for stand in groups], task.parameters.for_runs(len(data[0].runs))
-        return many_fits(parts, chosen, done, why, lambda fit, i: on_whole(fit, parts[i], data[i]))
+        done, chosen = [finished(stand, task) for stand in groups], task.parameters.for_runs(len(records[0].runs))
+        return many_fits(parts, chosen, done, why, lambda fit, i: on_whole(fit, parts[i], records[i]))
 
 
 class Task(NamedTuple):

@@ -115,8 +115,8 @@ class Observations(eqx.Module):
         self.momentum = None if momentum is None else _like("momentum", momentum, self.position)
         self.position_error = _error("position_error", position_error, self.position)
         self.momentum_error = _error("momentum_error", momentum_error, self.position)
-        self.segment = _segments("segment", segment, len(self.ts))
-        self.record = _in_order(_segments("record", record, len(self.ts)))
+        self.segment = row_checks.groups("segment", segment, len(self.ts))
+        self.record = row_checks.in_order(row_checks.groups("record", record, len(self.ts)))
         self.input = None if input is None else _numbers("input", input, missing=False)
         if self.input is not None and len(self.input) != len(self.ts):
             raise ValueError(f"input has shape {self.input.shape}, ts {self.ts.shape}; pass one row for each time")
@@ -401,25 +401,3 @@ def _error(name: str, x: Any, position: np.ndarray) -> np.ndarray | None:
     if np.any(array <= 0):
         raise ValueError(f"{name} must be positive, got {array.min()}; pass None if it is unknown")
     return array
-
-
-def _segments(name: str, segment: Any, n: int) -> np.ndarray:
-    if segment is None:
-        return np.zeros(n, int)
-    array = np.asarray(segment)
-    if array.shape != (n,):
-        raise ValueError(f"{name} has shape {array.shape}; pass one entry for each of the {n} times")
-    if array.dtype.kind in "fmM" and not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} has a NaN or NaT; give every row a {name}")
-    try:
-        return np.unique(array, return_inverse=True)[1]
-    except TypeError as error:
-        raise ValueError(
-            f"{name} mixes {sorted({type(x).__name__ for x in array})}; give every row one kind"
-        ) from error
-
-
-def _in_order(names: np.ndarray) -> np.ndarray:
-    """Numbers 0, 1, ... in the order in which they first appear."""
-    _, first, number = np.unique(names, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[number]

@@ -43,7 +43,7 @@ class Windows:
     input: Float[Array | np.ndarray, " *many w m d"] | None
     even: bool = _tree.static()
     slope: Float[Array | np.ndarray, " *many w m d"] | None = None  # of the input, where its delay is fitted
-    since: Float[Array | np.ndarray, " *many w"] | float = 0.0  # the window's start, since that of its record
+    since: Float[Array | np.ndarray, " *many w"] | None = None  # the window's start, since that of its record
 
 
 @_tree.plain

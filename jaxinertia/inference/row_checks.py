@@ -83,3 +83,26 @@ def takes(read: Any) -> int:
     except (TypeError, ValueError):  # of what is not written in Python
         return 2
     return sum(one.kind <= one.POSITIONAL_OR_KEYWORD and one.default is one.empty for one in every)
+
+
+def groups(name: str, segment: Any, n: int) -> np.ndarray:
+    """The number of the group that each of n rows is of, sorted by name; ValueError unless each has one."""
+    if segment is None:
+        return np.zeros(n, int)
+    array = np.asarray(segment)
+    if array.shape != (n,):
+        raise ValueError(f"{name} has shape {array.shape}; pass one entry for each of the {n} times")
+    if array.dtype.kind in "fmM" and not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} has a NaN or NaT; give every row a {name}")
+    try:
+        return np.unique(array, return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(
+            f"{name} mixes {sorted({type(x).__name__ for x in array})}; give every row one kind"
+        ) from error
+
+
+def in_order(names: np.ndarray) -> np.ndarray:
+    """Groups as numbers 0, 1, ... in the order in which they first appear."""
+    _, first, number = np.unique(names, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[number]

@@ -1,7 +1,8 @@
 """What `jaxinertia fit` does: a file of readings in; a table, a JSON file and a figure out."""
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,12 @@ READ: dict[str, Callable | None] = {
     "velocity": lambda _q, p: p,  # of a unit mass, as all laws here have it
     "acceleration": lambda _q, _p, force: force,
 }
+
+
+SOUNDS = {
+    "acceleration": r"accel|beschl|/s\^?2|/s²",
+    "velocity": r"veloc|speed|geschw|vitesse|/s\b",
+}  # names of columns
 
 
 class Choices(NamedTuple):
@@ -75,7 +82,7 @@ def run(
         raise ValueError(f"each = {choices.each!r}: there is one run; add --together files, or --segment")
     for k, path in enumerate(paths if len(paths) > 1 else ()):
         tell(f"record {k + 1}: {path}")
-    for line in data.reading:
+    for line in (*data.reading, *_misread(data.labels[1], choices.read)):
         tell(line)
     together = None if len(paths) == 1 else paths[0].with_name(f"{paths[0].stem}.together")
     stem = stem_of(paths[0], out or together, ".fit.json")  # before the fit
@@ -112,6 +119,13 @@ def _part(
     if len(lost):
         raise ValueError(f"{paths[lost[0]]} has no readings from {data.ts.min():g} to {data.ts.max():g}")
     return data
+
+
+def _misread(name: str, read: str) -> Iterator[str]:
+    """What to do where a column is named after what it is not taken for."""
+    sounds = next((kind for kind, pattern in SOUNDS.items() if re.search(pattern, name, re.IGNORECASE)), read)
+    if sounds != read:
+        yield f"{name!r} is taken for a {read}; if it is the {sounds}, add --read {sounds}"
 
 
 def _shared(free: Callable, system: Any, each: str | None) -> tuple[Callable, Callable | None]:

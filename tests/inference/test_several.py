@@ -159,7 +159,7 @@ def test_each_record_has_numbers_of_its_own():
 def test_what_cannot_be_one_is_refused():
     one, two = records()
     with pytest.raises(ValueError, match=r"must be ji.Observations, or a list of them"):
-        ji.fit(SYSTEM, [one, two.position], free)
+        ji.fit(SYSTEM, [], free)
     with pytest.raises(ValueError, match=r"records = \[\] must be a list"):
         ji.Observations.join([])
     known = ji.Observations(two.ts, two.position, offset=53.0)
@@ -173,3 +173,12 @@ def test_what_cannot_be_one_is_refused():
         ji.Observations.join([one, ji.Observations(one.ts, np.stack([one.position] * 2, 1), offset=None)])
     with pytest.raises(ValueError, match=r"a run of data\.segment is of two records"):
         ji.Observations(one.ts, one.position, record=np.arange(60) < 30)
+
+
+def test_records_that_do_not_share_a_number_are_told_of():
+    """Gamma 0.2 and 0.3: the residuals say so, and what to do."""
+    rng = np.random.default_rng(0)
+    ts = np.linspace(0, 25, 120)
+    data = [ji.Observations(ts, damped(ts, STIFFNESS, g) + 0.02 * rng.normal(size=120)) for g in (0.2, 0.3)]
+    told = ji.fit(SYSTEM, data, free).diagnostics.warnings
+    assert any("each= gives every one its own" in text for text in told)

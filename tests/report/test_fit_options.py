@@ -86,6 +86,11 @@ def test_what_a_file_is_of_and_what_its_columns_are(read):
         made = data.read(q, p, force) if name == "acceleration" else data.read(q, p)
         np.testing.assert_array_equal(made, value)
         assert (data.trend, data.scalar) == (True, True)
+    assert "is taken for a" not in read(text, "--position", "y")[1]
+    named = text.replace("t,y,", "t,Linear Acceleration (m/s^2),")
+    hint = "is taken for a position; if it is the acceleration, add --read acceleration"
+    assert hint in read(named, "--position", "1")[1]
+    assert hint not in read(named, "--position", "1", "--read", "acceleration")[1]
     data, _ = read(text, "--position", "y", "--error", "e", "--momentum", "v")
     np.testing.assert_allclose(data.position_error, 0.1 + 0.01 * TS, rtol=1e-12)
     np.testing.assert_allclose(data.momentum, 2 * Y, rtol=1e-12)
