@@ -340,10 +340,9 @@ import time, sys
 import jax, numpy as np
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
-if len(sys.argv) > 1:
-    jax.config.update("jax_compilation_cache_dir", sys.argv[1])
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 import jaxinertia as ji
+if len(sys.argv) > 1:
+    ji.cache(sys.argv[1])
 ts, solver = np.array([0.0, 20.0]), ji.solvers.kahan_li6()
 def energy(gamma):
     return ji.simulate(ji.System(ji.potentials.Duffing(), gamma), ts, 1.0, dt=0.1, solver=solver).inertia[-1]
@@ -354,7 +353,7 @@ print(time.perf_counter() - start)
 
 
 def compilation_cache() -> None:
-    """From the call of sweep to its first chunk, in a new process, without and with JAX's cache on disk."""
+    """From the call of sweep to its first chunk, in a new process, without and with `ji.cache`."""
 
     def seconds(*arguments):
         command = [sys.executable, "-c", FIRST_CHUNK, *arguments]
@@ -367,7 +366,7 @@ def compilation_cache() -> None:
     write_table(
         "sweeps",
         "JAX's compilation cache",
-        "From the call of `ji.sweep` (Duffing, kahan_li6, one chunk) to its end, each in a new process.",
+        "From the call of `ji.sweep` (Duffing, kahan_li6, one chunk) to its end, each in a new process (`ji.cache`).",
         ["process", "s", "of the time without"],
         [
             ["without a cache", without, 1.0],
