@@ -1,5 +1,6 @@
 """Which loops are kernels, in words; and programs made for CUDA without a GPU."""
 
+import re
 import types
 
 import diffrax
@@ -78,6 +79,15 @@ def test_a_program_for_cuda_has_one_kernel_and_no_loop(assembler):
     assert module.count("@__gpu$xla.gpu.ptx") == 1
     assert "stablehlo.while" not in module
     assert "for (int" in module
+
+
+def test_a_kernel_of_float32_has_no_arithmetic_of_float64(assembler):
+    """It reads times and steps in float64, for they are so; each would cost thirty operations of float32."""
+    module = lowered(start=jnp.ones(2, jnp.float32))
+    made = re.findall(r"double v\d+ = ([^;]*);", module)
+    assert all(re.fullmatch(r"in\d+\[.*\]", text) for text in made)
+    assert module.count("float v") > 20
+    assert len(re.findall(r"0x[^ ();]*p[+-]\d+\)", module)) == 0  # every constant ends with an f
 
 
 def test_a_program_for_cuda_falls_back_to_the_plain_loop(assembler, monkeypatch):
