@@ -146,7 +146,8 @@ def _known(x: Any, dtype: np.dtype) -> np.generic:
     if dtype.kind in "iu" and isinstance(x, np.floating):
         low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
         x = min(max(int(x), low), high) if np.isfinite(x) else 0 if np.isnan(x) else high if x > 0 else low
-    return np.asarray(x).astype(dtype)[()]
+    entry: Any = np.asarray(x).astype(dtype)
+    return entry[()]
 
 
 def _quotient(x: Any, y: Any) -> Any:

@@ -35,6 +35,23 @@ def test_explain_tells_kernels_from_plain_loops():
     assert "There is no loop that could run as a kernel" in ji.explain(jnp.sin, 1.0)
 
 
+def test_maps_around_maps_are_one_loop_where_what_they_copy_is_little():
+    """16 times 4096 points copy half a megabyte for each of their starts; 4096 times 4096 are worth it for a kernel."""
+
+    def told(count, points, **options):
+        def one(gamma, start):
+            return final(gamma, start=start, **options)
+
+        grid = jax.vmap(lambda gamma: jax.vmap(lambda start: one(gamma, start))(jnp.ones(points)))
+        return ji.explain(grid, jax.ShapeDtypeStruct((count,), jnp.float64))
+
+    assert "65,536 trajectories of 2 rows: the plain loop, since kernel=False" in told(16, 4096, kernel=False)
+    assert "There is no loop" in told(4096, 4096, kernel=False)
+    assert "16,777,216 trajectories of 2 rows: one kernel." in told(4096, 4096)
+    with pytest.raises(ValueError, match="cannot be one: a vmap around another would copy"):
+        told(2**15, 2**14, kernel=True)
+
+
 def test_explain_says_why_not(without_type_checks):
     assert "the plain loop, since kernel=False forbids it." in ji.explain(lambda: final(0.1, kernel=False))
     iterated = ji.explain(lambda gamma: final(gamma, "OEO"), 0.1)
