@@ -1,10 +1,12 @@
 """Many trajectories on a GPU, as one kernel and beside its peers: `python -m benchmarks gpu`.
 
 1000 steps of BAB (for Langevin BAOAB), the end of each trajectory kept. One command, unattended, in under eight
-minutes: what is left when the time is up has a dash, and so has a peer that is not installed or would take too long.
+minutes. The table is written anew after every row, and what fails or comes out wrong costs a cell, whose reason stands
+above the table; what is left when the time is up has a dash, and so has a peer that is not there.
 """
 
 import ctypes
+import re
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +14,6 @@ import time
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,13 @@ CASES: dict[str, tuple[Any, int]] = {  # potential, components
     "Langevin": (ji.potentials.Duffing(), 1),
 }
 BUDGET = 440.0  # seconds in all
-REPEATS = 5
-# The least instructions of a step, where a product and the sum after it are one: of Duffing's x += h p; s = x x;
-# t = -h - h s; p += x t. A sine, logarithm or root counts as one. Langevin's has ten rounds of Philox, of four each.
-LEAST = {"quadratic": 2, "Duffing": 4, "pendulum": 3, "Rosenbrock": 7, "Langevin": 52}
+REPEATS, LONG = 5, 3.0  # measured runs, and seconds after which there are no more of them
+TRIES = 3  # failures of a method after which it is passed over at as many points
+# The least instructions of a step, of its numbers and of whole ones, where a product and the sum after it are one: of
+# Duffing's x += h p; s = x x; t = -h - h s; p += x t. A sine, logarithm or root counts as one. Langevin's has ten
+# rounds of Philox, of four each.
+LEAST = {"quadratic": (2, 0), "Duffing": (4, 0), "pendulum": (3, 0), "Rosenbrock": (7, 0), "Langevin": (12, 40)}
+ISSUED = 128  # instructions that a processor starts in a cycle
 COLUMNS = ["potential", "dtype", "points", "kernel", "plain loop", "ji.sweep", "CUDA C++", "numba-cuda", "diffrax"]
 COLUMNS += ["torchdiffeq", "floor", "kernel / CUDA C++", "kernel / floor", "plain / kernel"]
 
@@ -53,40 +57,54 @@ def main() -> None:
             "JAX finds no GPU here, and this measures one: run it on a machine with an NVIDIA GPU and "
             "pip install 'jax[cuda13]'. `python -m benchmarks sweeps` measures processors."
         )
-    begun, rows = time.perf_counter(), []
+    measure(device)
+
+
+def measure(device: Any) -> None:
+    """All rows, the largest first; those that there are stand in the table after each."""
+    begun, rows, failed = time.perf_counter(), [], []
+    order = {name: i for i, name in enumerate(CASES)}
+    title = f"Trajectories on {device.device_kind}"
     for points in POINTS:
         for dtype in ("float32", "float64"):
             for name in CASES:
                 left = BUDGET - (time.perf_counter() - begun)
-                rows.append(_row(name, dtype, points, device, left))
+                rows.append(_row(name, dtype, points, device, left, failed))
                 print(*rows[-1], flush=True)
-    order = {name: i for i, name in enumerate(CASES)}
-    rows.sort(key=lambda row: (order[row[0]], row[1], int(row[2].replace(",", ""))))
-    write_table("gpu", f"Trajectories on {device.device_kind}", _text(device), COLUMNS, rows)
+                ordered = sorted(rows, key=lambda row: (order[row[0]], row[1], int(row[2].replace(",", ""))))
+                write_table("gpu", title, _text(device, failed), COLUMNS, ordered, show=False)
+    print(_text(device, failed))
 
 
-def _row(name: str, dtype: str, points: int, device: Any, left: float) -> list[Any]:
-    begun, ms = time.perf_counter(), {}
-    calls = methods(name, dtype, points)
+def _row(name: str, dtype: str, points: int, device: Any, left: float, failed: list[tuple[str, int, str]]) -> list[Any]:
+    """A row of the table; `failed` has the methods that failed so far, and why, and is added to."""
+    begun, cells = time.perf_counter(), {}
     expected: np.ndarray | None = None
-    for method, call in calls.items():
-        spent = time.perf_counter() - begun
-        if (spent > left / 4 and method != "kernel") or left <= 0:
+    for method, call in methods(name, dtype, points).items():
+        spent, failures = time.perf_counter() - begun, [x[:2] == (method, points) for x in failed]
+        if (spent > left / 4 and method != "kernel") or left <= 0 or sum(failures) >= TRIES:
             continue
-        ms[method], ends = call()
-        if method == "kernel":
-            expected = ends
-        elif name != "Langevin" or method == "plain loop":  # the others draw other numbers
-            _check(method, name, dtype, ends, expected)
-    ms["floor"] = floor_ms(name, dtype, points, device)
-    got = [ms.get(column, "-") for column in COLUMNS[3:11]]
-    ratios = [_ratio(ms, *pair) for pair in (("kernel", "CUDA C++"), ("kernel", "floor"), ("plain loop", "kernel"))]
-    return [name, dtype, f"{points:,}", *("-" if x is None else x for x in got), *ratios]
+        try:
+            cells[method], ends = call()
+            if method == "kernel":
+                expected = ends
+            elif name != "Langevin" or method == "plain loop":  # the others draw other numbers
+                _check(method, name, dtype, ends, expected)
+        except Exception as error:  # of a peer, of the device's memory, of ours: the other rows are worth having
+            cells[method] = "failed"
+            words = " ".join(str(error).split())[:200]
+            failed.append(
+                (method, points, f"{method}, {name}, {dtype}, {points:,} points: {type(error).__name__}: {words}")
+            )
+    cells["floor"] = floor_ms(name, dtype, points, device)
+    got = [cells.get(column) for column in COLUMNS[3:11]]
+    pairs = ("kernel", "CUDA C++"), ("kernel", "floor"), ("plain loop", "kernel")
+    return [name, dtype, f"{points:,}", *("-" if x is None else x for x in got), *(_ratio(cells, *x) for x in pairs)]
 
 
-def _ratio(ms: dict[str, Any], above: str, below: str) -> float | str:
-    known = ms.get(above) is not None and ms.get(below) is not None
-    return ms[above] / ms[below] if known else "-"
+def _ratio(cells: dict[str, Any], above: str, below: str) -> float | str:
+    known = isinstance(cells.get(above), float) and isinstance(cells.get(below), float)
+    return cells[above] / cells[below] if known else "-"
 
 
 def _check(method: str, name: str, dtype: str, ends: np.ndarray, expected: Any) -> None:
@@ -97,15 +115,17 @@ def _check(method: str, name: str, dtype: str, ends: np.ndarray, expected: Any) 
         raise RuntimeError(f"{method}, {name}, {dtype}: mean energy {np.mean(ends)}, the kernel's {np.mean(expected)}")
 
 
-def _text(device: Any) -> str:
+def _text(device: Any, failed: list[tuple[str, int, str]]) -> str:
+    absent = ", ".join(f"{peer} ({why})" for peer, why in missing().items()) or "none"
+    reasons = f" Failed: {'; '.join(why for *_, why in failed)}." if failed else ""
     return (
-        f"Milliseconds of {STEPS} steps of h = {H}; {device.device_kind}, compute capability "
-        f"{getattr(device, 'compute_capability', '?')}, {_nvidia('driver_version') or '?'} driver. BAB from "
+        f"Milliseconds, the fastest of {REPEATS}, of {STEPS} steps of h = {H}; {device.device_kind}, compute "
+        f"capability {getattr(device, 'compute_capability', '?')}, {_nvidia('driver_version') or '?'} driver. BAB from "
         "starts between 0.5 and 1.5; Langevin is BAOAB on Duffing's potential. kernel and plain loop: jitted vmap with "
         "kernel=True and False; ji.sweep as called. CUDA C++: by hand, nvcc -O3, the kernel alone without transfers. "
         "diffrax: vmapped diffeqsolve with Tsit5 at the same step; torchdiffeq: rk4 at the same step. floor: the least "
-        f"instructions of a step ({', '.join(f'{name} {n}' for name, n in LEAST.items())}), over what all processors "
-        "issue at their highest clock."
+        f"instructions of a step ({', '.join(f'{name} {sum(n)}' for name, n in LEAST.items())}), over what all "
+        f"processors issue at their highest clock. Absent peers: {absent}.{reasons}"
     )
 
 
@@ -118,14 +138,30 @@ def methods(name: str, dtype: str, points: int, steps: int = STEPS) -> dict[str,
     }
     if points in (SWEEP_AT, SMALL):
         found["ji.sweep"] = partial(_sweep, name, start, steps)
-    if shutil.which("nvcc") and jax.default_backend() == "gpu":
-        found["CUDA C++"] = partial(_by_hand, name, start, steps)
-    if name in ("quadratic", "Duffing") and find_spec("numba") and _numba_cuda() is not None:
+    found["CUDA C++"] = partial(_by_hand, name, start, steps)
+    if name in ("quadratic", "Duffing"):
         found["numba-cuda"] = partial(_numba, name, start, steps)
     if name != "Langevin" and points in (PEERS_AT, SMALL):
         found["diffrax"] = partial(_diffrax, name, start, steps)
-        if find_spec("torchdiffeq"):
-            found["torchdiffeq"] = partial(_torch, name, start, steps)
+        found["torchdiffeq"] = partial(_torch, name, start, steps)
+    return {method: call for method, call in found.items() if method not in missing()}
+
+
+@cache
+def missing() -> dict[str, str]:
+    """The peers that cannot run here, and why."""
+    found = {}
+    needs = {
+        "CUDA C++": lambda: shutil.which("nvcc") and jax.default_backend() == "gpu",
+        "numba-cuda": lambda: import_module("numba.cuda").is_available(),
+        "torchdiffeq": lambda: import_module("torchdiffeq") and import_module("torch").cuda.is_available(),
+    }
+    for peer, is_there in needs.items():
+        try:
+            if not is_there():
+                found[peer] = "no nvcc" if peer == "CUDA C++" else "it finds no GPU"
+        except Exception as error:  # whatever goes wrong with it, the others run
+            found[peer] = f"{type(error).__name__}: {str(error)[:80]}"
     return found
 
 
@@ -152,14 +188,14 @@ def _one(name: str, steps: int, kernel: bool | None, q: Any, key: Any = None) ->
 
 
 def _measured(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Median milliseconds after the first call, and what it returns."""
+    """Milliseconds of the fastest call after the first, and what that returns."""
     out = jax.block_until_ready(call())
-    ms = []
-    for _ in range(REPEATS):
+    ms: list[float] = []
+    while len(ms) < REPEATS and sum(ms) < 1e3 * LONG:
         begun = time.perf_counter()
         jax.block_until_ready(call())
         ms.append(1e3 * (time.perf_counter() - begun))
-    return float(np.median(ms)), out
+    return min(ms), out
 
 
 def _ours(name: str, start: np.ndarray, steps: int, kernel: bool) -> tuple[float, np.ndarray]:
@@ -191,7 +227,7 @@ def _library() -> ctypes.CDLL:
     return ctypes.CDLL(str(target))
 
 
-def _by_hand(name: str, start: np.ndarray, steps: int) -> tuple[float | None, np.ndarray]:
+def _by_hand(name: str, start: np.ndarray, steps: int) -> tuple[float, np.ndarray]:
     run = _library().run32 if start.dtype == np.float32 else _library().run64
     run.restype = ctypes.c_double
     given = np.ascontiguousarray(start.T)
@@ -199,17 +235,14 @@ def _by_hand(name: str, start: np.ndarray, steps: int) -> tuple[float | None, np
     numbers = [ctypes.c_double(x) for x in (H, GAMMA, SIGMA)]
     where = [ctypes.c_void_p(x.ctypes.data) for x in (given, q, p)]
     ms = run(list(CASES).index(name), ctypes.c_long(len(start)), steps, *numbers, *where, REPEATS)
-    return ms if ms >= 0 else None, _energy(name, q.T, p.T)
-
-
-@cache
-def _numba_cuda() -> Any:
-    cuda = import_module("numba.cuda")
-    return cuda if cuda.is_available() else None
+    if ms < 0:
+        raise RuntimeError("CUDA refuses memory, or the launch")
+    return ms, _energy(name, q.T, p.T)
 
 
 def _numba(name: str, start: np.ndarray, steps: int) -> tuple[float, np.ndarray]:
-    cuda, cubic, h = _numba_cuda(), start.dtype.type(name == "Duffing"), start.dtype.type(H)
+    cuda: Any = import_module("numba.cuda")
+    cubic, h = start.dtype.type(name == "Duffing"), start.dtype.type(H)
 
     @cuda.jit
     def verlet(start, q, p):
@@ -248,10 +281,8 @@ def _diffrax(name: str, start: np.ndarray, steps: int) -> tuple[float, np.ndarra
     return ms, _energy(name, np.asarray(q), np.asarray(p))
 
 
-def _torch(name: str, start: np.ndarray, steps: int) -> tuple[float | None, np.ndarray]:
+def _torch(name: str, start: np.ndarray, steps: int) -> tuple[float, np.ndarray]:
     torch, odeint = import_module("torch"), import_module("torchdiffeq").odeint
-    if not torch.cuda.is_available():
-        return None, np.ones(1)
     forces = {
         "quadratic": lambda x: x,
         "Duffing": lambda x: x * (1 + x * x),
@@ -282,12 +313,20 @@ def _torch(name: str, start: np.ndarray, steps: int) -> tuple[float | None, np.n
 
 def floor_ms(name: str, dtype: str, points: int, device: Any) -> float | None:
     """Milliseconds that the arithmetic alone takes; None where the device does not tell how fast it is."""
-    clock, processors = _nvidia("clocks.max.sm"), getattr(device, "core_count", None)
+    clock, processors = re.match(r"[0-9.]+", _nvidia("clocks.max.sm") or ""), getattr(device, "core_count", None)
     if clock is None or processors is None:
         return None
+    numbers, whole = LEAST[name]
     capability = tuple(int(x) for x in str(device.compute_capability).split("."))
-    lanes = 128 if dtype == "float32" else 64 if capability in ((8, 0), (9, 0), (10, 0)) else 2
-    return 1e3 * points * STEPS * LEAST[name] / (processors * lanes * float(clock.split()[0]) * 1e6)
+    cycles = max(numbers / _lanes(dtype, capability), (numbers + whole) / ISSUED)
+    return 1e3 * points * STEPS * cycles / (processors * float(clock[0]) * 1e6)
+
+
+def _lanes(dtype: str, capability: tuple[int, ...]) -> int:
+    """Results of arithmetic that a processor has in a cycle: CUDA C++ Programming Guide, arithmetic instructions."""
+    if dtype == "float32":
+        return 64 if capability <= (8, 0) else 128
+    return {(7, 0): 32, (8, 0): 32, (9, 0): 64, (10, 0): 64}.get(capability, 2)
 
 
 @cache

@@ -95,9 +95,15 @@ def _version(name: str) -> str:
 
 
 def write_table(
-    name: str, title: str, text: str, columns: list[str], rows: list[list[Any]], append: bool = False
+    name: str,
+    title: str,
+    text: str,
+    columns: list[str],
+    rows: list[list[Any]],
+    append: bool = False,
+    show: bool = True,
 ) -> None:
-    """Print a Markdown table, and keep it under results/ as the head of a file, or with `append` as a section of it.
+    """Show a Markdown table, and keep it under results/ as the head of a file, or with `append` as a section of it.
 
     Sections of other titles stay as they are, so that a part can be measured anew by itself.
     """
@@ -117,7 +123,8 @@ def write_table(
     else:
         sections.append(new.removeprefix("## "))
     path.write_text(SECTION.join([head, *sections]) + "\n")
-    print("\n".join(lines), flush=True)
+    if show:
+        print("\n".join(lines), flush=True)
 
 
 def _cell(x: Any) -> str:

@@ -31,6 +31,7 @@ from .vectorised import vectorised
 CACHE = 2**15  # bytes: a CPU's first cache, for what a block of points carries
 SMALLEST = 32  # points in a block: fewer are not worth their own loop
 COPIES = 2**24  # bytes: what is copied to flatten a vmap into another, at most
+KERNELS_COPIES = 2**31  # ... where the loop is to be a kernel, which gains more than copies cost
 
 _loop = Primitive("rows")
 _loop.multiple_results = True
@@ -194,14 +195,26 @@ def _batched(operands, axes, *, points, mapped, **loop):
     (count,) = {x.shape[0] for x, is_new in zip(moved, new, strict=True) if is_new}
     if points is None:
         return _loop.bind(*moved, points=count, mapped=tuple(new), **loop), [0] * _outputs(loop)
-    one_sided = [x.size * x.dtype.itemsize for x, a, b in zip(moved, new, mapped, strict=True) if a != b]
-    if sum(one_sided) * max(count, points) > COPIES:
+    both = tuple(a or b for a, b in zip(new, mapped, strict=True))
+    flat = {"points": count * points, "mapped": both}
+    copied = sum(
+        x.size * x.dtype.itemsize * (points if is_new else count)
+        for x, is_new, is_mapped in zip(moved, new, mapped, strict=True)
+        if is_new != is_mapped
+    )
+    if copied > (KERNELS_COPIES if _is_kernel(**flat, **loop) else COPIES):
+        if loop["kernel"] is Wish.MUST:
+            raise refusal(f"a vmap around another would copy {copied / 2**30:.3g} GiB: map over both at once")
         inner = partial(_program, points=points, mapped=mapped, **loop)
         return jax.vmap(inner, [0 if is_new else None for is_new in new])(*moved), [0] * _outputs(loop)
-    flat = [_flattened(*x, count, points) for x in zip(moved, new, mapped, strict=True)]
-    both = tuple(a or b for a, b in zip(new, mapped, strict=True))
-    out = _loop.bind(*flat, points=count * points, mapped=both, **loop)
+    wide = [_flattened(*x, count, points) for x in zip(moved, new, mapped, strict=True)]
+    out = _loop.bind(*wide, **flat, **loop)
     return [x.reshape(count, points, *x.shape[1:]) for x in out], [0] * len(out)
+
+
+def _is_kernel(**loop) -> bool:
+    """Whether it is expected to run as a kernel, and can."""
+    return loop["kernel"].prepared and not isinstance(planned(**loop), str)
 
 
 def _outputs(loop) -> int:
@@ -218,7 +231,7 @@ def _flattened(x, is_new: bool, is_mapped: bool, count: int, points: int):
 
 
 def _jvp(primals, tangents, **params):
-    if params["kernel"].prepared and not isinstance(planned(**params), str):
+    if _is_kernel(**params):
         out = _loop.bind(*primals, **params)
         return out, _tangents(primals, tangents, out, **params)
     live = [i for i, tangent in enumerate(tangents) if not isinstance(tangent, ad.Zero)]

@@ -11,7 +11,7 @@ _SHIFTS = ("shift_left", "shift_right_logical", "shift_right_arithmetic")
 _SAME = {"add_any": "add", "sine": "sin", "cosine": "cos"}  # names of one operation
 ELEMENTWISE = {
     *("add", "sub", "mul", "div", "rem", "neg", "abs", "sign", "max", "min", "floor", "ceil", "round", "clamp"),
-    *("polynomial", "one_minus_square"),  # of JAX 0.12
+    *("polynomial", "one_minus_square", "log2"),  # of JAX 0.12
     *("sqrt", "rsqrt", "cbrt", "square", "integer_pow", "pow", "exp", "exp2", "log", "log1p", "expm1", "logistic"),
     *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
     *("erf", "erfc", "erf_inv", "lgamma", "nextafter", "and", "or", "xor", "not", *_SHIFTS, *_SAME),
@@ -146,7 +146,8 @@ def _known(x: Any, dtype: np.dtype) -> np.generic:
     if dtype.kind in "iu" and isinstance(x, np.floating):
         low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
         x = min(max(int(x), low), high) if np.isfinite(x) else 0 if np.isnan(x) else high if x > 0 else low
-    return np.asarray(x).astype(dtype)[()]
+    entry: Any = np.asarray(x).astype(dtype)
+    return entry[()]
 
 
 def _quotient(x: Any, y: Any) -> Any:

@@ -292,8 +292,10 @@ _PLACEMENT = ("sharding", "out_sharding")
 
 def _size(jaxpr: Jaxpr) -> int:
     """How many numbers a jaxpr computes, those of its calls and loops once."""
-    inner = (getattr(x, "jaxpr", x) for eqn in jaxpr.eqns for x in map(eqn.params.get, _INSIDE) if hasattr(x, "eqns"))
-    return sum(var.aval.size for eqn in jaxpr.eqns for var in eqn.outvars) + sum(map(_size, inner))
+    equations: list[Equation] = list(jaxpr.eqns)
+    inside = [eqn.params[k] for eqn in equations for k in _INSIDE if k in eqn.params]
+    own = sum(var.aval.size for eqn in equations for var in eqn.outvars)
+    return own + sum(_size(getattr(x, "jaxpr", x)) for x in inside)
 
 
 def _counts(params: dict[str, Any]) -> tuple[int, int]:

@@ -56,7 +56,7 @@ _WHOLE = {
 _FUNCTIONS = {
     **{name: name for name in ("sin", "cos", "tan", "asin", "acos", "atan", "atan2")},
     **{name: name for name in ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh")},
-    **{name: name for name in ("exp", "exp2", "log", "log1p", "expm1", "pow", "sqrt", "rsqrt", "cbrt")},
+    **{name: name for name in ("exp", "exp2", "log", "log2", "log1p", "expm1", "pow", "sqrt", "rsqrt", "cbrt")},
     **{name: name for name in ("floor", "ceil", "erf", "erfc", "lgamma", "nextafter")},
     **{"erf_inv": "erfinv", "round_even": "rint", "round_away": "round", "rem": "fmod", "abs": "fabs"},
 }

@@ -69,6 +69,10 @@ def _split(a: Cells, sizes: Any, axis: int) -> list[Cells]:
     return np.split(a, np.cumsum(sizes)[:-1], axis)
 
 
+def _unstack(a: Cells, axis: int) -> list[Cells]:
+    return [row.reshape(row.shape[1:]) for row in np.split(np.moveaxis(a, axis, 0), a.shape[axis])]
+
+
 MOVES: dict[str, Callable[..., Any]] = {
     "broadcast_in_dim": _broadcast,
     "reshape": _reshape,
@@ -81,6 +85,7 @@ MOVES: dict[str, Callable[..., Any]] = {
     "pad": _pad,
     "split": _split,
     "tile": np.tile,
+    "unstack": _unstack,  # of JAX 0.12
 }
 
 

@@ -62,7 +62,7 @@ def of_inside(x, y):
     yield from (lax.sin(x), lax.cos(x), lax.tan(x), lax.asin(x), lax.acos(x), lax.atan(x), lax.atan2(x, y))
     yield from (lax.sinh(x), lax.cosh(x), lax.tanh(x), lax.asinh(x), lax.acosh(1 + x * x), lax.atanh(x), lax.exp(x))
     yield from (lax.exp2(x), lax.log(1 + x), lax.log1p(x), lax.expm1(x), lax.logistic(x), lax.rsqrt(1 + x), lax.cbrt(x))
-    yield from (lax.pow(1 + x, y), lax.erf(x), lax.erfc(x), lax.erf_inv(x), lax.lgamma(1 + x))
+    yield from (lax.pow(1 + x, y), lax.erf(x), lax.erfc(x), lax.erf_inv(x), lax.lgamma(1 + x), jnp.log2(2 + x))
 
 
 def of_whole(x, y):
@@ -127,7 +127,13 @@ def of_arrays(x, y):
     a = jnp.stack([x, y, x * y]).reshape(3, 1) @ jnp.array([[1.0, 2.0]])
     yield from (a.T, lax.pad(a, 7.0, ((1, -1, 1), (0, 2, 0))), jnp.cumsum(a, 0)[::-1], jnp.max(a, 1))
     yield from (jnp.prod(a), a.at[1].add(y), a.at[jnp.array([0, 2]), 1].set(x), lax.rev(a, (0,)), jnp.roll(a, 1, 0))
-    yield from (lax.cumsum(a, axis=0, reverse=True), jnp.tile(a, (2, 1)), (a > 0).astype(int)[jnp.array([1, -1])])
+    yield from (
+        lax.cumsum(a, axis=0, reverse=True),
+        jnp.tile(a, (2, 1)),
+        *a,
+        *jnp.unstack(a, axis=1),
+        (a > 0).astype(int)[jnp.array([1, -1])],
+    )
     yield from (a.at[jnp.array([0, 9])].get(mode=mode, fill_value=with_) for mode, with_ in GETS)
     yield jax.lax.dynamic_slice(a, (jnp.where(x > 0, 5, 1), 0), (1, 2))
     yield jax.lax.dynamic_update_slice(a, a[:1] + 1, (2, 0))

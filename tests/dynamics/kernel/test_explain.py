@@ -1,5 +1,6 @@
 """Which loops are kernels, in words; and programs made for CUDA without a GPU."""
 
+import re
 import types
 
 import diffrax
@@ -32,6 +33,23 @@ def test_explain_tells_kernels_from_plain_loops():
     both = ji.explain(lambda gamma: jax.jvp(jax.vmap(final), (gamma,), (gamma,)), GAMMAS)
     assert both.count("one kernel") == 2
     assert "There is no loop that could run as a kernel" in ji.explain(jnp.sin, 1.0)
+
+
+def test_maps_around_maps_are_one_loop_where_what_they_copy_is_little():
+    """16 times 4096 points copy half a megabyte for each of their starts; 4096 times 4096 are worth it for a kernel."""
+
+    def told(count, points, **options):
+        def one(gamma, start):
+            return final(gamma, start=start, **options)
+
+        grid = jax.vmap(lambda gamma: jax.vmap(lambda start: one(gamma, start))(jnp.ones(points)))
+        return ji.explain(grid, jax.ShapeDtypeStruct((count,), jnp.float64))
+
+    assert "65,536 trajectories of 2 rows: the plain loop, since kernel=False" in told(16, 4096, kernel=False)
+    assert "There is no loop" in told(4096, 4096, kernel=False)
+    assert "16,777,216 trajectories of 2 rows: one kernel." in told(4096, 4096)
+    with pytest.raises(ValueError, match="cannot be one: a vmap around another would copy"):
+        told(2**15, 2**14, kernel=True)
 
 
 def test_explain_says_why_not(without_type_checks):
@@ -78,6 +96,15 @@ def test_a_program_for_cuda_has_one_kernel_and_no_loop(assembler):
     assert module.count("@__gpu$xla.gpu.ptx") == 1
     assert "stablehlo.while" not in module
     assert "for (int" in module
+
+
+def test_a_kernel_of_float32_has_no_arithmetic_of_float64(assembler):
+    """It reads times and steps in float64, for they are so; each would cost thirty operations of float32."""
+    module = lowered(start=jnp.ones(2, jnp.float32))
+    made = re.findall(r"double v\d+ = ([^;]*);", module)
+    assert all(re.fullmatch(r"in\d+\[.*\]", text) for text in made)
+    assert module.count("float v") > 20
+    assert len(re.findall(r"0x[^ ();]*p[+-]\d+\)", module)) == 0  # every constant ends with an f
 
 
 def test_a_program_for_cuda_falls_back_to_the_plain_loop(assembler, monkeypatch):
