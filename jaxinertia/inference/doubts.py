@@ -9,6 +9,7 @@ from scipy import ndimage, signal, stats
 
 from . import clock
 from . import evidence as errors
+from .between import lost
 from .derived import rates
 from .likelihood import Posed
 from .record import Records
@@ -20,6 +21,7 @@ DISAGREE = 3.0  # standard errors between early and late damping that are worth 
 NEAR, MULTIPLES = 0.15, 3  # of a motion's frequency: what is as near is its own; and multiples of it that may be
 SURE = 6.0  # standard deviations of chi-square that are not chance
 AROUND, RARE = 25, 1e-4  # readings around one that say how far it should be off, and how rarely it is farther
+FAINT = 0.5  # of the least relative error: a bias that matters
 CLIPPED = 0.05  # of the readings at the extremes: more than a swing leaves there
 
 
@@ -42,6 +44,7 @@ def doubts(
         *_of_the_scatter(posed, chi),
         *_of_the_model(posed, whiteness, halves),
         *clock.doubts(posed, whiteness),
+        *_of_the_input(posed, flat, covariances[0]),
         *_of_the_readings(records),
         *(() if posed.reading.states is None or posed.likelihood.robust else _of_the_spikes(posed.reading.evidence)),
         *_of_the_values(records, flat, covariances, ends),
@@ -175,6 +178,22 @@ def _of_the_readings(records: Records) -> Iterator[str]:
         if max(ends) > CLIPPED and len(np.unique(y)) > 20:
             yield f"{100 * sum(ends):.0f} % of the readings lie at the greatest or least value: were they clipped?"
             return
+
+
+def _of_the_input(posed: Posed, flat: np.ndarray, covariance: np.ndarray) -> Iterator[str]:
+    """What an input does between its samples, where lines are drawn and errors are so small that it matters; least
+    squares on even times has tried other ways."""
+    records, error = posed.records, np.sqrt(np.diag(covariance))
+    if records.input is None or (records.even and posed.reading.states is not None):
+        return
+    relative = np.divide(error, np.abs(flat), out=np.full(len(flat), np.inf), where=(error > 0) & (flat != 0))
+    part = lost(records)
+    if part > FAINT * np.min(relative):
+        yield (
+            f"the input is taken to run straight between its samples, which keeps {100 * part:.2g} % of it from what "
+            "drives this motion, and stderr does not know: values may be off by as much; sample the input more finely, "
+            "or, without noise, on even times, where other ways of reading it are tried"
+        )
 
 
 def _of_the_spikes(evidence: errors.Evidence) -> Iterator[str]:
