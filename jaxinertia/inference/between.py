@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 from scipy import fft
 
-from .delay import common
 from .record import Records
 
 FINER = 4  # rows for each sample of the input
@@ -50,12 +49,6 @@ def most_likely(deviances: dict[str, np.ndarray]) -> np.ndarray:
     ways = list(deviances)
     table = np.stack([np.asarray(deviances[way]) + CLEARLY * (way != BAND) for way in ways])
     return np.array(ways)[np.argmin(table, axis=0)]
-
-
-def lost(records: Records) -> float:
-    """Of what drives the motion of the only record, the part that straight lines between the samples of its input take
-    away: 1 - (sin(x) / x)^2, x = omega h / 2."""
-    return float(1 - np.sinc(common(records)[0] / (2 * np.pi)) ** 2)
 
 
 def _spread(x: np.ndarray) -> np.ndarray:

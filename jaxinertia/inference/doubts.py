@@ -9,7 +9,7 @@ from scipy import ndimage, signal, stats
 
 from . import clock
 from . import evidence as errors
-from .between import lost
+from .delay import lost
 from .derived import rates
 from .likelihood import Posed
 from .record import Records

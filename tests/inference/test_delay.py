@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import jaxinertia as ji
-from jaxinertia.inference import between, delay
+from jaxinertia.inference import delay
 from jaxinertia.inference import fit as fitting
 from jaxinertia.inference.record import on_one_grid
 from jaxinertia.inference.search import Options
@@ -99,7 +99,7 @@ def test_lines_between_samples_lose_part_of_a_wave(cycles):
     of_lines, wave = np.interp(fine, n, np.cos(omega * n)), np.exp(1j * omega * fine)
     kept = 2 * np.abs(np.vdot(wave, of_lines)) / len(fine)
     data = ji.Observations(n, np.sin(omega * n), input=np.cos(omega * n))
-    assert between.lost(records_of(data)) == pytest.approx(1 - kept, rel=0.02)
+    assert delay.lost(records_of(data)) == pytest.approx(1 - kept, rel=0.02)
 
 
 def records_of(data):
