@@ -60,6 +60,13 @@ def text(card: Card) -> str:
     return "\n".join([card.title, *(f"  {line}" for line in lines), *card.notes])
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line of each row: names to the left, numbers to the right of their column."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    each = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    return ["  ".join([row[0].ljust(widths[0]), *cells[1:]]) for row, cells in zip(rows, each, strict=True)]
+
+
 def html(card: Card) -> str:
     """The card as a table."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in card.head)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .._shown import aligned
 from . import evidence as errors
 from .candidates import Law, aic, pose, side_by_side
 from .doubts import ANOTHER, misfit
@@ -40,13 +41,9 @@ class Comparison(tuple):
         for name, k, *rest in self:
             shown = [f"{x:.2f}" for x in (*rest, rest[2] - least)]
             rows.append((name, str(k), *shown, *_quality(self.fits[name])))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = [
-            "  ".join(x.ljust(w) if not i else x.rjust(w) for i, (x, w) in enumerate(zip(row, widths, strict=True)))
-            for row in rows
-        ]
-        lines += ["", *(f"{name.ljust(widths[0])}  {_values(fit)}" for name, fit in self.fits.items())]
-        lines += [f"{name.ljust(widths[0])}  not fitted: {why}" for name, why in self.failures.items()]
+        width = max(len(row[0]) for row in rows)
+        lines = [*aligned(rows), "", *(f"{name.ljust(width)}  {_values(fit)}" for name, fit in self.fits.items())]
+        lines += [f"{name.ljust(width)}  not fitted: {why}" for name, why in self.failures.items()]
         return "\n".join([*lines, *self._verdict()])
 
     def _verdict(self) -> Iterable[str]:

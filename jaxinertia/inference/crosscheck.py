@@ -83,23 +83,23 @@ def _bent(stand: Standing, rows: np.ndarray) -> tuple[np.ndarray, list[Walk]]:
         return bent, []
     untold = ~np.isfinite(stand.error[rows])
     # Friction at its bound, where nothing moves it, holds no other value: an error is one beside it alone.
-    bounded = np.isfinite(np.array(stand.parameters.limits)).any(1)
+    bounded = np.isfinite(stand.parameters.limits).any(1)
     bent[rows] = untold | (untold & bounded).any(1, keepdims=True)
-    lanes, sides = _lanes(stand, np.repeat(rows, 2 * p), np.tile(np.repeat(np.arange(p), 2), len(rows)))
+    lanes, sides = _lanes(stand, np.repeat(rows, 4 * p), np.tile(np.repeat(np.arange(p), 4), len(rows)))
     widths = _widths(stand)
-    width = widths[lanes.row, lanes.coordinate]
+    width, distance = widths[lanes.row, lanes.coordinate], np.tile([NEAR, NEAR, SURE, SURE], p * len(rows))
     walk = _walk(stand, lanes)
-    low, high = np.array(stand.parameters.limits).T
-    bound = np.asarray(at_bound(stand.values, widths, low, high))
-    for at in NEAR, SURE:
-        to = profile.towards(lanes, lanes.value + sides * at * width)
-        expected = np.abs(to - lanes.value) / width
-        looked = expected > AT
-        part = walk.rise(to, looked) / np.where(looked, expected, 1.0)
-        # At a bound the cost has a slope, and an error that is too great is no harm.
-        steep = (part > 1 + BENT) & ~bound[lanes.row, lanes.coordinate]
-        off = (part < 1 - BENT) | steep if at == NEAR else part < SHALLOW
-        np.logical_or.at(bent, (lanes.row, lanes.coordinate), off & looked)
+    # At a bound the cost has a slope, and an error that is too great is no harm.
+    bound = np.asarray(at_bound(stand.values, widths, *stand.parameters.limits.T))[lanes.row, lanes.coordinate]
+    most = np.where(bound | (distance == SURE), np.inf, 1 + BENT)
+    least = np.where(distance == SURE, SHALLOW, 1 - BENT)
+    to = profile.towards(lanes, lanes.value + sides * distance * width)
+    expected = np.abs(to - lanes.value) / width
+    off = expected > AT
+    for quickly in True, False:  # few are: only these are searched for as they should be
+        part = walk.rise(to, off, quickly) / np.where(off, expected, 1.0)
+        off = off & ((part < least) | (part > most))
+    np.logical_or.at(bent, (lanes.row, lanes.coordinate), off)
     return bent, [walk]
 
 
@@ -138,7 +138,7 @@ def _widths(stand: Standing) -> np.ndarray:
 def _lanes(stand: Standing, row: np.ndarray, at: np.ndarray) -> tuple[Lanes, np.ndarray]:
     """Down and up in turn, and -1 and 1."""
     sides = np.tile([-1.0, 1.0], len(row) // 2)
-    limits = np.array(stand.parameters.limits)[at, (sides > 0).astype(int)]
+    limits = stand.parameters.limits[at, (sides > 0).astype(int)]
     return Lanes(row, at, stand.values[row, at], limits), sides
 
 

@@ -65,6 +65,12 @@ def common(records: Records) -> np.ndarray:
     return np.sqrt(np.sum(power * omega**2, 1) / np.maximum(np.sum(power, 1), 1e-300)) + 1e-9
 
 
+def lost(records: Records) -> float:
+    """Of what drives the motion of the only record, the part that straight lines between the samples of its input take
+    away: 1 - (sin(x) / x)^2, x = omega h / 2."""
+    return float(1 - np.sinc(common(records)[0] / (2 * np.pi)) ** 2)
+
+
 def trials(omega: np.ndarray) -> np.ndarray:
     """(trials, r): delays to begin with, up to one period early and two late, the least first."""
     periods = np.concatenate([np.arange(EACH * LATE + 1), -np.arange(1, EACH * EARLY + 1)]) / EACH

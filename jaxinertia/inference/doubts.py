@@ -9,6 +9,7 @@ from scipy import ndimage, signal, stats
 
 from . import clock, modulation
 from . import evidence as errors
+from .delay import lost
 from .derived import rates
 from .likelihood import Posed
 from .record import Records
@@ -21,6 +22,7 @@ NEAR, MULTIPLES = 0.15, 3  # of a motion's frequency: what is as near is its own
 SURE = 6.0  # standard deviations of chi-square that are not chance
 AROUND, RARE = 25, 1e-4  # readings around one that say how far it should be off, and how rarely it is farther
 CLIPPED, BELOW = 4, 3  # times as many readings at an extreme as at any value near it: more than a swing leaves there
+FAINT = 0.5  # of the least relative error: a bias that matters
 
 
 def doubts(
@@ -42,6 +44,7 @@ def doubts(
         *_of_the_scatter(posed, chi),
         *_of_the_model(posed, whiteness, halves),
         *clock.doubts(posed, whiteness),
+        *_of_the_input(posed, flat, covariances[0]),
         *_of_the_readings(records),
         *(() if posed.reading.states is None or posed.likelihood.robust else _of_the_spikes(posed.reading.evidence)),
         *_of_the_values(records, flat, covariances, ends),
@@ -209,6 +212,22 @@ def _at_the_end(y: np.ndarray) -> int:
         return 0
     usual = CLIPPED * counts[-1 - BELOW : -1].max() if counts[1:-1].max() > 1 else 2
     return int(counts[-1]) if counts[-1] > usual else 0
+
+
+def _of_the_input(posed: Posed, flat: np.ndarray, covariance: np.ndarray) -> Iterator[str]:
+    """What an input does between its samples, where lines are drawn and errors are so small that it matters; least
+    squares on even times has tried other ways."""
+    records, error = posed.records, np.sqrt(np.diag(covariance))
+    if records.input is None or (records.even and posed.reading.states is not None):
+        return
+    relative = np.divide(error, np.abs(flat), out=np.full(len(flat), np.inf), where=(error > 0) & (flat != 0))
+    part = lost(records)
+    if part > FAINT * np.min(relative):
+        yield (
+            f"the input is taken to run straight between its samples, which keeps {100 * part:.2g} % of it from what "
+            "drives this motion, and stderr does not know: values may be off by as much; sample the input more finely, "
+            "or, without noise, on even times, where other ways of reading it are tried"
+        )
 
 
 def _of_the_spikes(evidence: errors.Evidence) -> Iterator[str]:

@@ -353,8 +353,8 @@ def check_alike(data: list[Observations]) -> None:
 
 def check_runs(task: Task, data: list[Observations]) -> None:
     """ValueError where runs have own values, and records are not of as many."""
-    counts = [len(one.runs) for one in data]
-    if task.parameters.own and len(set(counts)) > 1:
+    counts = [len(one.runs) for one in data] if task.parameters.own else []
+    if len(set(counts)) > 1:
         i = next(i for i, count in enumerate(counts) if count != counts[0])
         raise ValueError(
             f"each= gives own values to every run: data[{i}] has {counts[i]} runs, data[0] {counts[0]}; fit records of "

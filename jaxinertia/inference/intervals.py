@@ -29,7 +29,7 @@ def profile(fit: Any, level: float, which: np.ndarray) -> np.ndarray:
     at = np.repeat(np.flatnonzero(which), 2)
     side = np.tile([0, 1], len(at) // 2)
     row = np.zeros(len(at), int)
-    lanes = Lanes(row, at, fit.flat[at], np.array(parameters.limits)[at, side])
+    lanes = Lanes(row, at, fit.flat[at], parameters.limits[at, side])
     optimum = np.asarray(posed.u)[None], np.asarray(posed.x)[None], np.array([posed.cost])
     variance = np.array([posed.reading.evidence.variance])
     tangent = tangents(posed.reading.evidence.information[None], len(fit.flat))

@@ -8,6 +8,7 @@ theta = R - R^T with R strictly lower triangular.
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -114,15 +115,13 @@ class Parameters:
         ]
         return np.concatenate([np.zeros(0), *parts])
 
-    def coordinate(self, i: int, value: float) -> float:
-        """Coordinate i, of a number or a component, where it has this value; -inf or inf at a bound."""
-        low, high = self.limits[i]
-        with np.errstate(divide="ignore"):
-            if np.isfinite(low) and np.isfinite(high):
-                return float(np.log(value - low) - np.log(high - value))
-            if np.isfinite(low):
-                return float(np.log(value - low))
-            return float(np.log(high - value)) if np.isfinite(high) else value
+    def coordinate(self, i: Any, value: Any) -> np.ndarray:
+        """Coordinates i, of numbers or components, where these have the values; -inf or inf at a bound."""
+        low, high = np.moveaxis(self.limits[i], -1, 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            above, below = np.log(value - low), np.log(high - value)
+            bounded = np.where(np.isfinite(low), np.where(np.isfinite(high), above - below, above), below)
+        return np.where(np.isfinite(low) | np.isfinite(high), bounded, value)
 
     def unbounded(self) -> "Parameters":
         """The same leaves with no bounds on numbers and components: what is linear in a leaf is linear in them."""
@@ -213,16 +212,16 @@ class Parameters:
 
     def within(self, flat: Any) -> np.ndarray:
         """Flat values, or rows of them, where they may be: no interval reaches beyond a bound."""
-        return np.clip(flat, *np.array(self.limits).T)
+        return np.clip(flat, *self.limits.T)
 
-    @property
-    def limits(self) -> list[tuple[float, float]]:
-        """Between which numbers each flat value is kept."""
-        out: list[tuple[float, float]] = []
+    @cached_property
+    def limits(self) -> np.ndarray:
+        """(values, 2): between which numbers each flat value is kept."""
+        out = []
         for kind, shape, low, high in zip(self.kinds, self.shapes, self.low, self.high, strict=True):
             ends = low if kind in (ABOVE, BETWEEN) else -np.inf, high if kind in (BELOW, BETWEEN) else np.inf
-            out += zip(*(np.broadcast_to(end, shape).ravel().tolist() for end in ends), strict=True)
-        return out
+            out.append(np.stack([np.broadcast_to(end, shape).ravel() for end in ends], axis=1))
+        return np.concatenate(out)
 
     @property
     def constant(self) -> np.ndarray:

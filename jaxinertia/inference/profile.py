@@ -26,11 +26,12 @@ GROWTH, FASTER = 3.0, 10.0  # of a walk's distance, for NEARBY steps and then
 NEARBY, OUTWARDS, INWARDS = 3, 9, 25  # the first steps; until nothing is met; and between two ends
 FINE = 1e-3  # of the errors reached, of the way there, or of what is left to the bound: then an end is found
 BEYOND = 4.0, 30.0  # times as far as an end, where another valley is looked for
-SMALLEST = 16  # searches side by side; else four times as many, and so on: few programs serve all
+SMALLEST = 12  # searches side by side; else four times as many, and so on: few programs serve all
 AT = 7.0  # below the log of an error: a value there is at its bound
 TINY = 1e-6  # of a coordinate's change, by which a tangent is told
 BELOW, NOTHING = 30.0, -250.0  # the log of an optimum's distance from a bound, and any: nothing tells it from none
 ITERATIONS, TOLERANCE = 60, 1e-5  # of a search with one value held; of the cost of an error, which ends it
+QUICK = 1e-2  # the same of a first look
 
 
 class Lanes(NamedTuple):
@@ -98,27 +99,34 @@ class Walk:
         self.before = Point(value, back, x, cost)
         # No search leaves a bound, where the cost is level in log (value - bound): they begin an error inside of it.
         away = np.log(np.asarray(error)[lanes.row])
-        one_sided = np.sum(np.isfinite(np.array(parameters.limits)), axis=1) == 1
+        one_sided = np.sum(np.isfinite(parameters.limits), axis=1) == 1
         held = u[np.arange(lanes.size), lanes.coordinate]
         self.nearest = np.where(one_sided[lanes.coordinate], np.maximum(held - BELOW, NOTHING), -np.inf)
         self.lift = np.full(u.shape, -np.inf)
         self.lift[:, : parameters.size] = np.where(one_sided & np.isfinite(away), away, -np.inf)
 
-    def rise(self, values: np.ndarray, going: np.ndarray) -> np.ndarray:
-        """In standard errors, of each lane that is going at its value; 0 of others."""
+    def rise(self, values: np.ndarray, going: np.ndarray, quickly: bool = False) -> np.ndarray:
+        """In standard errors, of each lane that is going at its value; 0 of others.
+
+        `quickly`: to a hundredth of one, and along the lane's line alone where nothing is at its bound: never too low.
+        """
         out, lanes = np.zeros(self.lanes.size), np.flatnonzero(going)
         if not lanes.size:
             return out
         n, at, held = len(lanes), self.lanes.coordinate[lanes], values[lanes]
-        u, x = self._starts(lanes, held)
-        batch = np.resize(np.arange(2 * n), SMALLEST * 4 ** max(0, math.ceil(math.log(2 * n / SMALLEST, 4))))
+        u, x, lifted = self._starts(lanes, held)
+        tried = np.flatnonzero(np.append(lifted | (not quickly), np.ones(n, bool)))
+        size = SMALLEST * 4 ** max(0, math.ceil(math.log(len(tried) / SMALLEST, 4)))
+        batch = np.resize(tried, size)
         problem = _Pinned(self.likelihood.at(self.lanes.row[lanes][batch % n]), at[batch % n])
-        found = search.run(problem, u[batch], x[batch], Options(ITERATIONS, tolerance=TOLERANCE)).at(np.arange(2 * n))
+        options = Options(ITERATIONS, tolerance=QUICK if quickly else TOLERANCE)
+        found = search.run(problem, u[batch], x[batch], options).at(np.arange(len(tried)))
         swing = swinging(self.likelihood.system, self.parameters, natural(found.u, self.parameters)[0])
-        told = np.isfinite(found.cost) & ~(swing > np.tile(self.fastest[lanes], 2))
-        cost = np.where(told, found.cost, np.inf)
-        best = np.arange(n) + n * (cost[n:] < cost[:n])
-        point = Point(held, np.asarray(found.u)[best], np.asarray(found.x)[best], cost[best])
+        told = np.isfinite(found.cost) & ~(swing > self.fastest[lanes][tried % n])
+        cost, where = np.full(2 * n, np.inf), np.zeros(2 * n, int)
+        cost[tried], where[tried] = np.where(told, found.cost, np.inf), np.arange(len(tried))
+        best = np.arange(n) + n * ((cost[n:] < cost[:n]) | ~np.isin(np.arange(n), tried))
+        point = Point(held, np.asarray(found.u)[where[best]], np.asarray(found.x)[where[best]], cost[best])
         self.tried = self.tried.put(lanes, point)
         lower = self.tried.cost < self.lowest.cost
         self.lowest = self.lowest.put(lower, self.tried.at(lower))
@@ -126,18 +134,20 @@ class Walk:
         out[lanes] = np.sqrt(np.clip(np.where(np.isfinite(more), more, np.inf), 0.0, FAR**2))
         return out
 
-    def _starts(self, lanes: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Two for each lane: where it stands but off bounds, or what is far off in proportion; and along its line."""
+    def _starts(self, lanes: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Two for each lane: where it stands but off bounds, or what is far off in proportion; and along its line. And
+        which were taken off bounds."""
         n, at = len(lanes), self.lanes.coordinate[lanes]
         inner, before = self.inner.at(lanes), self.before.at(lanes)
-        pins = np.array([self.parameters.coordinate(*each) for each in zip(at.tolist(), held.tolist(), strict=True)])
-        pins = np.maximum(pins, self.nearest[lanes])  # at a bound itself nothing has a derivative
+        # At a bound itself nothing has a derivative.
+        pins = np.maximum(self.parameters.coordinate(at, held), self.nearest[lanes])
         gone = inner.value - before.value
         part = np.where(gone == 0, 0.0, (held - inner.value) / np.where(gone == 0, 1.0, gone))[:, None]
-        stands, lift = self._in_proportion(inner, before, at, held, pins), self.lift[lanes]
-        u = np.concatenate([np.where(stands < lift - AT, lift, stands), self._along(inner.u, before.u, part)])
+        stands = self._in_proportion(inner, before, at, held, pins)
+        low = stands < self.lift[lanes] - AT
+        u = np.concatenate([np.where(low, self.lift[lanes], stands), self._along(inner.u, before.u, part)])
         u[np.arange(2 * n), np.tile(at, 2)] = np.tile(pins, 2)
-        return u, np.concatenate([inner.x, inner.x + part[..., None] * (inner.x - before.x)])
+        return u, np.concatenate([inner.x, inner.x + part[..., None] * (inner.x - before.x)]), low.any(1)
 
     def _along(self, inner: np.ndarray, before: np.ndarray, part: np.ndarray) -> np.ndarray:
         """Coordinates on a straight line of values: along a valley they are in proportion, not their logs."""
@@ -146,9 +156,8 @@ class Walk:
             out = inner + part * (_finite(inner) - _finite(before))
             here, there = natural(inner, parameters)[0], natural(before, parameters)[0]
             values = here + part * (here - there)
-            for i in range(p):
-                u = np.array([parameters.coordinate(i, value) for value in values[:, i].tolist()])
-                out[:, i] = np.where(np.isfinite(u), u, inner[:, i])
+            u = parameters.coordinate(np.arange(p), values)
+            out[:, :p] = np.where(np.isfinite(u), u, inner[:, :p])
         return out
 
     def _in_proportion(
@@ -156,7 +165,7 @@ class Walk:
     ) -> np.ndarray:
         """Coordinates on a straight line of the values' logs, where the value that is held changes by a factor."""
         p = self.parameters.size
-        real = ~np.any(np.isfinite(np.array(self.parameters.limits)), axis=1)
+        real = ~np.any(np.isfinite(self.parameters.limits), axis=1)
         here, there = (_logs(point.u[:, :p], real) for point in (inner, before))
         out, lanes = np.array(inner.u), np.arange(len(at))
         with np.errstate(all="ignore"):

@@ -327,8 +327,7 @@ class Fits(eqx.Module):
     def at_bound(self) -> np.ndarray:
         """(records, p): which values went to a bound, so that their standard error says little."""
         spread = np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
-        each = zip(self.flat.T, spread.T, self.parameters.limits, strict=True)
-        return np.stack([at_bound(value, error, *limits) for value, error, limits in each], axis=1)
+        return np.asarray(at_bound(self.flat, spread, *self.parameters.limits.T))
 
     def summary(self) -> str:
         """How many converged, the values' middle and spread, and what failed."""

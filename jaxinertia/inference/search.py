@@ -169,12 +169,12 @@ def _block(search: Search, problem: Problem, options: Options) -> Search:
     """A block's searches, as NumPy's arrays. The last few go on by themselves."""
     few = FEW if len(search.u) > 2 * FEW else 0
     run = _run.over(problem.readings_of_one * len(search.u))
-    search, left = run(problem, search, options.tolerance, jnp.asarray(options.most), few)
+    search, left = run(problem, search, jnp.asarray(options.tolerance), jnp.asarray(options.most), few)
     whole = jax.tree.map(np.asarray, search)
     slow = np.flatnonzero(~whole.done)
     if left > 0 and slow.size:
         slow = np.resize(slow, few)
-        search, _ = run(problem.at(slow), whole.at(slow), options.tolerance, left, 0)
+        search, _ = run(problem.at(slow), whole.at(slow), jnp.asarray(options.tolerance), left, 0)
         whole = whole.put(slow, search)
     return whole
 
@@ -183,7 +183,7 @@ _begin = jax.jit(jax.vmap(start, in_axes=(0, 0, None)))
 
 
 @Compiled
-def _run(problem: Problem, search: Search, tolerance: float, most: jax.Array, few: int) -> tuple[Search, jax.Array]:
+def _run(problem: Problem, search: Search, tolerance: jax.Array, most: jax.Array, few: int) -> tuple[Search, jax.Array]:
     """Until no more than `few` are left, and the iterations left then."""
     one = eqx.filter_vmap(lambda s, p: iterate(p, s, tolerance), in_axes=(0, problem.axes()))
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from .._shown import aligned
+
 UNITS = {
     "natural_frequency": "cycles per time",
     "decay_time": "until the amplitude has fallen to 1/e",
@@ -22,11 +24,7 @@ def summary(fit: Any) -> str:
         (label, f"{v:.8g}", f"{e:.3g}", f"{a:.6g}", f"{b:.6g}", f"{c:.3g}", f"{r:.3g}")
         for label, v, e, a, b, c, r in columns
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(x.ljust(w) if not i else x.rjust(w) for i, (x, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
+    lines = aligned(rows)
     lines.insert(1, "-" * len(lines[0]))
     named = [
         (name.replace("_", " "), f"{v:.8g} {f'+- {e:.2g}' if e else '(held)'}  {UNITS.get(name, '')}".rstrip())

@@ -181,19 +181,17 @@ def change(old: Records, new: Records, before: Loss, after: Loss) -> np.ndarray:
 def told(now: Records, before: Records, loss: Loss, z: np.ndarray) -> list[str]:
     """What was made of each record's weights, in words that go on after others; z as `weighed` has it."""
     taken = before.weight > 0
-    ratio = np.where(taken, now.weight / np.where(taken, before.weight, 1.0), np.nan)
+    ratio = now.weight / np.where(taken, before.weight, 1.0)
+    most, least = (f(np.where(taken, ratio, fill), axis=(1, 2)) for f, fill in ((np.max, -np.inf), (np.min, np.inf)))
+    apart = np.any(most > (1 + 1e-9) * least, axis=1)
+    out = ["; each run weighed by its own scatter" * bool(one) for one in apart]
+    if isinstance(loss, Squares):
+        return out
     x = np.abs(np.where(taken, z * ratio, 0.0))
-    counts = loss.pull(x) < FAINT * loss.stiffness(0 * x) * x
-    out = []
-    for i, each in enumerate(ratio):
-        text = ""
-        if not isinstance(loss, Squares):
-            freedom = f" with {loss.shape[i]:.3g} degrees of freedom" if isinstance(loss, Student) else ""
-            few = f"{counts[i].sum():,} of {taken[i].sum():,} readings count less than a tenth"
-            text = f"; loss {loss.name!r}{freedom}: {few}"
-        with np.errstate(all="ignore"):
-            apart = np.nanmax(each, (0, 1)) > (1 + 1e-9) * np.nanmin(each, (0, 1))
-        out.append(text + "; each run weighed by its own scatter" * bool(apart.any()))
+    counts = np.sum(loss.pull(x) < FAINT * loss.stiffness(0 * x) * x, axis=(1, 2, 3))
+    for i, (few, all_of_it) in enumerate(zip(counts, taken.sum((1, 2, 3)), strict=True)):
+        freedom = f" with {loss.shape[i]:.3g} degrees of freedom" if isinstance(loss, Student) else ""
+        out[i] = f"; loss {loss.name!r}{freedom}: {few:,} of {all_of_it:,} readings count less than a tenth{out[i]}"
     return out
 
 

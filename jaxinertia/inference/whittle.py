@@ -41,6 +41,7 @@ SHORTEST = 8  # readings of a run that has a spectrum
 ASIDE = 0.5  # of its frequency: so far on either side of a peak a resonance is looked at alone
 ROUNDS = 5
 RISES = 3.0  # times its floor: a resonance that a record shows
+PASSES = 5  # of the weights of a spectrum's power and floor
 CACHED = 32  # resonances whose spectra stay in a core's cache
 
 
@@ -287,13 +288,14 @@ def _levels(omega, power, count, w0, gamma, seen):
     top = shape.max(1)
     shape = shape / top[:, None]
     # S = a shape + b by weighted least squares, the weights from the last S.
-    s = np.broadcast_to(power, shape.shape)
     tiny, least = 1e-9 * np.median(power), 1e-9 * float(power.max())
-    for _ in range(5):
-        weight = count / np.maximum(s, tiny) ** 2
+    s = np.broadcast_to(np.maximum(power, tiny), shape.shape)
+    root, both = np.sqrt(count), np.stack([np.ones_like(power), power], axis=1)
+    for _ in range(PASSES):
+        weight = root / s
+        weight *= weight
         weighted = weight * shape
-        ss, s1, ll = np.einsum("gw,gw->g", weighted, shape), weighted.sum(1), weight.sum(1)
-        py, p1 = weighted @ power, weight @ power
+        ss, (ll, p1), (s1, py) = np.einsum("gw,gw->g", weighted, shape), (weight @ both).T, (weighted @ both).T
         det = np.maximum(ss * ll - s1**2, 1e-300)
         with np.errstate(over="ignore"):
             a, b = (py * ll - p1 * s1) / det, (p1 * ss - py * s1) / det

@@ -78,6 +78,30 @@ def test_a_delay_under_noise():
     assert abs(late - 0.83) < 4 * error < 0.02
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"input_delay": None}])
+def test_an_input_that_changes_much_between_samples_is_told(options):
+    """Lines lose (omega h)^2 / 12 of a wave, at the motion's own frequency about, and the gain makes up for it: by more
+    than its error."""
+    system = ji.System(P.Quadratic(), noise=1.0)
+    found = ji.fit(system, driven(TS[::3], 0.83 if options else 0.0, **options), lambda s: (*free(s), s.noise.sigma))
+    omega_h = np.sqrt(TRUTH[1]) * 0.3
+    assert found.values[2] / TRUTH[2] - 1 == pytest.approx(omega_h**2 / 12, rel=1.0)
+    assert found.values[2] - TRUTH[2] > 4 * found.stderr[2]
+    assert any("straight between its samples" in text for text in found.diagnostics.warnings)
+
+
+@pytest.mark.parametrize("cycles", [16, 128, 318])
+def test_lines_between_samples_lose_part_of_a_wave(cycles):
+    """What is left is the wave's Fourier coefficient."""
+    n, omega = np.arange(2001.0), 2 * np.pi * cycles / 2000
+    fine = np.arange(200_000) / 100
+    of_lines, wave = np.interp(fine, n, np.cos(omega * n)), np.exp(1j * omega * fine)
+    kept = 2 * np.abs(np.vdot(wave, of_lines)) / len(fine)
+    data = ji.Observations(n, np.sin(omega * n), input=np.cos(omega * n))
+    assert delay.lost(records_of(data)) == pytest.approx(1 - kept, rel=0.02)
+
+
 def records_of(data):
     task = fitting.prepare(SYSTEM, data, free, None, None, None, "squares", Options(100))
     return on_one_grid(task.system, task.parameters, [data])
