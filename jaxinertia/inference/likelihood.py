@@ -4,7 +4,6 @@ from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -55,6 +54,10 @@ class Likelihood(Problem):
     def innovations(self, u: Float[Array, " p"], x: Float[Array, "w k"]) -> Float[Array, "w m c"]:
         """What is left of each reading of one record, in standard deviations where these are known; of a robust loss
         what it counts of that."""
+
+    def all_innovations(self, u: Any, x: Any) -> np.ndarray:
+        """Of many records, (r, w, m, c)."""
+        return innovations_of_all(self, u, x)
 
     @abstractmethod
     def read(self, u: np.ndarray, x: np.ndarray, normal: Normal, unknown: np.ndarray) -> Reading:
@@ -120,4 +123,4 @@ def _all_innovations(likelihood: Likelihood, u: Any, x: Any) -> Any:
 
 def innovations_of_all(likelihood: Likelihood, u: Any, x: Any) -> np.ndarray:
     """Of many records, (r, w, m, c)."""
-    return np.asarray(_all_innovations(likelihood, jnp.asarray(u), jnp.asarray(x)))
+    return np.asarray(_all_innovations(likelihood, np.asarray(u), np.asarray(x)))
