@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import _host
 from ._run_time import noticed
 from ._shown import shown
 
@@ -80,6 +81,9 @@ def is_key(x: Any) -> bool:
 
 def as_float(name: str, x: Any) -> jax.Array:
     """A number, an array or nested lists of numbers as a float array; ValueError for anything else."""
+    known = np.asarray(x) if isinstance(x, (bool, int, float, np.generic, np.ndarray)) else None
+    if known is not None and known.dtype.kind in "biuf" and known.dtype.itemsize <= 8:
+        return _host.put(known, jnp.result_type(float, jax.dtypes.canonicalize_dtype(known.dtype)))
     try:
         array = jnp.asarray(np.asarray(x) if isinstance(x, (list, tuple)) else x)
     except (TypeError, ValueError) as error:

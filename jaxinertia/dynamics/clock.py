@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .. import _host
 from .._checks import is_traced, require
 
 RESOLVED = 0.1  # of a step: the most that a time may be rounded to where somebody is told it
@@ -43,4 +44,4 @@ def check_resolved(run: Any, who: str, latest: Any, step: Any, dtype: Any) -> An
 def as_given(ts: Any, host: np.ndarray) -> jax.Array | np.ndarray:
     """Times to hand back, in the precision they came in: as NumPy's float64 where JAX would round them."""
     wide = np.asarray(ts).dtype != np.float32 and finest() != np.float64
-    return host if wide else jnp.asarray(host)
+    return host if wide else _host.put(host)

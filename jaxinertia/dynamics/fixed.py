@@ -26,6 +26,7 @@ from .phase import Phase, added, emptied, start
 from .random_numbers import RandomNumbers
 from .repeats import Repeat, folded, is_costly, stacked
 from .scan import PLAIN, checkpointed_scan, longest_block
+from .soon import Soon, is_short
 from .splitting import Splitting
 from .stages import Run, cut_before_drift, without_relaxation
 from .trajectory import Trajectory
@@ -34,7 +35,8 @@ from .trajectory import Trajectory
 def run(system: System, grid: Grid, position, momentum, solver: Splitting, key: Key | None, path: Any) -> Trajectory:
     """Integrate a prepared system and state."""
     setting, state = _set_out(system, grid, position, momentum, solver, key, path)
-    trajectory = judged(*_integrate(setting, state, grid.ends))
+    few = is_short(setting.system, state[0], grid.origin)
+    trajectory = judged(*_integrate(few, setting, state, grid.ends))
     return eqx.tree_at(lambda x: x.ts, trajectory, grid.ts)
 
 
@@ -69,7 +71,7 @@ def _set_out(system, grid, position, momentum, solver, key, path) -> tuple[_Sett
     return _Setting(system, plain, key, path, letters, told, careful, wish(solver.kernel)), (position, momentum)
 
 
-@eqx.filter_jit
+@Soon
 def _integrate(setting: _Setting, state, ends) -> tuple[Trajectory, dict[str, Any] | None]:
     plan = _plan(setting, state[1])
     first, gradient, energies = _begin(setting, plan, state)

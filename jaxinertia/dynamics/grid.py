@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .. import _host
 from .._checks import check_step, is_traced, require, unevenness
 from .._shown import shown
 from . import clock
@@ -56,7 +57,7 @@ def plan(ts: Any, dt: Any, substeps: int | None) -> Grid:
 
 def _known(ts, host, starts, step, block, ends) -> Grid:
     latest, shortest = float(np.max(np.abs(host))), float(np.min(step))
-    origin, starts, step = (jnp.asarray(x) for x in (host[0], starts, step))
+    origin, starts, step = (_host.put(x) for x in (host[0], starts, step))
     return Grid(clock.as_given(ts, host), origin, starts, step, block, ends, latest, shortest)
 
 

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from . import derived, standing
@@ -40,8 +39,8 @@ def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
     offset, trend, delay, _ = likelihood.beside_at
     unit, step = records.reading_unit[0], float(records.units.time[0])
     late = float(records.delay[0] + np.sum(search.u[delay])) * step
-    first = jnp.asarray(search.u[:p])[parameters.index[0]]
-    system = with_input(parameters.local.write(records.system, first), data, late)
+    first = flat[parameters.flat_index[0]]
+    system = with_input(parameters.local.put(records.system, first), data, late)
     posed = Posed(records, likelihood, reading, search.u, search.x, cost, bool(ended.fine[i]))
     diagnostics = _diagnostics(posed, search, data, flat, jacobian, [covariance, natural[0]], ends)
     errors_of_u, spread = np.sqrt(np.diag(in_u)), np.sqrt(np.diag(covariance))

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,8 @@ from ..physics.system import System
 from . import evidence
 from .compiled import Compiled
 from .parameters import Parameters
+
+FEW = 4  # rows: as many as anyone asks for of one fit, so that one program serves all
 
 
 def of(system: System, parameters: Parameters, flat: np.ndarray, covariance: np.ndarray) -> dict[str, Any]:
@@ -35,9 +38,11 @@ def of_all(system: System, parameters: Parameters, flat: np.ndarray, covariance:
             out |= {f"{name}, run {k + 1}": found for name, found in one.items()}
         return out
     with jax.enable_x64(True):
-        if not _formulas(system):
+        if not _formulas(system, *_told(system)):
             return out
-        values, slopes = jax.tree.map(np.asarray, _slopes(system, parameters, jnp.asarray(flat, float)))
+        rows = np.asarray(flat, float)
+        rows = np.resize(rows, (max(len(rows), FEW), rows.shape[1]))
+        values, slopes = jax.tree.map(lambda x: np.asarray(x)[: len(flat)], _slopes(system, parameters, rows))
     for name in values:
         spread = np.array([_error(*each) for each in zip(slopes[name], covariance, strict=True)])
         out[name] = values[name], np.where(np.isfinite(values[name]), spread, np.nan)
@@ -49,9 +54,12 @@ def _slopes(system: System, parameters: Parameters, flat: jax.Array) -> tuple[di
     """The numbers of rows of values, and their derivatives by them."""
 
     def numbers(x):
-        return {name: formula(parameters.put(system, x)) for name, formula in _formulas(system).items()}
+        one = parameters.put(system, x)
+        found = {name: formula(one) for name, formula in _formulas(one, curvature(one), decay(one)).items()}
+        return found, found
 
-    return jax.vmap(numbers)(flat), jax.vmap(jax.jacrev(numbers))(flat)
+    slopes, values = jax.vmap(jax.jacrev(numbers, has_aux=True))(flat)
+    return values, slopes
 
 
 def damping_ratios(system: System, parameters: Parameters, flat: np.ndarray) -> np.ndarray:
@@ -62,8 +70,9 @@ def damping_ratios(system: System, parameters: Parameters, flat: np.ndarray) -> 
         local = parameters.local
         return np.max([damping_ratios(system, local, flat[:, at]) for at in parameters.flat_index], axis=0)
 
-    with jax.enable_x64(True):
-        return np.asarray(_ratios(system, parameters, jnp.asarray(flat, float)))
+    gamma, k = _of_small_motions(system, parameters, flat)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return gamma / (2 * np.sqrt(np.abs(k)))
 
 
 def swinging(system: System, parameters: Parameters, flat: np.ndarray) -> np.ndarray:
@@ -74,26 +83,24 @@ def swinging(system: System, parameters: Parameters, flat: np.ndarray) -> np.nda
     if parameters.runs > 1:  # the fastest of any run
         local = parameters.local
         return np.max([swinging(system, local, flat[:, at]) for at in parameters.flat_index], axis=0)
+    gamma, k = _of_small_motions(system, parameters, flat)
+    return np.sqrt(np.maximum(k - gamma**2 / 4, 0.0))
+
+
+def _of_small_motions(system: System, parameters: Parameters, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """gamma and k of rows of values, of a system that has them."""
     with jax.enable_x64(True):
-        return np.asarray(_frequencies(system, parameters, jnp.asarray(flat, float)))
+        gamma, k = _small_motions(system, parameters, np.asarray(flat, float))
+        return np.asarray(gamma), np.asarray(k)
 
 
 @Compiled
-def _frequencies(system: System, parameters: Parameters, flat: jax.Array) -> jax.Array:
-    def frequency(x):
-        one = parameters.put(system, x)
-        return jnp.sqrt(jnp.maximum(curvature(one) - decay(one) ** 2 / 4, 0.0))
+def _small_motions(system: System, parameters: Parameters, flat: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def one(x):
+        written = parameters.put(system, x)
+        return decay(written), curvature(written)
 
-    return jax.vmap(frequency)(flat)
-
-
-@Compiled
-def _ratios(system: System, parameters: Parameters, flat: jax.Array) -> jax.Array:
-    def ratio(x):
-        one = parameters.put(system, x)
-        return decay(one) / (2 * jnp.sqrt(jnp.abs(curvature(one))))
-
-    return jax.vmap(ratio)(flat)
+    return jax.vmap(one)(flat)
 
 
 def rates(
@@ -103,21 +110,24 @@ def rates(
     system has no such numbers, or runs have their own."""
     if parameters.runs > 1 or not _is_single(system):
         return None
-    fixed = parameters.put(system, np.asarray(flat, float))
-    if not decay(fixed) ** 2 > 4 * curvature(fixed):
+    gamma, k = _of_small_motions(system, parameters, flat[None])
+    if not gamma[0] ** 2 > 4 * k[0]:
         return None
+    values, slopes = (np.asarray(x) for x in _two_rates(system, parameters, np.asarray(flat, float)))
+    return [(float(value), _error(slope, covariance)) for value, slope in zip(values, slopes, strict=True)]
 
-    def rate(x, side):
+
+@Compiled
+def _two_rates(system: System, parameters: Parameters, flat: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The slow one and the fast one, and their derivatives by the values."""
+
+    def both(x):
         one = parameters.put(system, x)
         gamma, k = decay(one), curvature(one)
         fast = gamma / 2 + jnp.sqrt(gamma**2 / 4 - k)
-        return fast if side else k / fast
+        return jnp.stack([k / fast, fast])
 
-    out = []
-    for side in (False, True):
-        value, slope = jax.value_and_grad(rate)(jnp.asarray(flat, float), side)
-        out.append((float(value), _error(np.asarray(slope), covariance)))
-    return out
+    return both(flat), jax.jacrev(both)(flat)
 
 
 def _is_single(system: System) -> bool:
@@ -125,20 +135,25 @@ def _is_single(system: System) -> bool:
     mass = system.kinetic.small_mass
     if mass is None or np.shape(mass) != ():
         return False
-    k, gamma = curvature(system), decay(system)
-    return k is not None and gamma is not None and np.shape(gamma) == ()
+    k, gamma = _told(system)
+    return k is not None and gamma is not None and getattr(gamma, "shape", ()) == ()
 
 
-def _formulas(system: System) -> dict[str, Callable[[Any], Any]]:
-    """Those that systems like this may have: functions of one, NaN where it has not."""
+def _told(system: System) -> tuple[Any, Any]:
+    """Which of k and gamma of small motions there are, looked at and not computed."""
+    return eqx.filter_eval_shape(lambda s: (curvature(s), decay(s)), system)
+
+
+def _formulas(system: System, k: Any, gamma: Any) -> dict[str, Callable[[Any], Any]]:
+    """Those that systems like this may have, whose small motions have these k and gamma or None: functions of one, NaN
+    where it has not."""
     mass = system.kinetic.small_mass
     if mass is None or np.shape(mass) != ():
         return {}
-    k, gamma = curvature(system), decay(system)
     out: dict[str, Callable[[Any], Any]] = {}
     if k is not None:
         out["natural_frequency"] = lambda s: _where(curvature(s) > 0, jnp.sqrt(curvature(s)) / (2 * math.pi))
-    damped = gamma is not None and np.shape(gamma) == ()
+    damped = gamma is not None and getattr(gamma, "shape", ()) == ()
     if k is not None and damped:
         out["damping_ratio"] = lambda s: _where(curvature(s) > 0, decay(s) / (2 * jnp.sqrt(curvature(s))))
         out["quality_factor"] = lambda s: _where(_swings(s, math.inf), jnp.sqrt(curvature(s)) / decay(s))

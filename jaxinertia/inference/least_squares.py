@@ -100,6 +100,17 @@ class LeastSquares(Likelihood):
         each = self._over_windows(self.residuals, u, x)
         return self.loss.pull(each.reshape(self.windows.y.shape))
 
+    def all_innovations(self, u, x):
+        """Of one record by the program that `read` asks too: another takes longer to compile than to run."""
+        if len(u) > 1:
+            return super().all_innovations(u, x)
+        return np.asarray(self.loss.pull(self._linearised(u, x)[0].reshape(self.windows.y.shape)))
+
+    def _linearised(self, u: Any, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """`linearise` of many records; one program, whatever the loss."""
+        plain = eqx.tree_at(lambda p: p.loss, self, SQUARES)
+        return jax.tree.map(np.asarray, _linearise.over(self.readings_of_one)(plain, np.asarray(u), np.asarray(x)))
+
     def residuals(self, u, state, window: Windows) -> Float[Array, " readings"]:
         """(prediction - reading) / error, flat; 0 where nothing was read."""
         local, d, channels = self.parameters.local, self.d, self.windows.y.shape[-1]
@@ -159,7 +170,8 @@ class LeastSquares(Likelihood):
         return np.where(np.all(unknown, axis=-1), 2 * np.asarray(normal.cost) / self.freedom, 1.0)
 
     def read(self, u, x, normal, unknown):
-        r, j = (np.asarray(a) for a in _linearise.over(self.readings_of_one)(self, jnp.asarray(u), jnp.asarray(x)))
+        alone = self.with_own(jax.tree.map(lambda part: np.asarray(part)[None], self.own()))
+        r, j = (part[0] for part in alone._linearised(np.asarray(u)[None], np.asarray(x)[None]))
         at = window_coordinates(self.parameters, self.beside, len(x))
         if at is not None:
             local, j = j, np.zeros((*r.shape, len(u) + x.shape[-1]))
@@ -221,7 +233,9 @@ class LeastSquares(Likelihood):
         return Evidence(**joined, variance=variance, freedom=int(self.freedom))
 
 
-_linearise = Compiled(LeastSquares.linearise)
+@Compiled
+def _linearise(likelihood: LeastSquares, u: Any, x: Any) -> Any:
+    return eqx.filter_vmap(lambda u, x, one: one.linearise(u, x), in_axes=(0, 0, likelihood.axes()))(u, x, likelihood)
 
 
 @eqx.filter_jit

@@ -4,7 +4,6 @@ from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -57,6 +56,10 @@ class Likelihood(Problem):
         """What is left of each reading of one record, in standard deviations where these are known; of a robust loss
         what it counts of that."""
 
+    def all_innovations(self, u: Any, x: Any) -> np.ndarray:
+        """Of many records, (r, w, m, c)."""
+        return innovations_of_all(self, u, x)
+
     @abstractmethod
     def read(self, u: np.ndarray, x: np.ndarray, normal: Normal, unknown: np.ndarray) -> Reading:
         """What one record says at its optimum, with the equations there; `unknown`: of which channels the error of a
@@ -94,4 +97,4 @@ def _all_innovations(likelihood: Likelihood, u: Any, x: Any) -> Any:
 
 def innovations_of_all(likelihood: Likelihood, u: Any, x: Any) -> np.ndarray:
     """Of many records, (r, w, m, c)."""
-    return np.asarray(_all_innovations(likelihood, jnp.asarray(u), jnp.asarray(x)))
+    return np.asarray(_all_innovations(likelihood, np.asarray(u), np.asarray(x)))

@@ -10,6 +10,7 @@ and costs as much as the windows are many, whether there is one or there are tho
 """
 
 from abc import ABC, abstractmethod
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -62,12 +63,13 @@ class Normal(NamedTuple):
         own = jnp.sum(x * (self.gx + jnp.sum(self.c * x[:, None, :], axis=2) / 2))
         return -(self.g @ u + u @ along / 2 + own)
 
-    def information(self) -> Float[Array, "p p"]:
-        """A - sum_w B_w C_w^-1 B_w^T: what the data say of u, the states unknown."""
+    def information(self) -> np.ndarray:
+        """A - sum_w B_w C_w^-1 B_w^T, of one record or of many: what the data say of u, the states unknown."""
+        a, b, c = (np.asarray(x) for x in (self.a, self.b, self.c))
         if self.gx.size == 0:
-            return self.a
-        inner = solve(self.c, jnp.swapaxes(self.b, -1, -2))
-        return self.a - jnp.sum(self.b @ inner, axis=0)
+            return a
+        with np.errstate(all="ignore"):
+            return a - np.sum(b @ solve(c, np.swapaxes(b, -1, -2), np), axis=-3)
 
 
 def without_states(
@@ -110,23 +112,24 @@ class Problem(ABC):
         return eqx.tree_at(lambda p: p.own(), self, own, is_leaf=lambda x: x is None)
 
 
-def solve(matrix: Float[Array, "*many n n"], right: Float[Array, "*many n r"]) -> Float[Array, "*many n r"]:
-    """Gauss-Jordan, unrolled, on the matrix scaled to a unit diagonal; small, positive definite, and many at once.
+def solve(matrix: Any, right: Any, xp: ModuleType = jnp) -> Any:
+    """Of matrices (..., n, n) and (..., n, r): Gauss-Jordan, unrolled, on the matrix scaled to a unit diagonal; small,
+    positive definite, and many at once.
 
     LAPACK is called matrix by matrix and dominates a thousand small problems; this compiles into the loop around it.
     """
     n = matrix.shape[-1]
-    diagonal = jnp.diagonal(matrix, axis1=-2, axis2=-1)
-    root = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0))
+    diagonal = xp.diagonal(matrix, axis1=-2, axis2=-1)
+    root = xp.sqrt(xp.where(diagonal > 0, diagonal, 1.0))
     scaled = matrix / (root[..., :, None] * root[..., None, :])
     if n > 12:
-        return jnp.linalg.solve(scaled, right / root[..., None]) / root[..., None]
-    rows = jnp.concatenate([scaled, right / root[..., None]], axis=-1)
+        return xp.linalg.solve(scaled, right / root[..., None]) / root[..., None]
+    rows = xp.concatenate([scaled, right / root[..., None]], axis=-1)
     for i in range(n):
         pivot = rows[..., i, i]
-        row = rows[..., i, :] / jnp.where(jnp.abs(pivot) > 1e-300, pivot, 1e-300)[..., None]
-        rows = rows - rows[..., :, i, None] * row[..., None, :]
-        rows = rows.at[..., i, :].set(row)
+        row = rows[..., i, :] / xp.where(xp.abs(pivot) > 1e-300, pivot, 1e-300)[..., None]
+        others = rows - rows[..., :, i, None] * row[..., None, :]
+        rows = xp.where((np.arange(n) == i)[:, None], row[..., None, :], others)
     return rows[..., n:] / root[..., None]
 
 

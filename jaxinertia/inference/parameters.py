@@ -10,14 +10,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import expit
 
-from .. import _tree
+from .. import _host, _tree
 from .._shown import shown
 from ..physics.system import System
 
@@ -99,6 +101,19 @@ class Parameters:
         """The values themselves, flat: all leaves, one after another."""
         return jnp.concatenate([jnp.zeros(0), *(jnp.ravel(leaf) for leaf in self._leaves(u))])
 
+    def natural_of_rows(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same of rows of coordinates, in NumPy, with their derivatives by them (r, values, coordinates); where no
+        leaf is a matrix."""
+        values, slopes = np.empty(u.shape), np.zeros((*u.shape, u.shape[1]))
+        each = zip(self.kinds, self.slices, self.shapes, self.low, self.high, strict=True)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for kind, part, shape, *ends in each:
+                low, high = (np.broadcast_to(end, shape).ravel() for end in ends)
+                values[:, part] = _free(kind, u[:, part], low, high, np)
+                at = np.arange(part.start, part.stop)
+                slopes[:, at, at] = _free_slope(kind, u[:, part], low, high)
+        return values, slopes
+
     def write(self, system: System, u: jax.Array | np.ndarray) -> System:
         """The system with these values, of one run."""
         leaves, structure = jax.tree.flatten(system)
@@ -131,7 +146,8 @@ class Parameters:
     def loosen(self, u: np.ndarray) -> np.ndarray:
         """The coordinates of `unbounded` at u, or at rows of them."""
         parts = zip(self.kinds, self.slices, self.low, self.high, strict=True)
-        return np.concatenate([_free(kind, u[..., part], *map(np.ravel, ends)) for kind, part, *ends in parts], axis=-1)
+        loose = [_free(kind, u[..., part], np.ravel(low), np.ravel(high), np) for kind, part, low, high in parts]
+        return np.concatenate(loose, axis=-1)
 
     def tighten(self, loose: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Back from `loosen`; what is out of bounds is put within, a hundredth as far from them as at the start."""
@@ -179,11 +195,10 @@ class Parameters:
     def put(self, system: System, flat: Any) -> System:
         """The system with these flat values, of one run, in place of its free ones."""
         leaves, structure = jax.tree.flatten(system)
-        at = 0
-        for i, shape in zip(self.where, self.shapes, strict=True):
-            size = math.prod(shape)
-            leaves[i] = jnp.asarray(flat[at : at + size].reshape(shape))
-            at += size
+        ends = np.cumsum([0, *(int(np.prod(s)) for s in self.shapes)]).tolist()
+        for i, (first, last), shape in zip(self.where, pairwise(ends), self.shapes, strict=True):
+            value = flat[first:last].reshape(shape)
+            leaves[i] = _host.put(value) if isinstance(value, np.ndarray) else value
         return jax.tree.unflatten(structure, leaves)
 
     def held(self, system: System) -> list[tuple[str, str]]:
@@ -349,14 +364,21 @@ def _decode(kind, u, shape, low, high):
     return _free(kind, u.reshape(shape), low, high)
 
 
-def _free(kind, u, low, high):
+def _free(kind: str, u: Any, low: Any, high: Any, xp: ModuleType = jnp) -> Any:
     if kind == ABOVE:
-        return low + jnp.exp(u)
+        return low + xp.exp(u)
     if kind == BELOW:
-        return high - jnp.exp(u)
+        return high - xp.exp(u)
     if kind == BETWEEN:
-        return low + (high - low) * jax.nn.sigmoid(u)
+        return low + (high - low) * (expit(u) if xp is np else jax.nn.sigmoid(u))
     return u
+
+
+def _free_slope(kind: str, u: np.ndarray, low: Any, high: Any) -> Any:
+    """The derivative of `_free`, in NumPy."""
+    if kind in (ABOVE, BELOW):
+        return np.exp(u) if kind == ABOVE else -np.exp(u)
+    return (high - low) * expit(u) * expit(-u) if kind == BETWEEN else np.ones_like(u)
 
 
 def encode(kind, value, low, high):

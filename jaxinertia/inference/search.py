@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from .._machine import cores
 from .compiled import Compiled
-from .normal import Normal, Problem, Step, without_states
+from .normal import Normal, Problem, Step
 
 TOLERANCE = 1e-10  # of the cost that one standard error is worth: steps end below 1e-5 standard errors
 SAME = 1e-4  # of it, by which costs may differ that are the same optimum's
@@ -86,15 +86,22 @@ class Search(NamedTuple):
         return self.put(np.flatnonzero(take), other.at(take))
 
 
-def start(u: Any, x: Any, damping: Any = CAREFUL) -> Search:
-    """A search that begins at u and x. Its first iteration steps nowhere, and finds the cost there."""
-    u, x = jnp.asarray(u, float), jnp.asarray(x, float)
-    (p,), (w, k) = u.shape, x.shape
-    cost, no, nowhere = jnp.asarray(jnp.inf, float), jnp.zeros((), bool), Step(jnp.zeros(p), jnp.zeros((w, k)))
-    normal = Normal(cost, cost, jnp.zeros(p), jnp.zeros((p, p)), nowhere.x, jnp.zeros((w, p, k)), jnp.zeros((w, k, k)))
-    normal = normal if w else without_states(cost, cost, normal.g, normal.a)
-    size = jnp.ones((), float)
-    return Search(u, x, nowhere, normal, nowhere, jnp.asarray(damping, float), size, no, no, jnp.asarray(0, int))
+def start(u: Any, x: Any, damping: float = CAREFUL) -> Search:
+    """Searches that begin at u (r, p) and x (r, w, k). Their first iteration steps nowhere, and finds the cost there.
+
+    All of it is NumPy's: XLA would compile a program for it.
+    """
+    u, x = np.asarray(u, float), np.asarray(x, float)
+    (n, p), (_, w, k) = u.shape, x.shape
+    of_states = k if w else 1  # as without_states has it
+
+    def zeros(*shape: int) -> Any:
+        return np.zeros((n, *shape))
+
+    nowhere, no, one = Step(zeros(p), zeros(w, k)), zeros() > 0, zeros() + 1.0
+    blocks = zeros(w, of_states), zeros(w, p, of_states), zeros(w, of_states, of_states)
+    normal = Normal(one * np.inf, one * np.inf, zeros(p), zeros(p, p), *blocks)
+    return Search(u, x, nowhere, normal, nowhere, one * damping, one, no, no, zeros().astype(int))
 
 
 def iterate(problem: Problem, search: Search, tolerance: Any = TOLERANCE) -> Search:
@@ -138,7 +145,7 @@ class Options(NamedTuple):
 def run(problem: Problem, u: Any, x: Any, options: Options, title: str = "") -> Search:
     """The searches of all records from their u (r, p) and x (r, w, k)."""
     with jax.enable_x64(True):
-        return go_on(problem, _begin(jnp.asarray(u), jnp.asarray(x), options.damping), options, title)
+        return go_on(problem, start(u, x, options.damping), options, title)
 
 
 def go_on(problem: Problem, search: Search, options: Options, title: str = "") -> Search:
@@ -169,17 +176,15 @@ def _block(search: Search, problem: Problem, options: Options) -> Search:
     """A block's searches, as NumPy's arrays. The last few go on by themselves."""
     few = FEW if len(search.u) > 2 * FEW else 0
     run = _run.over(problem.readings_of_one * len(search.u))
-    search, left = run(problem, search, jnp.asarray(options.tolerance), jnp.asarray(options.most), few)
+    tolerance, most = np.asarray(options.tolerance), np.asarray(options.most)
+    search, left = run(problem, search, tolerance, most, few)
     whole = jax.tree.map(np.asarray, search)
     slow = np.flatnonzero(~whole.done)
-    if left > 0 and slow.size:
+    if int(left) > 0 and slow.size:
         slow = np.resize(slow, few)
-        search, _ = run(problem.at(slow), whole.at(slow), jnp.asarray(options.tolerance), left, 0)
+        search, _ = run(problem.at(slow), whole.at(slow), tolerance, left, 0)
         whole = whole.put(slow, search)
     return whole
-
-
-_begin = jax.jit(jax.vmap(start, in_axes=(0, 0, None)))
 
 
 @Compiled

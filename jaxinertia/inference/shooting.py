@@ -82,7 +82,7 @@ def _clocked(
     for _ in range(REWEIGHTINGS):
         plain = pose(records, records.longest, likelihood.motion)
         rates = np.asarray(rates_of_all(plain, jnp.asarray(found.u), jnp.asarray(found.x)))
-        new = with_clock(records, innovations_of_all(plain, found.u, found.x), rates)
+        new = with_clock(records, plain.all_innovations(found.u, found.x), rates)
         settled = np.all(change(now, new, SQUARES, SQUARES) < SETTLED)
         now, likelihood = new, pose(new, new.longest, likelihood.motion)
         found = _again(likelihood, found, options, "weighed by the clock")
@@ -101,14 +101,14 @@ def _weigh(
     """
     plain, now, posed = pose(records, records.longest, likelihood.motion), records, isinstance(loss, Squares)
     for _ in range(REWEIGHTINGS if isinstance(loss, Squares) else ROBUST):
-        new, law = weighed(records, loss, innovations_of_all(plain, found.u, found.x))
+        new, law = weighed(records, loss, plain.all_innovations(found.u, found.x))
         moved = np.flatnonzero((not posed) | (change(now, new, loss, law) > SETTLED))
         if not moved.size:
             break
         now, loss, posed = new, law, True
         likelihood = pose(now, now.longest, likelihood.motion, loss=loss)
         found = found.put(moved, _again(likelihood, found, options, "weighed by residuals").at(moved))
-    return likelihood, found, now, told(now, records, loss, innovations_of_all(plain, found.u, found.x))
+    return likelihood, found, now, told(now, records, loss, plain.all_innovations(found.u, found.x))
 
 
 def _smooth(way: str, records: Records) -> bool:
@@ -315,7 +315,7 @@ def shorten(
         if motion is None:
             break
         finer = replace(likelihood, motion=motion)
-        change = innovations_of_all(finer, found.u, found.x) - innovations_of_all(likelihood, found.u, found.x)
+        change = innovations_of_all(finer, found.u, found.x) - likelihood.all_innovations(found.u, found.x)
         fine = np.sum(change**2, (1, 2, 3)) < likelihood.fine_enough(np.asarray(found.normal.unit))
         if np.all(fine | ~found.ended):
             break

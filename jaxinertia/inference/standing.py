@@ -9,8 +9,7 @@ import numpy as np
 
 from . import evidence as errors
 from .compiled import Compiled
-from .likelihood import innovations_of_all
-from .parameters import Parameters
+from .parameters import MATRICES, Parameters
 from .shooting import LEAST_SQUARES, Ended
 
 RIDGE = 1e-12  # on a unit diagonal: what the others do not tell, goes nowhere
@@ -45,7 +44,7 @@ class Standing:
     @cached_property
     def information(self) -> np.ndarray:
         """(r, coordinates, coordinates), the states unknown."""
-        return np.asarray(_information(self.ended.search.normal))
+        return self.ended.search.normal.information()
 
     @cached_property
     def covariance(self) -> np.ndarray:
@@ -81,7 +80,7 @@ class Standing:
     def innovations(self) -> np.ndarray:
         """(r, w, m, c), the residuals."""
         likelihood, search = self.ended.likelihood, self.ended.search
-        return innovations_of_all(likelihood, search.u, search.x)
+        return likelihood.all_innovations(search.u, search.x)
 
     @cached_property
     def whiteness(self) -> np.ndarray:
@@ -135,6 +134,8 @@ def is_lost(level: Any, cost: Any, variance: Any, n: Any, p: int) -> Any:
 
 def natural(u: Any, parameters: Parameters) -> tuple[np.ndarray, np.ndarray]:
     """Values of rows of coordinates, and their derivatives by them."""
+    if not any(kind in MATRICES for kind in parameters.kinds):
+        return parameters.natural_of_rows(np.asarray(u))
     with jax.enable_x64(True):
         values, jacobian = _natural(u, parameters)
         return np.asarray(values), np.asarray(jacobian)
@@ -143,8 +144,3 @@ def natural(u: Any, parameters: Parameters) -> tuple[np.ndarray, np.ndarray]:
 @Compiled
 def _natural(u: jax.Array, parameters: Parameters) -> tuple[jax.Array, jax.Array]:
     return jax.vmap(parameters.natural)(u), jax.vmap(jax.jacfwd(parameters.natural))(u)
-
-
-@Compiled
-def _information(normal: Any) -> jax.Array:
-    return jax.vmap(lambda one: one.information())(normal)

@@ -61,9 +61,11 @@ def check_damping(gamma: Coefficient, position: Position) -> Position:
         slack = 64 * len(value) * jnp.finfo(value.dtype).eps * jnp.max(jnp.abs(value))
         symmetric = jnp.all(jnp.abs(value - value.T) <= slack)
         return require(position, symmetric & jnp.all(jnp.linalg.eigvalsh(value) >= -slack), message)
-    holds = [jnp.all(leaf >= 0) for leaf in jax.tree.leaves(gamma.value)]
     message = "damping gamma must not be negative in any component; pass gamma >= 0"
-    return require(position, jnp.all(jnp.stack(holds)), message)
+    leaves = jax.tree.leaves(gamma.value)
+    if not is_traced(leaves):
+        return require(position, all(np.all(np.asarray(leaf) >= 0) for leaf in leaves), message)
+    return require(position, jnp.all(jnp.stack([jnp.all(leaf >= 0) for leaf in leaves])), message)
 
 
 def leaves_of(name: str, value: ArrayLike) -> PyTree:

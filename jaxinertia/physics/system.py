@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import _tree
+from .. import _host, _tree
 from .._checks import as_float, is_traced
 from .._shown import Card, Shown, module, shown
 from .._types import ArrayLike, Position, Scalar
@@ -155,7 +155,7 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
     dtype = jnp.promote_types(_tree.dtype(moving), jnp.float32)
     moving = _tree.cast(moving, dtype)
     if momentum is None:
-        momentum = jax.tree.map(jnp.zeros_like, moving)
+        momentum = _host.zeros_like(moving)
     else:
         momentum = _match_momentum(as_arrays("momentum", momentum), moving)
     _check_finite("position", moving)
@@ -274,7 +274,7 @@ def _check_law(name: str, value: Any, kind: type, methods: tuple[str, ...]) -> N
 
 def _check_scalar(system: System, position: Position) -> None:
     with refusing_numpy("potential"):
-        out = eqx.filter_eval_shape(system.level, position, jnp.zeros((), _tree.dtype(position)))
+        out = eqx.filter_eval_shape(system.level, position, _host.put(0.0, _tree.dtype(position)))
     if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
         raise ValueError(
             f"potential must return one float, got {out}; sum it over components, e.g. lambda x: jnp.sum(x**2) / 2"
