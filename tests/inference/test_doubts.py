@@ -38,7 +38,9 @@ def test_clipped_readings_are_counted():
             f"{np.sum(np.clip(Y, low, high) != Y)} of 200 readings lie at the greatest or least value"
         )
     assert said_of(Y) == []
-    rest = np.exp(-0.3 * TS)
+    (said,) = said_of(np.clip(np.round(Y * 50) / 50, -9.0, 0.5))  # of some levels
+    assert "were they clipped" in said
+    rest = np.exp(-1.5 * TS)
     for levels in 2, 4, 8, 32:
         for y in Y, Y + 0.05, rest, -rest:
             assert said_of(np.round(y * levels) / levels) == []
