@@ -1,7 +1,6 @@
 """What every likelihood has in common: what the search asks of it, and what the report asks of it."""
 
 from abc import abstractmethod
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -111,7 +110,7 @@ def moved_by(u: Any, beside: Beside, first: int, window: Windows) -> Windows:
     if not beside.delay:
         return window
     later = u[beside.slices(first)[2]]
-    return replace(window, input=window.input - later * window.slope)
+    return eqx.tree_at(lambda w: w.input, window, window.input - later * window.slope)  # without the axis of windows
 
 
 @Compiled
