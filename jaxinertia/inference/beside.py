@@ -1,9 +1,9 @@
 """What is fitted beside the parameters: each record's zero and its drift, the input's delay, the readings' errors."""
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -83,4 +83,4 @@ def moved_by(u: Any, beside: Beside, first: int, window: Any) -> Any:
     if not beside.delay:
         return window
     later = u[beside.local.slices(first)[2]]
-    return replace(window, input=window.input - later * window.slope)
+    return eqx.tree_at(lambda w: w.input, window, window.input - later * window.slope)  # without the axis of windows

@@ -289,7 +289,7 @@ def _levels(omega, power, count, w0, gamma, seen):
     shape = shape / top[:, None]
     # S = a shape + b by weighted least squares, the weights from the last S.
     tiny, least = 1e-9 * np.median(power), 1e-9 * float(power.max())
-    s = np.broadcast_to(np.maximum(power, tiny), shape.shape)
+    s = np.maximum(power, tiny)[None]
     root, both = np.sqrt(count), np.stack([np.ones_like(power), power], axis=1)
     for _ in range(PASSES):
         weight = root / s
@@ -301,7 +301,9 @@ def _levels(omega, power, count, w0, gamma, seen):
             a, b = (py * ll - p1 * s1) / det, (p1 * ss - py * s1) / det
         a, b = np.where(b > 0, a, py / ss), np.where(a > 0, np.maximum(b, 0.0), p1 / ll)
         a = np.maximum(a, least)
-        s = np.maximum(a[:, None] * shape + b[:, None], tiny)
+        s = a[:, None] * shape
+        s += b[:, None]
+        np.maximum(s, tiny, out=s)
     return (np.log(s) + power / s) @ count, a / top, b
 
 
