@@ -1,12 +1,43 @@
 """Vector algebra on pytrees: the few operations that mechanics needs."""
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ._types import Scalar
+
+Class = TypeVar("Class", bound=type)
+
+
+def static(**options: Any) -> Any:
+    """A field of a `plain` class that belongs to the program, and is no array."""
+    return dataclasses.field(metadata={"static": True}, **options)
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static,))
+def plain(cls: Class) -> Class:
+    """A frozen dataclass that is a pytree, for what the host handles: an Equinox module makes another module of every
+    method that it is asked for, which takes longer than most methods do."""
+    made: Any = dataclasses.dataclass(frozen=True, eq=False)(cls)
+    fields = dataclasses.fields(made)
+    moving = tuple(f.name for f in fields if not f.metadata.get("static"))
+    fixed = tuple(f.name for f in fields if f.metadata.get("static"))
+
+    def flatten(x: Any) -> tuple:
+        return tuple(getattr(x, name) for name in moving), tuple(getattr(x, name) for name in fixed)
+
+    def unflatten(known: tuple, leaves: Any) -> Any:
+        out = object.__new__(made)  # leaves may be anything here: no annotation holds
+        out.__dict__.update(zip(moving, leaves, strict=True))
+        out.__dict__.update(zip(fixed, known, strict=True))
+        return out
+
+    jax.tree_util.register_pytree_node(made, flatten, unflatten)
+    return made
 
 
 def add_scaled(y: PyTree, a: Scalar | float, x: PyTree) -> PyTree:

@@ -7,7 +7,6 @@ it is taken to run where the line is so near that no record tells.
 
 from dataclasses import replace
 
-import equinox as eqx
 import numpy as np
 from scipy import fft
 
@@ -71,10 +70,9 @@ def _finer(records: Records, force: np.ndarray) -> Records:
     units = replace(records.units, time=records.units.time / FINER)
     ts = np.broadcast_to(np.arange(n, dtype=float), y.shape[:3]).copy()
     start, count = records.start * FINER, (records.count - 1) * FINER + 1
-    rows = lambda r: (r.units, r.start, r.ts, r.y, r.weight, r.input, r.row, r.count)  # noqa: E731
-    times = {name: getattr(records, name) * FINER for name in ("delay", "time_error")}
-    records = replace(records, **times, finer=FINER)
-    return eqx.tree_at(rows, records, (units, start, ts, y, weight, force, row, count))
+    late, off = records.delay * FINER, records.time_error * FINER
+    now = replace(records, units=units, start=start, ts=ts, y=y, weight=weight, input=force, row=row, count=count)
+    return replace(now, delay=late, time_error=off, finer=FINER)
 
 
 def _finer_input(records: Records, way: str) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from . import evidence as errors
 from .candidates import Law, aic, pose, side_by_side
 from .doubts import ANOTHER, misfit
+from .fit import as_one
 from .free_motion import free_part
 from .loss import SQUARES, check_loss
 from .observations import Observations
@@ -82,7 +83,7 @@ def compare(fits: Any, *, loss: str = SQUARES.name, progress: bool = False) -> C
 
     Arguments:
         fits: a dict of names and fits, or a sequence of fits, all of one record and one kind of method; or a record of
-            one component, `Observations`, of which the free motion is fitted, as by `ji.fit`.
+            one component, `Observations`, or a list of them, of which the free motion is fitted, as by `ji.fit`.
         loss: of the fits to a record, as for `ji.fit`.
         progress: whether to show the searches of the fits to a record.
 
@@ -100,9 +101,11 @@ def compare(fits: Any, *, loss: str = SQUARES.name, progress: bool = False) -> C
     Source: H. Akaike, IEEE Trans. Autom. Control 19, 716 (1974); G. Schwarz, Ann. Stat. 6, 461 (1978); K. P. Burnham
     and D. R. Anderson, Model Selection and Multimodel Inference, 2002 (support beyond 10 of AIC).
     """
-    if isinstance(fits, Observations):
+    if isinstance(fits, Observations) or (
+        isinstance(fits, list | tuple) and isinstance(next(iter(fits), 0), Observations)
+    ):
         check_loss(loss, least_squares=True)
-        return of_record(free_part(pose(Law())[0], fits, LEAST_SQUARES), loss, {}, progress)
+        return of_record(free_part(pose(Law())[0], as_one(fits), LEAST_SQUARES), loss, {}, progress)
     return _table(_named(fits), {})
 
 

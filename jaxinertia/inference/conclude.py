@@ -55,7 +55,7 @@ def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
         covariance_corrected=natural[1],
         labels=tuple(parameters.labels),
         flat=flat,
-        offset=_in_unit(search.u, errors_of_u, offset, unit),
+        offset=_in_unit(search.u, errors_of_u, offset, unit, records),
         trend=_in_unit(search.u, errors_of_u, trend, unit / step),
         input_delay=(late, float(errors_of_u[delay][0] * step)) if records.free_delay else None,
         position_error=_position_error(reading, data, unit),
@@ -76,9 +76,17 @@ def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
     )
 
 
-def _in_unit(u: Any, errors: np.ndarray, at: slice, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Some of the coordinates and their errors, in the data's units; None of none."""
-    return None if at.stop == at.start else (np.asarray(u)[at] * unit, errors[at] * unit)
+def _in_unit(
+    u: Any, errors: np.ndarray, at: slice, unit: np.ndarray, shifted: Records | None = None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Some of the coordinates and their errors, in the data's units: of each channel, of several records one row of
+    these for each; of readings that were `shifted` with that put back. None of none."""
+    if at.stop == at.start:
+        return None
+    values, spread = (np.reshape(x[at], (-1, len(unit))) * unit for x in (np.asarray(u), errors))
+    if shifted is not None and shifted.shift is not None:
+        values = values + shifted.shift[0, [run[0] for run in shifted.runs]]
+    return (values, spread) if len(values) > 1 else (values[0], spread[0])
 
 
 def _unknown(records: Records, likelihood: Likelihood) -> np.ndarray:
@@ -229,7 +237,10 @@ def _residuals(reading: Reading, records: Records, data: Observations) -> np.nda
         return None
     levels, row = records.levels, records.row[0]
     out = np.full((len(data.ts), levels), np.nan)
-    predicted = reading.prediction[..., :levels][row >= 0] * records.reading_unit[0]
+    predicted = reading.prediction[..., :levels] * records.reading_unit[0]
+    if records.shift is not None:
+        predicted = predicted + records.shift[0, :, None]
+    predicted = predicted[row >= 0]
     out[row[row >= 0]] = data.position.reshape(-1, levels)[row[row >= 0]] - predicted
     return out.reshape(data.position.shape)
 

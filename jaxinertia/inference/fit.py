@@ -1,8 +1,10 @@
 """fit and fit_many: from a system and records to values with errors, by the method that the records ask for."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -34,7 +36,7 @@ METHODS = (LEAST_SQUARES, stochastic.KALMAN, stochastic.UNSCENTED, stochastic.EX
 
 def fit(
     system: System,
-    data: Observations,
+    data: Observations | Sequence[Observations],
     free: Callable = lambda s: s.damping.gamma,
     *,
     each: Callable | None = None,
@@ -60,7 +62,8 @@ def fit(
             mass; positions alone do not tell a mass from a stiffness. With `data.input` its force is gain times the
             input: give a `force.Sampled` with a gain to start from, or None for the gain 1.
         data: `Observations`. Without noise, a force or an input only their free motion is fitted, as `decays` finds it,
-            and `why` says so; `between` chooses a part, or by `between()` all, by hand.
+            and `why` says so; `between` chooses a part, or by `between()` all, by hand. A list of them: records that
+            share what is free, and have an offset, an error and runs each of its own, as `Observations.join` has it.
         free: which leaves may change, as for `eqx.tree_at`: `lambda s: (s.damping.gamma, s.potential.stiffness)`, with
             `s.force.gain` for the input's gain. What a law names as `nonnegative` (dampings, sigma, masses) stays
             positive, matrices of them PSD; what it names as `skew` stays skew.
@@ -93,10 +96,7 @@ def fit(
 
     Source: O. Nelles, Nonlinear System Identification, 2001 (multiple shooting); see the modules of `inference`.
     """
-    if not isinstance(data, Observations):
-        raise ValueError(
-            f"data = {shown(data)} must be ji.Observations; wrap your arrays: ji.Observations(ts, position)"
-        )
+    data = as_one(data)
     with jax.enable_x64(True):
         task = prepare(system, data, free, bounds, method, band, loss, Options(max_iterations, progress), each)
         part = free_part(task.system, data, task.method)
@@ -123,9 +123,9 @@ def fit_many(
     blocks of records on a thread for each core.
 
     Arguments:
-        data: a list of records, each an `Observations` of positions of as many components; all else may differ: times,
-            lengths, units, runs, momenta, inputs, what is known of errors and offsets. Those that are alike go side by
-            side.
+        data: a list of records, each an `Observations`, or a list of them as for `ji.fit`, of positions of as many
+            components; all else may differ: times, lengths, units, runs, momenta, inputs, what is known of errors and
+            offsets. Those that are alike go side by side.
         system, free, each, bounds, method, band, loss, max_iterations: as for `ji.fit`; with `each`, all records have
             as many runs.
         progress: whether to show a bar with the records that have ended.
@@ -144,6 +144,8 @@ def fit_many(
         >>> print(fits[3].summary())
     """
     check_system(system)
+    check_list(data)
+    data = [as_one(one) for one in data]
     check_alike(data)
     with jax.enable_x64(True):
         task = prepare(system, data[0], free, bounds, method, band, loss, Options(max_iterations, progress), each)
@@ -232,7 +234,8 @@ def search(data: list[Observations], task: Task) -> tuple[list[Ended], dict[int,
             one.trend,
             one.input_delay is None,
         )
-        kinds.setdefault((one.ts.tobytes(), one.segment.tobytes(), *present), []).append(i)
+        times = (x.tobytes() for x in (one.ts, one.segment, one.record))
+        kinds.setdefault((*times, *present), []).append(i)
     groups: list[tuple[np.ndarray, Records]] = []
     for rows in kinds.values():
         first = data[rows[0]]
@@ -317,14 +320,30 @@ def check_clock(task: Task, data: Observations) -> None:
         )
 
 
-def check_alike(data: Any) -> None:
-    """ValueError unless records may be fitted side by side."""
+def as_one(data: Any) -> Observations:
+    """A record, or several as one."""
+    if isinstance(data, Observations):
+        return data
+    if not isinstance(data, list | tuple) or not data or not all(isinstance(one, Observations) for one in data):
+        raise ValueError(
+            f"data = {shown(data)} must be ji.Observations, or a list of them; wrap your arrays: "
+            "ji.Observations(ts, position)"
+        )
+    return Observations.join(data)
+
+
+def check_list(data: Any) -> None:
+    """ValueError unless there are several."""
     if isinstance(data, Observations) or not isinstance(data, Sequence):
         raise ValueError(f"data = {shown(data)} must be a list of ji.Observations; for one record use ji.fit")
     if not data:
         raise ValueError("data is empty; pass a list of ji.Observations")
+
+
+def check_alike(data: list[Observations]) -> None:
+    """ValueError unless records may be fitted side by side."""
     for i, one in enumerate(data):
-        if not isinstance(one, Observations) or one.position.shape[1:] != data[0].position.shape[1:]:
+        if one.position.shape[1:] != data[0].position.shape[1:]:
             raise ValueError(f"data[{i}] = {shown(one)} must be ji.Observations with the components of the first")
         if (one.components, one.scalar) != (data[0].components, data[0].scalar):
             raise ValueError(f"data[{i}] has components = {one.components}, data[0] {data[0].components}")
@@ -347,9 +366,15 @@ def check_position(system: System, data: Observations) -> None:
     """ValueError unless the system takes positions of as many components as the data have."""
     position = np.zeros(() if data.scalar else data.components)
     try:
-        jax.eval_shape(lambda q: systems.prepare(system, q), position)
+        _takes.eval_shape(*eqx.partition(system, lambda x: isinstance(x, jax.Array | np.ndarray)), position)
     except (TypeError, ValueError) as error:
         raise ValueError(f"position of {data.components} components does not fit the system: {error}") from error
+
+
+@partial(jax.jit, static_argnums=1)
+def _takes(arrays: System, rest: System, position: jax.Array) -> jax.Array:
+    """Whatever it is, of systems that are alike it is traced once."""
+    return systems.prepare(eqx.combine(arrays, rest), position)[1]
 
 
 def check_method(system: System, method: str | None, band: Any) -> str | None:

@@ -16,9 +16,8 @@ def free_part(system: System, data: Any, method: str | None) -> Any:
     """The data's free motion for least squares, unless someone chose a part, or more than friction acts on it."""
     if method != LEAST_SQUARES or not isinstance(data, Observations):
         return data
-    if data.chosen or data.input is not None or system.takes_work:
-        return data
-    return data.decays()
+    works = system.takes_work if data.input is None else system.moves_with_time  # what an input drives is as it is
+    return data if works else data.free_motion()
 
 
 def on_whole(result: Fit, part: Observations, whole: Observations) -> Fit:

@@ -29,14 +29,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .. import _tree
 from ..physics.linear_flow import LinearFlow, linear_flow
 from ..physics.system import System
 from . import linear, looks, moves
+from .beside import Beside, level_of, moved_by, window_coordinates
 from .compiled import Compiled
 from .evidence import Evidence
-from .likelihood import Likelihood, Reading, level_of, moved_by, window_coordinates
+from .likelihood import Likelihood, Reading
 from .normal import without_states
-from .parameters import Beside, Parameters
+from .parameters import Parameters
 from .readout import Readout
 from .record import Windows
 from .units import Units
@@ -47,6 +49,7 @@ ABSENT = 1e12  # variance of a reading that was not taken
 PHASE = 0.3  # radians that one linearised step may take
 
 
+@_tree.plain
 class Filter(Likelihood):
     """u are the parameters, then what is fitted of the readings' zero, then the logs of each channel's variance if that
     is unknown."""
@@ -59,12 +62,12 @@ class Filter(Likelihood):
     speed: Float[Array | np.ndarray, "*many"]  # scatter of the momentum, roughly: for the vague initial state
     freedom: Any  # readings less what is fitted and the runs' initial states
     readout: Readout | None
-    beside: Beside = eqx.field(static=True)
-    d: int = eqx.field(static=True)
-    scalar: bool = eqx.field(static=True)
-    transient: int | None = eqx.field(static=True)  # readings until the gain has settled; None: it never does
-    substeps: int = eqx.field(static=True)
-    unscented: bool = eqx.field(static=True, default=False)
+    beside: Beside = _tree.static()
+    d: int = _tree.static()
+    scalar: bool = _tree.static()
+    transient: int | None = _tree.static()  # readings until the gain has settled; None: it never does
+    substeps: int = _tree.static()
+    unscented: bool = _tree.static(default=False)
 
     def own(self):
         return self.windows, self.units, self.offset, self.speed, self.freedom
@@ -124,7 +127,10 @@ class Filter(Likelihood):
             states=None,
         )
         prediction = np.where(read, np.asarray(windows.y)[..., : self.levels] - e, np.nan)
-        error = np.exp(u[self.beside_at[-1]] / 2) if self.beside.error else None
+        error = None
+        if self.beside.error:
+            error = np.exp(u[self.beside_at[-1]] / 2).reshape(-1, self.levels)
+            error = error[list(self.beside.of)] if self.beside.of else error[0]
         return Reading(evidence, prediction, None, 2 * float(normal.cost), error)
 
     def never_settled(self) -> tuple["Filter", bool]:
@@ -142,13 +148,14 @@ _score = Compiled(Filter.score)
 
 def innovations(u: Float[Array, " p"], problem: Filter):
     """Prediction errors and the logs of their variances, (w, m, levels) each, in the fit's units."""
-    error = jnp.exp(u[problem.beside_at[-1]]) if problem.beside.error else jnp.ones(problem.levels)
     run, local = _settled if problem.transient is not None else _general, problem.parameters.local
 
     def one(u, window):
         level = level_of(u, problem.beside, local.size, problem.offset, window)
         window = moved_by(u, problem.beside, local.size, window)
         system = local.write(problem.system, u)
+        error = u[problem.beside.local.slices(local.size)[-1]]
+        error = jnp.exp(error) if problem.beside.error else jnp.ones(problem.levels)
         return run(system, window.y[:, : problem.levels] - level, error, window, problem)
 
     at = window_coordinates(problem.parameters, problem.beside, len(problem.windows.ts))

@@ -9,7 +9,7 @@ which is the variance of the residuals times (J^T J)^-1 for squares, and of any 
 Source: P. J. Huber, Ann. Stat. 1, 799 (1973).
 """
 
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import equinox as eqx
@@ -18,19 +18,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .. import _tree
 from ..physics.system import System
+from .beside import Beside, level_of, moved_by, window_coordinates
 from .compiled import Compiled
 from .evidence import Evidence
-from .likelihood import Likelihood, Reading, level_of, moved_by, window_coordinates
+from .likelihood import Likelihood, Reading
 from .loss import SQUARES, Loss, Squares, Student
 from .motion import Frame, Motion, rate_of, seen_of
 from .normal import Normal
-from .parameters import Beside, Parameters
+from .parameters import Parameters
 from .readout import Readout
 from .record import Records, Windows, about_mean
 from .units import Units
 
 
+@_tree.plain
 class LeastSquares(Likelihood):
     """u are the parameters and what is fitted of the readings' zero, x_w = (x, x') of window w."""
 
@@ -43,10 +46,10 @@ class LeastSquares(Likelihood):
     loss: Loss
     motion: Motion
     readout: Readout | None
-    beside: Beside = eqx.field(static=True)
-    d: int = eqx.field(static=True)
-    scalar: bool = eqx.field(static=True)
-    clocked: bool = eqx.field(static=True, default=False)  # whether errors of times are in the weights
+    beside: Beside = _tree.static()
+    d: int = _tree.static()
+    scalar: bool = _tree.static()
+    clocked: bool = _tree.static(default=False)  # whether errors of times are in the weights
 
     def own(self):
         return self.windows, self.units, self.offset, self.freedom, self.loss.shape
@@ -157,7 +160,7 @@ class LeastSquares(Likelihood):
     def robust(self):
         return not isinstance(self.loss, Squares)
 
-    @property
+    @cached_property
     def level(self):
         return about_mean(self.windows.weight, self.windows.y, self.loss)
 
@@ -241,13 +244,9 @@ def rates_of_all(likelihood: LeastSquares, u: Any, x: Any) -> Any:
     return eqx.filter_vmap(lambda u, x, one: one.rates(u, x), in_axes=(0, 0, likelihood.axes()))(u, x, likelihood)
 
 
-def pose(
-    records: Records, length: int, motion: Motion, level: np.ndarray | None = None, loss: Loss = SQUARES
-) -> LeastSquares:
-    """The problem of windows of this many rows; `level`: an offset to hold, in place of the records' own."""
-    windows = records.windows(length)
-    beside = records.beside if level is None else Beside()
-    offset = records.offset if level is None else level
+def pose(records: Records, length: int, motion: Motion, loss: Loss = SQUARES) -> LeastSquares:
+    """The problem of windows of this many rows."""
+    windows, beside, offset = records.windows(length), records.beside, records.offset
     live = 2 * records.d * np.sum(np.any(windows.weight > 0, axis=(2, 3)), axis=1)
     freedom = np.maximum(records.readings - records.parameters.size - beside.size - live, 1).astype(float)
     offset = np.zeros((len(records), records.levels)) if offset is None else offset

@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..physics.system import System
+from .beside import Beside
 from .compiled import Compiled
 from .evidence import Evidence
 from .normal import Normal, Problem
-from .parameters import Beside, Parameters
-from .record import Records, Windows
+from .parameters import Parameters
+from .record import Records
 from .units import Units
 
 
@@ -44,11 +45,11 @@ class Likelihood(Problem):
     least squares have.
     """
 
-    system: eqx.AbstractVar[System]
-    parameters: eqx.AbstractVar[Parameters]
-    units: eqx.AbstractVar[Units]
-    freedom: eqx.AbstractVar[Any]  # of each record: readings less what is fitted
-    beside: eqx.AbstractVar[Beside]
+    system: System
+    parameters: Parameters
+    units: Units
+    freedom: Any  # of each record: readings less what is fitted
+    beside: Beside
 
     @abstractmethod
     def innovations(self, u: Float[Array, " p"], x: Float[Array, "w k"]) -> Float[Array, "w m c"]:
@@ -87,33 +88,6 @@ class Likelihood(Problem):
     def beside_at(self) -> tuple[slice, slice, slice, slice]:
         """Where in u they are: offsets, trends, the delay, and the logs of the variances of readings."""
         return self.beside.slices(self.parameters.size)
-
-
-def window_coordinates(parameters: Parameters, beside: Beside, windows: int) -> np.ndarray | None:
-    """(windows, q): where in u the coordinates are that a window's run has, what is beside them too; None if all are
-    every run's. Windows are those of one run after another, as many of each."""
-    if not parameters.own:
-        return None
-    run = np.arange(windows) // max(windows // parameters.runs, 1)
-    rest = np.broadcast_to(parameters.size + np.arange(beside.size), (windows, beside.size))
-    return np.concatenate([parameters.index[run], rest], axis=1)
-
-
-def level_of(u: Any, beside: Beside, first: int, offset: Any, window: Any) -> Float[Array | np.ndarray, "*m levels"]:
-    """The offset, and its trend, at a window's times; what is not fitted as given. `first`: of u behind parameters."""
-    offset_at, trend_at, *_ = beside.slices(first)
-    level = u[offset_at] if beside.offset else offset
-    if not beside.trend:
-        return level
-    return level + u[trend_at] * (window.start + window.ts)[:, None]
-
-
-def moved_by(u: Any, beside: Beside, first: int, window: Windows) -> Windows:
-    """The window with its input as much later as the coordinates say, to first order."""
-    if not beside.delay:
-        return window
-    later = u[beside.slices(first)[2]]
-    return eqx.tree_at(lambda w: w.input, window, window.input - later * window.slope)
 
 
 @Compiled

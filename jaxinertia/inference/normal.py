@@ -9,7 +9,7 @@ Eliminating the states, H (du, dx) = (g, g_w) is
 and costs as much as the windows are many, whether there is one or there are thousands.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -80,7 +80,7 @@ def without_states(
     return Normal(cost, unit, g, a, jnp.zeros((0, 1)), jnp.zeros((0, p, 1)), jnp.zeros((0, 1, 1)))
 
 
-class Problem(eqx.Module):
+class Problem(ABC):
     """What a search needs: of one record, or with a leading axis of records in `own`."""
 
     @abstractmethod

@@ -1,14 +1,14 @@
 """What was recorded: times, readings, and what is known of their error."""
 
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import numpy as np
 
-from . import release, row_checks
+from . import release, row_checks, several
 from .reading import columns
 from .times import in_seconds
 
@@ -43,6 +43,8 @@ class Observations(eqx.Module):
         trend: whether the zero drifts on a straight line, which is then fitted, one for each channel.
         input_delay: how much later than its samples say the input acts, u(t - delay), as where two clocks differ; None
             if unknown, and then fitted. Readings for which no sample tells the input then are left out.
+        record: shape (n,), numbers or names: runs of one record have one zero, and one error of a reading; where these
+            are fitted, every record has its own (and its own drift). None: all rows are of one; see `join`.
         time_error: a number, in the unit of ts: standard deviation of the error of one time, as of a clock that
             jitters. It adds to that of a reading what this changes in so long, error^2 + (dy/dt time_error)^2. For
             least squares.
@@ -68,7 +70,8 @@ class Observations(eqx.Module):
     momentum_error: np.ndarray | None
     reading: tuple[str, ...] = eqx.field(static=True)
     labels: tuple[str, str] = eqx.field(static=True)
-    chosen: bool = eqx.field(static=True)  # whether someone said which part of the record counts
+    record: np.ndarray  # 0, 1, ... of each row, in the order in which they begin
+    as_is: np.ndarray  # of each row, whether it counts as it is: someone said so, or it is of a record with an input
     rows: np.ndarray | None  # of the record that this is a part of
     read: Callable | None
     components: int = eqx.field(static=True)  # d, the position's; 1 where it is a number
@@ -93,6 +96,7 @@ class Observations(eqx.Module):
         trend: Any = False,
         input_delay: Any = 0.0,
         time_error: Any = 0.0,
+        record: Any = None,
         reading: tuple[str, ...] = (),
         labels: tuple[str, str] = ("time", "position"),
     ):
@@ -111,7 +115,8 @@ class Observations(eqx.Module):
         self.momentum = None if momentum is None else _like("momentum", momentum, self.position)
         self.position_error = _error("position_error", position_error, self.position)
         self.momentum_error = _error("momentum_error", momentum_error, self.position)
-        self.segment = _segments(segment, len(self.ts))
+        self.segment = _segments("segment", segment, len(self.ts))
+        self.record = _in_order(_segments("record", record, len(self.ts)))
         self.input = None if input is None else _numbers("input", input, missing=False)
         if self.input is not None and len(self.input) != len(self.ts):
             raise ValueError(f"input has shape {self.input.shape}, ts {self.ts.shape}; pass one row for each time")
@@ -120,7 +125,8 @@ class Observations(eqx.Module):
         self.offset = None if offset is None else _numbers("offset", offset, missing=False)
         if self.offset is not None and self.offset.shape not in ((), self.position.shape[1:]):
             raise ValueError(f"offset has shape {self.offset.shape}; pass a number, or one for each component")
-        self.reading, self.labels, self.chosen, self.rows = tuple(reading), labels, False, None
+        self.reading, self.labels, self.rows = tuple(reading), labels, None
+        self.as_is = np.full(len(self.ts), self.input is not None)
         self.read, self.trend = read, row_checks.flag("trend", trend)
         self.components, self.scalar = row_checks.shape_of(read, components, self.position.shape[1:])
         if read is not None and momentum is not None:
@@ -129,6 +135,8 @@ class Observations(eqx.Module):
 
     def _check(self) -> None:
         for rows in self.runs:
+            if np.any(self.record[rows] != self.record[rows[0]]):
+                raise ValueError("record: a run of data.segment is of two records; give each a segment of its own")
             falls = np.flatnonzero(np.diff(self.ts[rows]) <= 0)
             if falls.size:
                 i, j = rows[falls[0]], rows[falls[0] + 1]
@@ -154,6 +162,16 @@ class Observations(eqx.Module):
         """The rows of each segment, in the order in which segments first appear."""
         names, first = np.unique(self.segment, return_index=True)
         return [np.flatnonzero(self.segment == names[i]) for i in np.argsort(first)]
+
+    @property
+    def chosen(self) -> bool:
+        """Whether all of it counts as it is."""
+        return bool(np.all(self.as_is))
+
+    @property
+    def record_of_runs(self) -> tuple[int, ...]:
+        """The record that each run is of; () where all are of one."""
+        return tuple(int(self.record[rows[0]]) for rows in self.runs) if np.any(self.record) else ()
 
     @property
     def channels(self) -> int:
@@ -185,7 +203,7 @@ class Observations(eqx.Module):
         inside = (self.ts >= low) & (self.ts <= high)
         told = f"readings from {low:g} to {high:g}: {inside.sum():,} of {len(inside):,}"
         try:
-            return self.part(inside, told, chosen=True)
+            return self.part(inside, told)
         except ValueError as error:
             raise ValueError(f"{told}; times go from {first:g} to {last:g}: {error}") from error
 
@@ -201,10 +219,38 @@ class Observations(eqx.Module):
             >>> hits = data.decays()
             >>> len(hits.runs), hits.reading[-1]
         """
-        found = release.find(self.ts, self.position, self.runs)
-        return self if found is None else self.part(found.rows, found.told, found.segment, chosen=True)
+        return self._free(np.zeros(len(self.ts), bool))
 
-    def part(self, rows: np.ndarray, told: str, segment: Any = None, chosen: bool = False) -> "Observations":
+    def free_motion(self) -> "Observations":
+        """As `decays`, but for what counts as it is: a part that someone chose, and records that an input drives."""
+        return self if self.chosen else self._free(self.as_is)
+
+    def _free(self, whole: np.ndarray) -> "Observations":
+        """The free motion of all runs but those of these rows, which are taken whole."""
+        found = release.find(self.ts, self.position, self.runs, whole)
+        return self if found is None else self.part(found.rows, found.told, found.segment)
+
+    @classmethod
+    def join(cls, records: "Sequence[Observations]") -> "Observations":
+        """Several records of one system, in one unit, as one, in which each has runs and a zero of its own.
+
+        Lengths, times, sampling and errors may differ; a record without an input had none. Where offset, trend or the
+        error of readings are fitted, each record has its own.
+
+        Raises:
+            ValueError: if they differ in what is read, or in what is to be fitted: offset, trend, input_delay.
+
+        Example:
+            >>> ji.fit(system, ji.Observations.join([first, second]), free)  # as ji.fit(system, [first, second], free)
+        """
+        parts = several.checked(records, cls)
+        if len(parts) == 1:
+            return parts[0]
+        out = cls(**several.joined(parts))
+        object.__setattr__(out, "as_is", np.concatenate([one.as_is for one in parts]))
+        return out
+
+    def part(self, rows: np.ndarray, told: str, segment: Any = None) -> "Observations":
         """Some rows, by a mask or their numbers, with a sentence on which they are; with other segments, if given."""
 
         def taken(x: Any) -> Any:
@@ -224,10 +270,11 @@ class Observations(eqx.Module):
             trend=self.trend,
             input_delay=self.input_delay,
             time_error=self.time_error,
+            record=self.record[rows],
             reading=(*self.reading, told),
             labels=self.labels,
         )
-        object.__setattr__(out, "chosen", chosen or self.chosen)
+        object.__setattr__(out, "as_is", np.ones(len(out.ts), bool))
         object.__setattr__(out, "rows", np.arange(len(self.ts))[rows])
         return out
 
@@ -353,17 +400,23 @@ def _error(name: str, x: Any, position: np.ndarray) -> np.ndarray | None:
     return array
 
 
-def _segments(segment: Any, n: int) -> np.ndarray:
+def _segments(name: str, segment: Any, n: int) -> np.ndarray:
     if segment is None:
         return np.zeros(n, int)
     array = np.asarray(segment)
     if array.shape != (n,):
-        raise ValueError(f"segment has shape {array.shape}; pass one entry for each of the {n} times")
+        raise ValueError(f"{name} has shape {array.shape}; pass one entry for each of the {n} times")
     if array.dtype.kind in "fmM" and not np.all(np.isfinite(array)):
-        raise ValueError("segment has a NaN or NaT; give every row a segment")
+        raise ValueError(f"{name} has a NaN or NaT; give every row a {name}")
     try:
         return np.unique(array, return_inverse=True)[1]
     except TypeError as error:
         raise ValueError(
-            f"segment mixes {sorted({type(x).__name__ for x in array})}; give every row one kind"
+            f"{name} mixes {sorted({type(x).__name__ for x in array})}; give every row one kind"
         ) from error
+
+
+def _in_order(names: np.ndarray) -> np.ndarray:
+    """Numbers 0, 1, ... in the order in which they first appear."""
+    _, first, number = np.unique(names, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[number]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import expit
 
-from .. import _host
+from .. import _host, _tree
 from .._shown import shown
 from ..physics.system import System
 
@@ -30,28 +30,6 @@ MATRICES = (GRAM, FACTOR, SKEW)
 _OF_LEAVES = ("low", "high", "where", "kinds", "shapes", "names")
 
 
-class Beside(NamedTuple):
-    """What else u holds, in this order behind the parameters: offsets of `levels` channels, their trends, the input's
-    delay beyond that of the records, and the logs of the readings' variances."""
-
-    levels: int = 0
-    offset: bool = False
-    trend: bool = False
-    delay: bool = False
-    error: bool = False
-
-    def slices(self, first: int) -> tuple[slice, slice, slice, slice]:
-        """Where each is."""
-        n = self.levels
-        ends = first + np.cumsum([0, n * self.offset, n * self.trend, int(self.delay), n * self.error])
-        return tuple(slice(int(a), int(b)) for a, b in pairwise(ends))  # type: ignore[return-value]
-
-    @property
-    def size(self) -> int:
-        """How many coordinates."""
-        return self.levels * (self.offset + self.trend + self.error) + self.delay
-
-
 class _Place:
     """Stands for a leaf while `free` picks leaves."""
 
@@ -59,19 +37,20 @@ class _Place:
         self.index = index
 
 
-class Parameters(eqx.Module):
+@_tree.plain
+class Parameters:
     """The free leaves, in the order in which `free` returns them; then those of `each`, again for every run."""
 
     low: tuple[Any, ...]  # arrays
     high: tuple[Any, ...]
-    where: tuple[int, ...] = eqx.field(static=True)
-    kinds: tuple[str, ...] = eqx.field(static=True)
-    shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True)
-    names: tuple[str, ...] = eqx.field(static=True)
-    structure: Any = eqx.field(static=True)
-    own_structure: Any = eqx.field(static=True, default=None)
-    own: int = eqx.field(static=True, default=0)  # leaves of `each`
-    runs: int = eqx.field(static=True, default=1)  # for which they are there
+    where: tuple[int, ...] = _tree.static()
+    kinds: tuple[str, ...] = _tree.static()
+    shapes: tuple[tuple[int, ...], ...] = _tree.static()
+    names: tuple[str, ...] = _tree.static()
+    structure: Any = _tree.static()
+    own_structure: Any = _tree.static(default=None)
+    own: int = _tree.static(default=0)  # leaves of `each`
+    runs: int = _tree.static(default=1)  # for which they are there
 
     @property
     def shared(self) -> int:
@@ -217,10 +196,12 @@ class Parameters(eqx.Module):
     def put(self, system: System, flat: Any) -> System:
         """The system with these flat values, of one run, in place of its free ones."""
         leaves, structure = jax.tree.flatten(system)
-        ends = np.cumsum([0, *(int(np.prod(s)) for s in self.shapes)]).tolist()
-        for i, (first, last), shape in zip(self.where, pairwise(ends), self.shapes, strict=True):
-            value = flat[first:last].reshape(shape)
+        at = 0
+        for i, shape in zip(self.where, self.shapes, strict=True):
+            size = math.prod(shape)
+            value = flat[at : at + size].reshape(shape)
             leaves[i] = _host.put(value) if isinstance(value, np.ndarray) else value
+            at += size
         return jax.tree.unflatten(structure, leaves)
 
     def held(self, system: System) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from .. import _tree
 from . import search
 from .derived import swinging
 from .likelihood import Likelihood
@@ -255,6 +256,7 @@ def towards(lanes: Lanes, values: np.ndarray) -> np.ndarray:
     return np.where(lanes.limit > lanes.value, np.minimum(values, lanes.limit), np.maximum(values, lanes.limit))
 
 
+@_tree.plain
 class _Pinned(Problem):
     """A likelihood with one coordinate held."""
 

@@ -4,28 +4,32 @@ The grid of a run has its recorded times, and times put into long gaps. Records 
 other lengths end in rows of weight 0. Windows cut every run into rows of equal length, each the start of a motion.
 """
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from .. import _tree
 from .._checks import unevenness
 from .._shown import shown
 from ..physics.force import Sampled
 from ..physics.system import System
 from . import readout
+from .beside import Beside
 from .loss import SQUARES, Loss, Squares
 from .observations import Observations
-from .parameters import Beside, Parameters
+from .parameters import Parameters
 from .readout import Readout
 from .units import Units
 
+MOST_ROWS = 16  # of a grid for each reading, where records of unlike sampling share one
 _ROUNDED = 1e-3  # of a step: times as close to even, and to the decimals they are written in, were rounded
 
 
-class Windows(eqx.Module):
+@_tree.plain
+class Windows:
     """Rows in the fit's units; channels are the position's components, or what is read in place of them, then the
     momentum's if recorded.
 
@@ -37,11 +41,13 @@ class Windows(eqx.Module):
     y: Float[Array | np.ndarray, " *many w m c"]
     weight: Float[Array | np.ndarray, " *many w m c"]
     input: Float[Array | np.ndarray, " *many w m d"] | None
-    even: bool = eqx.field(static=True)
+    even: bool = _tree.static()
     slope: Float[Array | np.ndarray, " *many w m d"] | None = None  # of the input, where its delay is fitted
+    since: Float[Array | np.ndarray, " *many w"] | float = 0.0  # the window's start, since that of its record
 
 
-class Records(eqx.Module):
+@_tree.plain
+class Records:
     """Records of one kind, in arrays of r records, w runs and m rows."""
 
     system: System
@@ -59,14 +65,16 @@ class Records(eqx.Module):
     delay: np.ndarray  # (r,), of the input, in rows
     time_error: np.ndarray  # (r,), in rows
     readout: Readout | None  # what is read in place of the position
-    d: int = eqx.field(static=True)
-    levels: int = eqx.field(static=True)  # channels that have an offset: the position's, or what is read instead
-    trend: bool = eqx.field(static=True)  # whether these drift
-    free_delay: bool = eqx.field(static=True)  # whether the delay of the input is fitted
-    scalar: bool = eqx.field(static=True)  # whether a position is a number
-    even: bool = eqx.field(static=True)
-    finer: int = eqx.field(static=True, default=1)  # rows for each sampling step
+    d: int = _tree.static()
+    levels: int = _tree.static()  # channels that have an offset: the position's, or what is read instead
+    trend: bool = _tree.static()  # whether these drift
+    free_delay: bool = _tree.static()  # whether the delay of the input is fitted
+    scalar: bool = _tree.static()  # whether a position is a number
+    even: bool = _tree.static()
+    finer: int = _tree.static(default=1)  # rows for each sampling step
     slope: np.ndarray | None = None  # (r, w, m, d), of the input, where its delay is fitted
+    shift: np.ndarray | None = None  # (r, w, levels): taken off the readings of each run, where records are several
+    of: tuple[int, ...] = _tree.static(default=())  # the record that each run is of; (): all of one
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -89,14 +97,33 @@ class Records(eqx.Module):
     @property
     def beside(self) -> Beside:
         """What is fitted beside the parameters."""
-        return Beside(self.levels, self.offset is None, self.trend, self.free_delay)
+        return Beside(self.levels, self.offset is None, self.trend, self.free_delay, of=self.of)
+
+    @property
+    def runs(self) -> list[np.ndarray]:
+        """Those of each of the records that are fitted as one."""
+        of = np.array(self.of or (0,) * self.y.shape[1])
+        return [np.flatnonzero(of == k) for k in range(self.beside.records)]
+
+    def of_each(self, values: np.ndarray) -> np.ndarray:
+        """(r, w, c) from numbers of each record, (r, records times c), as they are beside the parameters."""
+        of = self.beside.records
+        each = np.reshape(values, (len(values), of, values.shape[1] // of))
+        return each[:, list(self.of or (0,) * self.y.shape[1])]
 
     @property
     def middle(self) -> np.ndarray:
-        """(r, levels): the mean reading, of each channel whose offset is fitted."""
-        rows = self.within[..., None]
-        middle = np.sum(self.y[..., : self.levels] * rows, (1, 2)) / np.sum(rows, (1, 2))
+        """(r, records times levels): the mean reading of each record, of each channel whose offset is fitted."""
+        rows, y = self.within[..., None], self.y[..., : self.levels]
+        parts = [np.sum((y * rows)[:, run], (1, 2)) / np.sum(rows[:, run], (1, 2)) for run in self.runs]
+        middle = np.concatenate(parts, axis=1)
         return middle if self.offset is None else middle[:, :0]
+
+    @property
+    def since(self) -> np.ndarray:
+        """(r, w): each run's start, since that of its record."""
+        first = np.stack([self.start[:, run].min(1) for run in self.runs], axis=1)
+        return self.start - self.of_each(first)[..., 0]
 
     @property
     def reading_unit(self) -> np.ndarray:
@@ -114,30 +141,24 @@ class Records(eqx.Module):
         """(r, w, m): which rows lie within their run."""
         return np.arange(self.longest) < self.count[..., None]
 
-    def _own(self) -> tuple:
-        return (
-            *self._rows(),
-            self.units,
-            self.start,
-            self.count,
-            self.offset,
-            self.unknown,
-            self.delay,
-            self.time_error,
-        )
-
-    def _rows(self) -> tuple:
-        return self.ts, self.y, self.weight, self.input, self.slope, self.row
+    def _own(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _OWN}
 
     def at(self, rows: np.ndarray) -> "Records":
         """Some of them."""
-        parts = jax.tree.map(lambda x: np.asarray(x)[rows], self._own())
-        return eqx.tree_at(lambda r: r._own(), self, parts, is_leaf=lambda x: x is None)
+        return replace(self, **jax.tree.map(lambda x: np.asarray(x)[rows], self._own()))
 
     def kind(self) -> tuple:
         """What records that are fitted side by side have in common."""
         alike = self.even, self.finer, self.y.shape[1], self.y.shape[3], self.input is None, self.offset is None
-        return *alike, None if self.readout is None else self.readout.read, self.trend, self.free_delay
+        return *alike, None if self.readout is None else self.readout.read, self.trend, self.free_delay, self.of
+
+    def without_level(self) -> "Records":
+        """Less what is known of the level, or the mean reading; with no delay to fit."""
+        level = self.of_each(self.middle) if self.offset is None else self.offset[:, None]
+        y = self.y.copy()
+        y[..., : self.levels] -= level[:, :, None]
+        return replace(self, y=y, offset=np.zeros((len(self), self.levels)), free_delay=False)
 
     def windows(self, length: int) -> Windows:
         """Windows of this many rows, (r, windows of one run after another, length)."""
@@ -149,10 +170,10 @@ class Records(eqx.Module):
             return None if x is None else x.reshape(r, w * count, length, *x.shape[3:])
 
         ts = longer.ts.reshape(r, w, count, length)
-        start = (self.start[..., None] + ts[..., 0]).reshape(r, -1)
-        since = (ts - ts[..., :1]).reshape(r, w * count, length)
-        slope = cut(longer.slope)
-        return Windows(start, since, cut(longer.y), cut(longer.weight), cut(longer.input), self.even, slope)
+        start, since = ((x[..., None] + ts[..., 0]).reshape(r, -1) for x in (self.start, self.since))
+        own = (ts - ts[..., :1]).reshape(r, w * count, length)
+        y, weight, force, slope = map(cut, (longer.y, longer.weight, longer.input, longer.slope))
+        return Windows(start, own, y, weight, force, self.even, slope, since)
 
     def padded(self, m: int) -> "Records":
         """With this many rows: times go on by steps of one, and nothing is read there."""
@@ -160,11 +181,14 @@ class Records(eqx.Module):
         if not spare:
             return self
         ts = np.concatenate([self.ts, self.ts[..., -1:] + 1.0 + np.arange(spare)], axis=2)
-        rest = [None if x is None else _pad(x, spare, mode) for x, mode in zip(self._rows()[1:], _PADDING, strict=True)]
-        return eqx.tree_at(lambda r: r._rows(), self, (ts, *rest), is_leaf=lambda x: x is None)
+        rest: dict[str, Any] = {
+            name: _pad(x, spare, _ROWS[name]) for name in _ROWS if (x := getattr(self, name)) is not None
+        }
+        return replace(self, ts=ts, **rest)
 
 
-_PADDING: tuple[Any, ...] = ("edge", 0, "edge", 0, -1)  # of y, weight, input, its slope, and row
+_ROWS: dict[str, Any] = {"y": "edge", "weight": 0, "input": "edge", "slope": 0, "row": -1}  # and with what rows go on
+_OWN = ("ts", *_ROWS, "units", "start", "count", "offset", "unknown", "delay", "time_error", "shift")
 
 
 def _pad(x: np.ndarray, spare: int, mode: Any) -> np.ndarray:
@@ -205,8 +229,11 @@ class Grid(NamedTuple):
 def grid_of(data: Observations) -> Grid:
     """Rows in units of the sampling step, the median one where it varies; no interval is much longer than it."""
     runs = data.runs
-    steps = np.concatenate([np.diff(data.ts[rows]) for rows in runs])
-    step = float(np.median(steps))
+    each = [np.diff(data.ts[rows]) for rows in runs]
+    steps = np.concatenate(each)
+    of = np.array(data.record_of_runs or (0,) * len(runs))
+    step = min(float(np.median(steps[np.repeat(of, [len(x) for x in each]) == k])) for k in set(of.tolist()))
+    step = max(step, float(steps.sum()) / (MOST_ROWS * len(data.ts)))
     whole = np.round(steps / step)
     if np.all(whole >= 1) and np.all(np.abs(steps / step - whole) < 0.01):  # even, but for rows left out
         step = float(steps.sum() / whole.sum())
@@ -245,7 +272,10 @@ def on_one_grid(system: System, parameters: Parameters, data: list[Observations]
     grid = grid_of(first)
     w, m = grid.ts.shape
     within, inner = np.arange(m) < grid.counts[:, None], grid.row >= 0
-    positions = [one.position for one in data]
+    of, positions, shift = first.record_of_runs, [one.position for one in data], None
+    if of:
+        shift = np.stack([_zeros(one) for one in data])
+        positions = [y - x[one.record].reshape(y.shape) for y, x, one in zip(positions, shift, data, strict=True)]
     length = _scatter(np.stack(positions))
     read = readout.of(first)
     unit = length[:, None] if read is None else scatters(np.stack(positions))
@@ -295,6 +325,8 @@ def on_one_grid(system: System, parameters: Parameters, data: list[Observations]
         free_delay=first.input_delay is None,
         scalar=first.scalar,
         even=grid.even,
+        shift=None if shift is None else shift[:, list(of)],
+        of=of,
     )
 
 
@@ -309,6 +341,14 @@ def _channel(values: list, errors: list, unit: np.ndarray, apart: bool = False) 
         given = zip(whole, errors, sd, strict=True)
         sd = np.stack([s if e is None else np.broadcast_to(e, v.shape).reshape(s.shape) for v, e, s in given])
     return y / unit, np.where(np.isfinite(y), unit / sd, 0.0)
+
+
+def _zeros(data: Observations) -> np.ndarray:
+    """(records, levels): about the reading at rest of each of several records; 0 where it is known."""
+    y, count = data.position.reshape(len(data.ts), -1), int(data.record.max()) + 1
+    if data.offset is not None:
+        return np.zeros((count, y.shape[1]))
+    return np.stack([np.nanmean(y[data.record == k], axis=0) for k in range(count)])
 
 
 def _scatter(values: np.ndarray) -> np.ndarray:
@@ -334,8 +374,7 @@ def joined(parts: list[Records]) -> Records:
         return parts[0]
     m = max(part.longest for part in parts)
     owns = [part.padded(m)._own() for part in parts]
-    own = jax.tree.map(lambda *each: np.concatenate(each), *owns)
-    return eqx.tree_at(lambda r: r._own(), parts[0], own, is_leaf=lambda x: x is None)
+    return replace(parts[0], **jax.tree.map(lambda *each: np.concatenate(each), *owns))
 
 
 def jitter(ts: np.ndarray) -> float:

@@ -96,11 +96,11 @@ def _relaxes(y: np.ndarray) -> bool:
     return bool(np.all(np.sum(np.abs(np.diff(means, axis=0)), axis=0) < ONE_WAY * np.ptp(means, axis=0)))
 
 
-def find(ts: np.ndarray, position: np.ndarray, runs: list[np.ndarray]) -> Part | None:
+def find(ts: np.ndarray, position: np.ndarray, runs: list[np.ndarray], whole: np.ndarray) -> Part | None:
     """The free motion of a record's runs; None where that is all of it.
 
     Arguments:
-        ts, position: of the record. runs: the rows of each run.
+        ts, position: of the record. runs: the rows of each run. whole: (n,), rows of runs that are taken as they are.
     """
     y = position.reshape(len(ts), -1)
     rows: list[np.ndarray] = []
@@ -108,10 +108,15 @@ def find(ts: np.ndarray, position: np.ndarray, runs: list[np.ndarray]) -> Part |
     told: list[str] = []
     for k, run in enumerate(runs):
         where = f"run {k + 1}: " if len(runs) > 1 else ""
-        found = stretches(ts[run], y[run])
+        as_it_is = [Stretch(float(ts[run[0]]), float(ts[run[-1]]), "")]
+        found = as_it_is if whole[run].any() else stretches(ts[run], y[run])
+        inner = {each: run[(ts[run] >= each.start) & (ts[run] <= each.stop)] for each in found}
+        enough = {each: np.sum(np.isfinite(y[i]), axis=0).min(initial=len(i)) >= FEWEST for each, i in inner.items()}
+        if not any(enough.values()):  # of so few readings none is left out
+            found, inner, enough = as_it_is, {as_it_is[0]: run}, {as_it_is[0]: True}
         for each in found:
-            inside = run[(ts[run] >= each.start) & (ts[run] <= each.stop)]
-            if np.sum(np.isfinite(y[inside]), axis=0).min(initial=len(inside)) < FEWEST:
+            inside = inner[each]
+            if not enough[each]:
                 continue
             segment.append(np.full(len(inside), len(rows)))
             rows.append(inside)

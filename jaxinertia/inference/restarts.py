@@ -7,7 +7,6 @@ that is not in the record has taken the place of the one that is.
 from dataclasses import replace
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,7 +74,7 @@ def _simpler(records: Records, name: str, options: Options, loss: str) -> list[t
     at = parameters.where[i]
     leaves[at] = jnp.zeros_like(leaves[at])
     system = jax.tree.unflatten(structure, leaves)
-    fewer = eqx.tree_at(lambda r: (r.system, r.parameters), records, (system, without))
+    fewer = replace(records, system=system, parameters=without)
     found = shooting.fit(np.arange(len(records)), {LINE: fewer}, options, loss).search
     likely = starts.sensible(records, starts.dominant(records), 1.0)[:, part]
     little = [np.zeros((len(records), size))]

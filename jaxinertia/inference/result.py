@@ -56,7 +56,8 @@ class Fit(eqx.Module):
             where they are not.
         covariance_curvature, covariance_corrected: both of these.
         labels, flat: the names and the values as one vector, p of them.
-        offset: the fitted offset, at the record's first time, and its error, or None.
+        offset: the fitted offset, at the record's first time, and its error, or None; of several records one row for
+            each.
         trend: the same of its change per time.
         input_delay: the same of the input's.
         position_error: standard deviation of a reading, known or estimated, of another loss the scale of its law; of

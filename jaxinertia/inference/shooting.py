@@ -7,9 +7,9 @@ where the start keeps their phase, nothing else is needed. All records go throug
 it ended best.
 """
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -64,7 +64,7 @@ def fit(rows: np.ndarray, ways: Ways, options: Options, loss: str = SQUARES.name
         records, likelihood, found, best = _choose(ways, records.delay, likelihood, found, options)
     if robust:
         heard = delay.moved(whole, records.delay).weight
-        records = eqx.tree_at(lambda r: (r.y, r.weight), records, (whole.y, heard))
+        records = replace(records, y=whole.y, weight=heard)
     records, likelihood, found = _clocked(records, likelihood, found, options)
     likelihood, found, records, told = _weigh(records, likelihood, found, named(loss, len(records)), options)
     read = [f"; input {INPUTS[way]} between samples" if records.input is not None else "" for way in best]
@@ -196,13 +196,14 @@ def _settle(records: Records, omega: np.ndarray, options: Options) -> tuple[Leas
         states[some] = x[some, :, 0]
         found = found.put(some, run(whole.at(some), u[some], states[some], quick, "whole runs"))
     found = go_on(whole, found, options, "whole runs")
-    for plain in starts.other_starts(records, omega):
+    for which in range(starts.OTHERS):
         left = np.flatnonzero(~(found.ended & in_phase(found.cost, whole.level, 0.0)))
-        if left.size:
-            some = padded(left)
-            start = np.concatenate([plain, u[:, plain.shape[1] :]], axis=1)[some]
-            other = run(whole.at(some), start, states[some], options, "from another start")
-            found = found.put(some, found.at(some).better(other))
+        if not left.size:
+            break
+        some, plain = padded(left), starts.other_starts(records, omega)[which]
+        start = np.concatenate([plain, u[:, plain.shape[1] :]], axis=1)[some]
+        other = run(whole.at(some), start, states[some], options, "from another start")
+        found = found.put(some, found.at(some).better(other))
     return whole, _of_relaxing(records, whole, found, options)
 
 
@@ -212,10 +213,9 @@ def _of_relaxing(records: Records, whole: LeastSquares, found: Search, options: 
         return found
     flat, line = starts.without_trend(records)
     begin = starts.relaxing(flat, KEPT)
-    if not begin.rows.size:
+    if begin is None:
         return found
     offset = begin.offset if records.offset is None else begin.offset[:, :0]
-    offset = offset if len(offset) else np.zeros((len(begin.rows), 0))
     beside = np.concatenate([offset, line[begin.rows], np.zeros((len(begin.rows), int(records.free_delay)))], axis=1)
     some = padded(np.arange(len(begin.rows)))
     rows = begin.rows[some]
@@ -261,11 +261,9 @@ def integrate(
     beside = np.concatenate([flat.middle, line, np.zeros((r, int(records.free_delay)))], axis=1)
     if records.readout is not None:
         return *_by_spectrum(records, omega, beside, length), None
-    level = flat.middle if records.offset is None else records.offset
-    loose = eqx.tree_at(lambda r: r.parameters, flat, parameters.unbounded())
-    problem = pose(loose, length, Integral(), level)
     first = starts.sensible(records, omega)
-    position = problem.windows.y[:, :, 0, :d] - level[:, None]
+    problem = pose(replace(flat.without_level(), parameters=parameters.unbounded()), length, Integral())
+    position = problem.windows.y[:, :, 0, :d]
     states = np.concatenate([position, np.zeros_like(position)], axis=-1)
     enough = LINEAR if linear.is_linear(records.system) else START
     options = options._replace(most=enough, tolerance=ROUGH, damping=search.BOLD)
@@ -316,7 +314,7 @@ def shorten(
         motion = likelihood.motion.finer(records.system)
         if motion is None:
             break
-        finer = eqx.tree_at(lambda p: p.motion, likelihood, motion)
+        finer = replace(likelihood, motion=motion)
         change = innovations_of_all(finer, found.u, found.x) - likelihood.all_innovations(found.u, found.x)
         fine = np.sum(change**2, (1, 2, 3)) < likelihood.fine_enough(np.asarray(found.normal.unit))
         if np.all(fine | ~found.ended):
@@ -331,9 +329,7 @@ def _again(likelihood: LeastSquares, found: Search, options: Options, title: str
     return again._replace(iterations=np.asarray(again.iterations) + np.asarray(found.iterations))
 
 
-def _of_input(records: Records) -> tuple:
-    """What depends on how the input is read."""
-    return records.input, records.slope, records.weight, records.delay
+OF_INPUT = ("input", "slope", "weight", "delay")  # of records, that depend on how the input is read
 
 
 def _choose(ways: Ways, late: np.ndarray, likelihood: LeastSquares, found: Search, options: Options) -> tuple:
@@ -347,12 +343,11 @@ def _choose(ways: Ways, late: np.ndarray, likelihood: LeastSquares, found: Searc
         now[way], _, tried[way] = _follow(ways[way], now[way], posed, again, options, _smooth(way, ways[way]))
     readings = likelihood.freedom
     best = most_likely({way: readings * np.log(np.maximum(one.cost, 1e-300)) for way, one in tried.items()})
-    chosen = [np.array(x) if x is not None else None for x in _of_input(now[first])]
+    chosen: dict[str, Any] = {name: np.array(x) for name in OF_INPUT if (x := getattr(now[first], name)) is not None}
     for way, one in tried.items():
         rows = np.flatnonzero(best == way)
         found = found.put(rows, one.at(rows))
-        for whole, part in zip(chosen, _of_input(now[way]), strict=True):
-            if whole is not None:
-                whole[rows] = part[rows]
-    records = eqx.tree_at(_of_input, now[first], tuple(chosen), is_leaf=lambda x: x is None)
+        for name, whole in chosen.items():
+            whole[rows] = getattr(now[way], name)[rows]
+    records = replace(now[first], **chosen)
     return records, pose(records, records.longest, likelihood.motion), found, best

@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 from scipy import fft, integrate, signal
@@ -17,6 +16,7 @@ from .record import Records
 from .units import Units
 
 FIRST = 2.0  # cycles of the first windows
+OTHERS = 3  # starts that `other_starts` gives
 SHORT, DEAD = 3.0, 100.0  # rates per step of motions that one reading shows, and that none can tell from nothing
 
 
@@ -51,17 +51,18 @@ def dominant(records: Records, rising: bool = False) -> np.ndarray:
 
 
 def without_trend(records: Records) -> tuple[Records, np.ndarray]:
-    """The records less the slope of the straight line through each channel, which is given as well (r, levels); as they
-    are, without slopes, where no trend is fitted."""
+    """The records less the slope of the straight line through each channel of each record, which is given as well
+    (r, records times levels); as they are, without slopes, where no trend is fitted."""
     if not records.trend:
         return records, np.zeros((len(records), 0))
-    t = records.start[..., None] + records.ts
-    middle = np.mean(t, axis=(1, 2), where=records.within, keepdims=True)
-    rows, y = records.within[..., None], records.y[..., : records.levels]
-    away = np.where(rows, (t - middle)[..., None], 0.0)
-    slope = np.sum(away * y, (1, 2)) / np.sum(away**2, (1, 2))
-    flat = records.y.copy()
-    flat[..., : records.levels] -= slope[:, None, None] * t[..., None]
+    t, parts = records.since[..., None] + records.ts, []
+    for run in records.runs:
+        within, y = records.within[:, run], records.y[:, run, :, : records.levels]
+        middle = np.mean(t[:, run], axis=(1, 2), where=within, keepdims=True)
+        away = np.where(within, t[:, run] - middle, 0.0)[..., None]
+        parts.append(np.sum(away * y, (1, 2)) / np.sum(away**2, (1, 2)))
+    slope, flat = np.concatenate(parts, axis=1), records.y.copy()
+    flat[..., : records.levels] -= records.of_each(slope)[:, :, None] * t[..., None]
     return replace(records, y=flat, trend=False), slope
 
 
@@ -71,7 +72,7 @@ def sized(records: Records) -> Records:
         return records
     omega = dominant(records) / np.asarray(records.units.time)
     length = readout.sizes_of(records.readout, records.d, records.reading_unit, omega)
-    return eqx.tree_at(lambda r: r.units.length, records, length)
+    return replace(records, units=replace(records.units, length=length))
 
 
 def other_starts(records: Records, omega: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -97,8 +98,9 @@ class Relaxing(NamedTuple):
     states: np.ndarray
 
 
-def relaxing(records: Records, kept: float) -> Relaxing:
-    r"""Starts of an overdamped motion, y = c + A e^{-rt} + B e^{-st}, of which such a record shows r alone.
+def relaxing(records: Records, kept: float) -> Relaxing | None:
+    r"""Starts of an overdamped motion, y = c + A e^{-rt} + B e^{-st}, of which such a record shows r alone; None of
+    none.
 
     y = const + r c t - r int y dt is linear, and tells r. Each start has another s, from slower than r, where the
     stiffness r s may be below 0, to what dies within a reading, with gamma = r + s and no B: so no search ends above
@@ -119,17 +121,20 @@ def relaxing(records: Records, kept: float) -> Relaxing:
     rate = -np.sum(left * total, (1, 2, 3)) / np.maximum(np.sum(total**2, (1, 2, 3)), 1e-300)
     off = np.sum((left + rate[:, None, None, None] * total) ** 2, (1, 2, 3))
     rows = np.flatnonzero((rate > 0) & (off < kept * np.sum(_centred(y, inside) ** 2, (1, 2, 3))))
+    if not rows.size:
+        return None
     rate = rate[rows]
-    offset = np.zeros((0, d)) if records.offset is None else records.offset[rows]
-    if records.offset is None and rows.size:
+    part = records.at(rows)
+    if records.offset is not None:
+        offset = records.offset[rows]
+    else:
         # The trend of y + r int (y - y(0)) dt is r (c - y(0)).
         lag = trend[rows] / rate[:, None, None, None] + slope[rows]
-        offset = np.mean(first[rows] + lag, axis=(1, 2))
-    away = first[rows, :, 0] - offset[:, None]
+        offset = np.concatenate([np.mean((first[rows] + lag)[:, run], axis=(1, 2)) for run in records.runs], axis=1)
+    away = first[rows, :, 0] - (part.of_each(offset) if records.offset is None else offset[:, None])
     states = np.concatenate([away, -rate[:, None, None] * away], axis=-1)
     short = np.maximum(3 * rate, SHORT)
     others = [-rate / 2, rate * 0.4, 3 * rate, np.sqrt(3 * rate * short), short, np.maximum(short, DEAD)]
-    part = records.at(rows)
     return Relaxing(rows, np.array([_two_rates(part, rate, s) for s in others]), offset, states)
 
 

@@ -1,9 +1,9 @@
 """Noise-driven records: start values from the spectrum, then the likelihood of every reading, or of a band."""
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 
@@ -14,6 +14,10 @@ from .shooting import Ended, begin
 from .starts import from_spectrum, mass_of, sensible, without_trend
 
 KALMAN, EXTENDED, UNSCENTED, WHITTLE = "kalman", "extended kalman", "unscented kalman", "whittle"
+SEVERAL = (
+    f"method = {WHITTLE!r} ({{}}) has one floor for all readings, and these are several: fit each record by itself, or "
+    f"all by method={KALMAN!r} if there is no other motion in them"
+)
 LONG = 4096  # readings from which on a spectrum's floor can be judged
 
 
@@ -78,6 +82,8 @@ def pose(row: int, records: Records, method: str | None, band: Any) -> Posed:
         choice = Choice(WHITTLE, f"a band was given: {band[0]:.6g} to {band[1]:.6g} cycles per time")
     if method is not None:
         choice = Choice(method, "it was asked for")
+    if choice.method == WHITTLE and records.of:
+        raise ValueError(SEVERAL.format(choice.why))
     if choice.method == WHITTLE and limits is None:
         found = [whittle.local(lines.taken_away(whittle.runs_of(flat, 0))[0], found[0], seen)]
     choice = choice._replace(why=choice.why + named)
@@ -147,8 +153,8 @@ def _follow(
         if step is None:
             break
         before, now = now.readings, delay.moved(whole, now.delay + step)
-        parts = now.windows(now.longest), likelihood.freedom + now.readings - before
-        likelihood = eqx.tree_at(lambda p: (p.windows, p.freedom), likelihood, parts)
+        freedom = likelihood.freedom + now.readings - before
+        likelihood = replace(likelihood, windows=now.windows(now.longest), freedom=freedom)
         u = np.array(found.u)
         u[:, at] = 0.0
         found = run(likelihood, u, found.x, options, "input moved")
@@ -194,7 +200,10 @@ def pose_filter(
         offset=np.zeros((1, levels)) if records.offset is None else records.offset,
         speed=np.array([speed]),
         freedom=np.maximum(
-            np.sum(windows.weight[..., :levels] > 0, (1, 2, 3)) - records.unknowns - beside.error * levels, 1
+            np.sum(windows.weight[..., :levels] > 0, (1, 2, 3))
+            - records.unknowns
+            - beside.error * levels * beside.records,
+            1,
         ),
         readout=records.readout,
         beside=beside,
@@ -206,7 +215,8 @@ def pose_filter(
     )
     flat, line = without_trend(records)
     late = [0.0] * records.free_delay
-    return problem, np.concatenate([u, flat.middle[0], line[0], late, np.log(floor) if beside.error else []])
+    errors = np.tile(np.log(floor), beside.records if beside.error else 0)
+    return problem, np.concatenate([u, flat.middle[0], line[0], late, errors])
 
 
 def _longest_interval(records: Records) -> float:
@@ -227,6 +237,8 @@ def _transient(records: Records, u: np.ndarray, speed: float, floor: np.ndarray 
     # A search tries other values, where the gain may settle later; a power of two: records share a program.
     seen = np.eye(records.d, 2 * records.d)
     seen = seen if records.readout is None else np.asarray(records.readout.matrix(units))
-    readings = 2 * kalman.settles_after(system, seen, units, records.scalar, variance / 4, speed) + 64
+    sizes = [0.25, *([4.0 * len(records.runs)] if records.of else [])]  # of one record's error over that of all
+    settled = [kalman.settles_after(system, seen, units, records.scalar, size * variance, speed) for size in sizes]
+    readings = 2 * max(settled) + 64
     readings = 2 ** math.ceil(math.log2(readings))
     return readings if readings < records.longest // 2 else None

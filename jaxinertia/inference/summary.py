@@ -45,7 +45,7 @@ def summary(fit: Any) -> str:
         facts.append(("held", ", ".join(f"{name} = {value}" for name, value in held)))
     for name, pair in _beside(fit).items():
         if pair is not None:
-            pairs = zip(*map(np.atleast_1d, pair), strict=True)
+            pairs = zip(*map(np.ravel, pair), strict=True)
             facts.append((name.replace("_", " "), ", ".join(f"{x:.6g} +- {e:.2g}" for x, e in pairs)))
     if fit.position_error is not None:
         facts.append(("error of a reading", ", ".join(f"{x:.4g}" for x in np.ravel(fit.position_error))))

@@ -1,6 +1,7 @@
 """Weights from residuals: of each channel whose error is unknown, of runs that scatter differently, and of spikes."""
 
-import equinox as eqx
+from dataclasses import replace
+
 import numpy as np
 from scipy import stats
 
@@ -41,7 +42,7 @@ def weighed(records: Records, loss: Loss, z: np.ndarray) -> tuple[Records, Loss]
     if squares:
         kept = ~unknown[:, None] | ((z.shape[-1] == 1) & ~own[:, None])
         scale = np.where(kept, 1.0, scale)
-    return eqx.tree_at(lambda r: r.weight, records, records.weight / scale[:, :, None]), loss
+    return replace(records, weight=records.weight / scale[:, :, None]), loss
 
 
 def with_clock(records: Records, z: np.ndarray, rates: np.ndarray) -> Records:
@@ -67,7 +68,7 @@ def with_clock(records: Records, z: np.ndarray, rates: np.ndarray) -> Records:
     unknown = np.broadcast_to(records.unknown, count.shape)
     base = np.where(unknown, np.exp(high), 1.0)
     weight = records.weight / np.sqrt(base[:, None, None] + moved)
-    return eqx.tree_at(lambda r: r.weight, records, weight)
+    return replace(records, weight=weight)
 
 
 def _shares(records: Records, taken: np.ndarray) -> np.ndarray:
@@ -212,4 +213,4 @@ def without_spikes(records: Records) -> Records:
         inside = records.within[r, k][:, None]
         if np.isnan(y[r, k]).any():
             y[r, k] = np.where(inside, filled(records.ts[r, k], np.where(inside, y[r, k], np.nan)), records.y[r, k])
-    return eqx.tree_at(lambda r: (r.y, r.weight), records, (y, weight))
+    return replace(records, y=y, weight=weight)

@@ -11,20 +11,21 @@ Source: P. Whittle, Ark. Mat. 2, 423 (1953); K. Berg-Sorensen and H. Flyvbjerg, 
 from functools import partial
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from scipy import fft, signal, special
 
+from .. import _tree
 from ..physics.system import System
 from . import linear
+from .beside import Beside
 from .compiled import Compiled
 from .evidence import Evidence
 from .likelihood import Likelihood, Reading
 from .normal import without_states
-from .parameters import Beside, Parameters
+from .parameters import Parameters
 from .record import jitter
 from .units import Units
 
@@ -76,6 +77,7 @@ class Run(NamedTuple):
         return float(np.max(steps) / np.mean(steps))
 
 
+@_tree.plain
 class Band(Likelihood):
     """A band of the periodogram; u are the parameters, then the log of the floor at the centre, and its slope."""
 
@@ -86,8 +88,8 @@ class Band(Likelihood):
     omega: Float[Array | np.ndarray, "*many n"]
     power: Float[Array | np.ndarray, "*many n"]
     freedom: Any  # frequencies less what is fitted
-    scalar: bool = eqx.field(static=True)  # whether a position is a number
-    beside: Beside = eqx.field(static=True, default=Beside())
+    scalar: bool = _tree.static()  # whether a position is a number
+    beside: Beside = _tree.static(default=Beside())
 
     def own(self):
         return self.seen, self.omega, self.power, self.freedom, self.units

@@ -1,6 +1,7 @@
 """The command line: `jaxinertia paper`, `sweep`, `fit`, `modes`, `doctor`."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -118,13 +119,28 @@ def sweep(
 
 @app.command()
 def fit(
-    data: Annotated[Path, typer.Argument(help="A table: text, .lvm, .npz, Excel or Parquet; - for standard input.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Tables: text, .lvm, .npz, Excel or Parquet; - for standard input. Each is fitted by itself."
+        ),
+    ],
     time: Annotated[str | None, typer.Option(help="Column of times, by name or number from 0.")] = None,
     position: Annotated[str | None, typer.Option(help="Column of positions, by name or number from 0.")] = None,
+    momentum: Annotated[str | None, typer.Option(help="Column of velocities that were read beside positions.")] = None,
     drive: Annotated[str | None, typer.Option("--input", help="Column of the external force, up to a gain.")] = None,
     segment: Annotated[str | None, typer.Option(help="Column that tells runs apart.")] = None,
     error: Annotated[
-        float | None, typer.Option(help="Standard deviation of a reading; estimated if not given.")
+        str | None, typer.Option(help="Standard deviation of a reading, or its column; estimated if not given.")
+    ] = None,
+    read: Annotated[
+        str, typer.Option(help="What --position is a column of: position, velocity or acceleration.")
+    ] = "position",
+    together: Annotated[
+        bool, typer.Option("--together", help="All files are of one motion's law: fit its numbers to all at once.")
+    ] = False,
+    each: Annotated[
+        str | None, typer.Option(help="With --together or --segment: what each has of its own, as stiffness.")
     ] = None,
     start: Annotated[float | None, typer.Option("--from", help="The first time that counts.")] = None,
     stop: Annotated[float | None, typer.Option("--to", help="The last time that counts.")] = None,
@@ -168,23 +184,35 @@ def fit(
     jaxinertia fit swing.csv --angle deg --potential pendulum --drag quadratic
     jaxinertia fit trace.txt --position 1 --rate 1000 --from 0.5 --to 12 --out first
     jaxinertia fit spikes.csv --loss student
+    jaxinertia fit phone.csv --read acceleration --trend
+    jaxinertia fit monday.csv tuesday.csv --together --each stiffness
     jaxinertia fit driven.csv --input force
     jaxinertia fit thermal.npz --noise
     """
     from ..inference.candidates import Law  # noqa: PLC0415  the other commands need none of it
-    from .fit_file import Choices, run  # noqa: PLC0415
+    from .entries import number_or_name  # noqa: PLC0415
+    from .fit_file import Choices, check_files, run  # noqa: PLC0415
 
-    columns: dict[str, Any] = dict(time=time, position=position, input=drive, segment=segment, position_error=error)
+    columns: dict[str, Any] = dict(time=time, position=position, momentum=momentum, input=drive, segment=segment)
+    columns |= dict(position_error=number_or_name(error))
     columns |= dict(rate=rate, time_unit=time_unit, angle=angle, missing=missing)
     columns |= dict(trend=trend, input_delay=None if input_delay == "fit" else input_delay, time_error=time_error)
-    choices = Choices(Law(potential, drag), noise, loss, method, band, offset, compare)
+    choices = Choices(Law(potential, drag), noise, loss, method, band, offset, compare, read, each)
+    asked: dict[str, Any] = dict(window=(start, stop), out=out, figure=figure, tell=typer.echo)
+    asked |= dict(progress=sys.stderr.isatty())
     with _errors_in_one_line():
-        result, _, written = run(
-            data, columns, choices, window=(start, stop), out=out, figure=figure, progress=True, tell=typer.echo
-        )
-    typer.echo("written: " + ", ".join(str(path) for path in written))
-    if not result.diagnostics.converged:
-        raise typer.Exit(1)
+        check_files(data, together, out)
+    codes = []
+    for paths in [data] if together else [[path] for path in data]:
+        try:
+            with _errors_in_one_line(str(paths[0]) if len(data) > len(paths) else ""):
+                result, _, written = run(paths, columns, choices, **asked)
+            typer.echo("written: " + ", ".join(str(path) for path in written) + "\n" * (len(data) > len(paths)))
+            codes.append(0 if result.diagnostics.converged else 1)
+        except typer.Exit as stopped:  # the others are fitted all the same
+            codes.append(stopped.exit_code)
+    if any(codes):
+        raise typer.Exit(max(codes))
 
 
 @app.command()
@@ -210,6 +238,7 @@ def modes(
     kind: Annotated[
         str, typer.Option(help="displacement, velocity or acceleration, or one for each channel, with commas.")
     ] = "displacement",
+    trend: Annotated[bool, typer.Option("--trend", help="Fit a drift of each channel's zero.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where to write: OUT.modes.json and OUT.modes.png.")] = None,
     figure: Annotated[bool, typer.Option(help="Draw record, spectrum, dampings and shapes.")] = True,
 ) -> None:
@@ -227,7 +256,7 @@ def modes(
     from .modes_file import run  # noqa: PLC0415  the other commands need none of it
 
     columns: dict[str, Any] = dict(time=time, position=position, segment=segment, position_error=error)
-    columns |= dict(rate=rate, time_unit=time_unit, angle=angle, missing=missing)
+    columns |= dict(rate=rate, time_unit=time_unit, angle=angle, missing=missing, trend=trend)
     asked = dict(count=count, band=band, driven=driven, kind=kind)
     with _errors_in_one_line():
         found, written = run(data, columns, asked, window=(start, stop), out=out, figure=figure, tell=typer.echo)
@@ -244,9 +273,11 @@ def _one_device_per_core(devices: int | None) -> None:
 
 
 @contextmanager
-def _errors_in_one_line() -> Iterator[None]:
+def _errors_in_one_line(of: str = "") -> Iterator[None]:
+    """`of`: what they are of, where they may not say it."""
     try:
         yield
     except ValueError as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        text = " ".join(str(error).split())
+        typer.echo(f"error: {text if of in text else f'{of}: {text}'}", err=True)
         raise typer.Exit(2) from error

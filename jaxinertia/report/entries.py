@@ -121,6 +121,14 @@ def band_of(text: str | None) -> tuple[float, float] | None:
     return low, high
 
 
+def number_or_name(text: str | None) -> float | str | None:
+    """A number, or the name of a column."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
 def check_writable(option: str, path: Path) -> None:
     """Make the folder of a file that will be written; ValueError if that cannot be, or the path is no file's."""
     try:

@@ -192,7 +192,8 @@ def left_out(data: Observations, whole: Observations, ax: Axes) -> None:
     shown = _rows(data)
     assert data.rows is not None
     others = np.setdiff1d(np.arange(len(whole.ts)), data.rows)
-    others = others[whole.ts[others] < data.ts[shown[-1]]][-SHOWN:]
+    same = whole.segment[others] == whole.segment[data.rows[shown[0]]]
+    others = others[same & (whole.ts[others] < data.ts[shown[-1]])][-SHOWN:]
     if not len(others):
         return
     y = whole.position.reshape(len(whole.ts), -1)[others, 0]

@@ -1,7 +1,9 @@
 """Files as instruments, phones and spreadsheets write them: one ring-down in each, read to its printed digits."""
 
+import gzip
 import io
 import sys
+import zipfile
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -124,6 +126,80 @@ TEXTS = {
         {},
         "which pass midnight",
     ),
+    "year to second in one number": (
+        table(rows=stamped(lambda k: f"{day(k) - timedelta(seconds=2):%Y%m%d%H%M%S.%f}")),
+        {},
+        "dates as seconds",
+    ),
+    "ISO without marks": (table(rows=stamped(lambda k: f"{day(k):%Y%m%dT%H%M%S.%f}")), {}, "dates as seconds"),
+    "ISO with UTC": (table(rows=stamped(lambda k: f"{day(k)} UTC")), {}, "dates as seconds"),
+    "a month by its name": (table(rows=stamped(lambda k: f"{day(k):%d-%b-%Y %H:%M:%S.%f}")), {}, "dates as seconds"),
+    "a.m. and p.m.": (
+        table(rows=stamped(lambda k: f"{day(k) - timedelta(seconds=2):%I:%M:%S.%f} {'ap'[k > 19]}.m.")),
+        {},
+        "hours, minutes and seconds",
+    ),
+    "a date beside the hours": (
+        table(head=("Date,Time,y",), rows=[(*f"{day(k):%d.%m.%Y %H:%M:%S.%f}".split(), ROWS[k][1]) for k in range(N)]),
+        {},
+        "time: columns 'Date' and 'Time', dates as seconds",
+    ),
+    "seconds since 1970": (table(rows=stamped(lambda k: f"{1714564795 + k / 10:.1f}")), {}, "taken as s since 1970"),
+    "a second clock": (
+        table(head=("time,seconds_elapsed,y",), rows=[(f"{5 + 1.0001 * TS[k]:.5f}", *ROWS[k]) for k in range(N)]),
+        dict(time="seconds_elapsed"),
+        "columns passed over: 'time'",
+    ),
+    "rows with numbers": (table(head=(",t,y",), rows=[(str(k), *ROWS[k]) for k in range(N)]), {}, "time: column 't'"),
+    "rows with numbers, no names": (table(head=(), rows=[(str(k), *ROWS[k]) for k in range(N)]), {}, "time: column 1"),
+    "frames and a rate": (table(head=("frame,y",), rows=stamped(str)), dict(rate=10), "passed over: 'frame'"),
+    "bars": (table("|", ("t|y",)), {}, "'t'"),
+    "tabs and spaces": (table(" \t ", ("t\t y",)), {}, "'t'"),
+    "single quotes": (table(rows=[tuple(f"'{cell}'" for cell in row) for row in ROWS]), {}, "'t'"),
+    "a printed minus": (table().replace("-", "\u2212"), {}, "'y'"),
+    "Fortran's exponents": (table(rows=[(t, f"{float(y) * 10:.6f}D-01") for t, y in ROWS]), {}, "'y'"),
+    "thousands by spaces": (
+        table(
+            ";",
+            ("t;y",),
+            rows=[(f"{1e6 + 1e3 * t:,.0f}".replace(",", "\u2009"), y) for t, (_, y) in zip(TS, ROWS, strict=True)],
+        ),
+        dict(time_unit="ms"),
+        "'t'",
+    ),
+    "thousands by apostrophes": (
+        table(
+            ";",
+            ("t;y",),
+            rows=[(f"{1e6 + 1e3 * t:,.0f}".replace(",", "'"), y) for t, (_, y) in zip(TS, ROWS, strict=True)],
+        ),
+        dict(time_unit="ms"),
+        "'t'",
+    ),
+    "empty rows": (table(head=("t,y", ",")).replace("\n1.000", "\n,\n\n1.000") + ",\n", {}, "'y'"),
+    "names that come again": (
+        table(head=("t,y", "s,mm")).replace("\n1.000", "\nt,y\ns,mm\n1.000"),
+        {},
+        "names come again, passed over: lines 13, 14",
+    ),
+    "a summary below": (
+        table(tail="\n\nMean,0.0123\nEnd of data\n"),
+        {},
+        "2 lines below the table passed over, from line 43: 'Mean 0.0123'",
+    ),
+    "rows written twice": (
+        table(rows=[row for k, row in enumerate(ROWS) for _ in range(1 + (k % 9 == 5))]),
+        {},
+        "4 rows that repeat the row before them left out, the first in line 8",
+    ),
+    "settings beside the first rows": (
+        table(head=(), rows=[(*(("Record Length", "40") if k == 0 else ("", "")), *ROWS[k]) for k in range(N)]),
+        dict(time=2, position=3),
+        "time: column 2",
+    ),
+    "a number for nothing": (table().replace(ROWS[7][1], "-999.0"), dict(missing="-999"), "'y'"),
+    "inf, a word for nothing": (table().replace(ROWS[7][1], "inf"), dict(missing="inf"), "'y'"),
+    "C's word for nothing": (table().replace(ROWS[7][1], "-nan(ind)"), {}, "'y'"),
     "LabVIEW": (table("\t", LVM, rows=[("", row[1]) for row in ROWS]), {}, "from 0 by 0.1, as the file says"),
 }
 
@@ -134,10 +210,11 @@ def test_texts(case, tmp_path):
     path = tmp_path / "record.csv"
     path.write_text(text)
     data = ji.Observations.from_csv(path, **options)
-    np.testing.assert_allclose(data.ts - data.ts[0], TS, rtol=1e-14, atol=1e-14)
-    y = np.where([f"{y:.5f}" not in text.replace(",", ".") for y in Y], np.nan, Y)
-    np.testing.assert_array_equal(data.position, y)
-    assert np.isnan(y).sum() == ("word" in case)
+    rounding = max(1e-14, 2 * np.spacing(data.ts[-1]))
+    np.testing.assert_allclose(data.ts - data.ts[0], TS, rtol=1e-14, atol=rounding)
+    y = np.array(Y)
+    y[{"a word for nothing in the first row": 0}.get(case, 7)] = np.nan if "for nothing" in case else y[7]
+    np.testing.assert_allclose(data.position, y, rtol=1e-14)
     assert said in "; ".join(data.reading)
     assert "\n" not in "".join(data.reading)
 
@@ -179,6 +256,38 @@ def test_arrays(tmp_path):
     plain = tmp_path / "record.npy"
     np.save(plain, np.stack([TS, Y], 1))
     np.testing.assert_array_equal(ji.Observations.from_csv(plain, 0, 1).position, Y)
+    np.save(plain, np.rec.fromarrays([TS, np.where(TS == 0.7, -999, Y)], names="t,y"))
+    masked = ji.Observations.from_csv(plain, missing=["-999"])
+    np.testing.assert_array_equal(masked.position, np.where(TS == 0.7, np.nan, Y))
+
+
+def test_times_that_start_anew_are_runs(tmp_path):
+    """A log that was begun again, and a counter of 16 bits that ran over: two runs, and both are fitted."""
+    path = tmp_path / "record.csv"
+    anew = [(f"{t - 2 * (t >= 2):.3f}", row[1]) for t, row in zip(TS, ROWS, strict=True)]
+    for rows in anew, [(str((64000 + round(1e3 * t)) % 2**16), row[1]) for t, row in zip(TS, ROWS, strict=True)]:
+        path.write_text(table(rows=rows))
+        data = ji.Observations.from_csv(path)
+        assert [len(run) for run in data.runs] == ([20, 20] if rows is anew else [16, 24])
+        assert "2 runs, each a segment" in data.reading[-1]
+    path.write_text(table(rows=ROWS * 2))
+    with pytest.raises(ValueError, match="lines 42 to 81 are the lines before them again; drop them"):
+        ji.Observations.from_csv(path)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda raw: _zipped({"Raw Data.csv": raw, "meta/device.csv": b"a,b"})])
+def test_packed_tables(pack, tmp_path):
+    path = tmp_path / "record.zip"
+    path.write_bytes(pack(table().encode()))
+    np.testing.assert_array_equal(ji.Observations.from_csv(path).position, Y)
+
+
+def _zipped(members):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for name, raw in members.items():
+            file.writestr(name, raw)
+    return out.getvalue()
 
 
 def test_standard_input(monkeypatch):
@@ -191,12 +300,13 @@ def test_workbooks(tmp_path):
     path = tmp_path / "record.xlsx"
     frame = pd.DataFrame({"Time (s)": TS, "Angle": Y})
     with pd.ExcelWriter(path) as book:
+        pd.DataFrame({"device": ["x"]}).to_excel(book, sheet_name="About", index=False)
         frame.to_excel(book, sheet_name="Raw Data", index=False, startrow=2)
         frame.to_excel(book, sheet_name="Device", index=False)
     data = ji.Observations.from_csv(path)
     np.testing.assert_array_equal(data.ts, TS)
     np.testing.assert_array_equal(data.position, Y)
-    assert "sheet 'Raw Data', the first of 2" in data.reading
+    assert "sheet 'Raw Data', number 2: no table in ['About']" in data.reading
 
 
 def test_parquet(tmp_path):
@@ -214,7 +324,11 @@ FOREIGN = {
         "old Excel file.*save it as .xlsx or .csv.*phyphox",
     ),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5.*pass its arrays"),
-    "gzip": (b"\x1f\x8b" + bytes(64), "unpack it"),
+    "gzip": (b"\x1f\x8b" + bytes(64), "cannot be unpacked"),
+    "bzip2": (b"BZh9" + bytes(64), "unpack it"),
+    "JSON": (b'[{"t": 0.0, "y": 1.0},\n {"t": 0.1, "y": 0.9}]', "is JSON: load it"),
+    "HTML": (b"<html><table><tr><td>0.1</td></tr></table></html>", "is HTML or XML: save it as .csv"),
+    "several tables": (_zipped({"a.csv": b"", "b.csv": b""}), "zip file of .'a.csv', 'b.csv'.: unpack it"),
     "a broken zip": (b"PK\x03\x04" + bytes(64), "complete"),
     "bytes": (b"abc\0\1\2" * 5 + b"d" * 300, "no text"),
     "words": (b"there is\nnothing here\nto be read\n", "no row of numbers.*begins: there is . nothing here"),
@@ -236,8 +350,6 @@ def test_what_needs_another_package_names_it(engine, tmp_path, monkeypatch):
     path = tmp_path / "record"
     path.write_bytes(b"PAR1" + bytes(16))
     if engine == "openpyxl":
-        import zipfile
-
         with zipfile.ZipFile(path, "w") as file:
             file.writestr("xl/workbook.xml", "")
     with pytest.raises(ValueError, match=f"needs {engine}: install it, or save the table as .csv"):
@@ -291,6 +403,33 @@ UNCLEAR = {
         table(head=(), rows=commas(ROWS)),
         dict(time=0, position=1),
         "begin with 0.*decimal commas",
+    ),
+    "a code for nothing": (
+        table().replace(ROWS[7][1], "9.91E37"),
+        {},
+        "line 9: '9.91E37' is far beyond all other readings.*missing='9.91E37'",
+    ),
+    "points in thousands": (
+        table(
+            ";", ("t;y",), rows=[(f"{1000 + 100 * k:,}".replace(",", "."), y) for k, (_, y) in enumerate(commas(ROWS))]
+        ),
+        {},
+        "line 2: '1.000': its points may part thousands, as other columns have decimal commas",
+    ),
+    "an empty line where times are counted": (
+        "\n".join([*(y for _, y in ROWS[:9]), "", *(y for _, y in ROWS[9:])]) + "\n",
+        dict(rate=10),
+        "before line 11 some hold no reading; write nan",
+    ),
+    "words where numbers should be": (
+        table(rows=[(t, f"{y}%") for t, y in ROWS]),
+        {},
+        "column 'y' holds no numbers but '1.00000%'",
+    ),
+    "two lines in one": (
+        table(head=(), rows=[row if k != 9 else (*row, "0.1") for k, row in enumerate(ROWS)]),
+        {},
+        "line 10 has 3 cells, others 2",
     ),
     "repeated now and then": (
         table(rows=[(ROWS[k - (k % 9 == 5)][0], ROWS[k][1]) for k in range(N)]),

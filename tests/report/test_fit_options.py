@@ -77,9 +77,65 @@ def test_a_rate(read):
     assert "position: column 'V'" in said
 
 
+def test_what_a_file_is_of_and_what_its_columns_are(read):
+    """A velocity, an acceleration, a drift, a column of errors, momenta."""
+    text = "t,y,e,v\n" + "".join(f"{t},{y},{0.1 + 0.01 * t},{2 * y}\n" for t, y in zip(TS, Y, strict=True))
+    q, p, force = np.array([[1.0], [2.0], [3.0]])
+    for name, value in (("velocity", p), ("acceleration", force)):
+        data, _ = read(text, "--position", "y", "--read", name, "--trend")
+        made = data.read(q, p, force) if name == "acceleration" else data.read(q, p)
+        np.testing.assert_array_equal(made, value)
+        assert (data.trend, data.scalar) == (True, True)
+    data, _ = read(text, "--position", "y", "--error", "e", "--momentum", "v")
+    np.testing.assert_allclose(data.position_error, 0.1 + 0.01 * TS, rtol=1e-12)
+    np.testing.assert_allclose(data.momentum, 2 * Y, rtol=1e-12)
+    data, _ = read(text, "--position", "y", "--error", "0.25")
+    assert (float(data.position_error), data.read) == (0.25, None)
+
+
+def test_files_together_are_one_record_and_by_themselves_are_each_fitted(tmp_path, monkeypatch):
+    paths = []
+    for name, rows, level in (("a.csv", 100, 0.0), ("b.csv", 60, 5.0)):
+        table = zip(TS[:rows], Y[:rows] + level, strict=True)
+        paths.append(tmp_path / name)
+        paths[-1].write_text("t,y\n" + "".join(f"{t},{y}\n" for t, y in table))
+    seen = []
+
+    def fit(system, data, free, each=None, **_options):
+        seen.append((np.bincount(data.record).tolist(), sorted(free(system)), each and sorted(each(system))))
+        raise ValueError("as far as this")
+
+    monkeypatch.setattr(fit_file, "fit", fit)
+
+    def run(*options):
+        result = RUNNER.invoke(cli.app, ["fit", *map(str, paths), *options])
+        assert result.exit_code == 2
+        return result.output
+
+    assert f"record 2: {paths[1]}" in run("--together")
+    run("--together", "--each", "stiffness", "--to", "5.5")
+    said = run()
+    both = ["damping.gamma", "potential.stiffness"]
+    assert seen[:2] == [([100, 60], both, None), ([56, 56], both[:1], both[1:])]
+    assert seen[2:] == [([100], both, None), ([60], both, None)]
+    assert all(f"error: {path}: as far as this" in said for path in paths)  # of the second too
+    monkeypatch.setattr(fit_file, "fit", lambda *_args, **_options: pytest.fail("it fitted"))
+    for options, message in (
+        (["--out", "x"], "out = 'x' names one result, and there are 2 files"),
+        (["--together", "--each", "mass"], "each = 'mass' must be one of ['damping.gamma', 'potential.stiffness']"),
+        (["--together", "--from", "7"], f"{paths[1]} has no readings from 7 to 9.9"),
+        (["--together", str(paths[0])], "two files would have their results in a.fit.json"),
+    ):
+        assert message in run(*options)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ("--together", "--together is for several files, and there is 1"),
+        ("--each gamma", "each = 'gamma': there is one run; add --together files, or --segment"),
+        ("--read angle", "read = 'angle' must be one of ['acceleration', 'position', 'velocity']"),
+        ("--error z", "no column 'z'"),
         ("--time t --position t", "time and position are both column 't'"),
         ("--time t --rate 5", "rate = 5.0 is for a file without times"),
         ("--from 20", "start = 20 must be below stop = 9.9"),

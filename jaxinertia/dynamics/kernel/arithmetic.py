@@ -33,7 +33,7 @@ def compute(program: Program, name: str, params: dict[str, Any], dtype: Any, num
         return numbers[0]
     if not any(isinstance(x, Value) for x in numbers) and name in _NOW:
         with np.errstate(all="ignore"):
-            return np.dtype(dtype).type(_NOW[name](*numbers))
+            return _known(_NOW[name](*numbers), np.dtype(dtype))
     if name in _RULES:
         return _RULES[name](program, params, dtype, numbers)
     simple = _simplified(name, numbers)
@@ -141,12 +141,20 @@ _RULES: dict[str, Callable[..., Number]] = {
 } | {name: _shift(name) for name in _SHIFTS}
 
 
+def _known(x: Any, dtype: np.dtype) -> np.generic:
+    """x as one of a dtype: a whole number wraps around, a float's whole part stops at its ends, of NaN it is 0."""
+    if dtype.kind in "iu" and isinstance(x, np.floating):
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        x = min(max(int(x), low), high) if np.isfinite(x) else 0 if np.isnan(x) else high if x > 0 else low
+    return np.asarray(x).astype(dtype)[()]
+
+
 def _quotient(x: Any, y: Any) -> Any:
-    """x / y, of whole numbers towards zero."""
+    """x / y, of whole numbers towards zero, and -1 where y is 0."""
     if not np.issubdtype(x.dtype, np.integer):
         return x / y
-    size = abs(int(x)) // abs(int(y)) if y else 0
-    return size if (x < 0) == (y < 0) else -size
+    size = abs(int(x)) // abs(int(y)) if y else 1
+    return -size if not y or (x < 0) != (y < 0) else size
 
 
 # Numbers that are known: indices need them now, and IEEE arithmetic is the same everywhere.

@@ -18,6 +18,7 @@ from .program import Number, Program, Unsupported
 Equation: TypeAlias = Any  # of a jaxpr: its variables have shapes and dtypes
 
 UNROLLED = 16  # rounds of a loop inside a step that are written out
+SHORT = 1000  # ... if together they compute no more numbers
 LONGEST = 64  # ... of one that reads or stores an array: a thread has none
 LARGEST = 4096  # components of an array inside a step
 
@@ -28,7 +29,13 @@ _CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "rem
     "custom_vjp_call_jaxpr",
 }
 _SAME = ("stop_gradient", "reshard", "sharding_constraint", "optimization_barrier", "points_last", "pvary", "pcast")
-_WORDS = {"while": "a loop without a fixed number of rounds (a letter, law or potential that iterates)"}
+_FACTORISATIONS = ("qr", "lu", "cholesky", "eigh", "eig", "svd", "schur", "triangular_solve")
+_WORDS = {
+    "while": "a loop without a fixed number of rounds (a letter, law or potential that iterates)",
+    **dict.fromkeys(
+        _FACTORISATIONS, "a factorisation (that of matrix friction and noise, where the rows of ts are uneven)"
+    ),
+}
 
 
 class _Along(NamedTuple):
@@ -117,7 +124,8 @@ class Machine:
         constants, carry, xs = arguments[:fixed], arguments[fixed : fixed + carried], arguments[fixed + carried :]
         body, order = params["jaxpr"], range(length)[:: -1 if params["reverse"] else 1]
         stored = [var.aval for var in eqn.outvars[carried:]]
-        if length <= UNROLLED or stored or not all(_is_range(x) for x in xs):
+        short = length <= UNROLLED and (length < 2 or length * _size(body.jaxpr) <= SHORT)
+        if short or stored or not all(_is_range(x) for x in xs):
             if length > LONGEST:
                 raise Unsupported("it has a long loop inside a step, over or into an array")
             rows: dict[int, list[Cells]] = {}
@@ -223,13 +231,17 @@ class Machine:
 
     def gather(self, eqn: Equation, arguments: list[Cells]) -> list[Cells]:
         a, *indices = arguments
-        params = eqn.params if eqn.primitive.name != "gather" else eqn.params | {"fill_value": -1}
+        params, aval = eqn.params, eqn.outvars[0].aval
+        nothing = params.get("fill_value")
+        if nothing is None and np.issubdtype(aval.dtype, np.inexact):
+            nothing = np.nan
+        if eqn.primitive.name == "gather":
+            params = params | {"fill_value": -1}
         found = by_number(eqn.primitive, params, a, _known(indices, eqn.invars[1:]))
-        flat, nothing = list(a.flat), eqn.outvars[0].aval.dtype.type
-        missing = nothing(np.nan) if np.issubdtype(nothing, np.inexact) else None
-        if missing is None and np.any(found < 0):
+        if nothing is None and np.any(found < 0):
             raise Unsupported("it has an index outside of an array")
-        return [filled(found.shape, (missing if i < 0 else flat[i] for i in found.flat))]
+        flat = list(a.flat)
+        return [filled(found.shape, (aval.dtype.type(nothing) if i < 0 else flat[i] for i in found.flat))]
 
     def dynamic_slice(self, eqn: Equation, arguments: list[Cells]) -> list[Cells]:
         """A slice from a place that may be known when the program runs only: then one of all that there can be."""
@@ -276,6 +288,12 @@ class Machine:
 
 
 _PLACEMENT = ("sharding", "out_sharding")
+
+
+def _size(jaxpr: Jaxpr) -> int:
+    """How many numbers a jaxpr computes, those of its calls and loops once."""
+    inner = (getattr(x, "jaxpr", x) for eqn in jaxpr.eqns for x in map(eqn.params.get, _INSIDE) if hasattr(x, "eqns"))
+    return sum(var.aval.size for eqn in jaxpr.eqns for var in eqn.outvars) + sum(map(_size, inner))
 
 
 def _counts(params: dict[str, Any]) -> tuple[int, int]:

@@ -41,6 +41,17 @@ _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|",
     "shift_left": "<<",
     "shift_right_arithmetic": ">>",
 }
+# Of whole numbers, by their kind: signed ones wrap around, and a quotient by 0 is -1; C leaves both open.
+_WHOLE = {
+    "i": {name: f"({{T}})(({{U}}){{0}} {_INFIX[name]} ({{U}}){{1}})" for name in ("add", "sub", "mul", "shift_left")}
+    | {
+        "neg": "({T})(0 - ({U}){0})",
+        "abs": "{0} < 0 ? ({T})(0 - ({U}){0}) : {0}",
+        "div": "{1} == -1 ? ({T})(0 - ({U}){0}) : {1} ? {0} / {1} : -1",
+        "rem": "{1} == -1 ? 0 : {1} ? {0} % {1} : {0}",
+    },
+    "u": {"abs": "{0}", "div": "{1} ? {0} / {1} : -1", "rem": "{1} ? {0} % {1} : {0}"},
+}
 # C's functions of float64; those of float32 end with an f.
 _FUNCTIONS = {
     **{name: name for name in ("sin", "cos", "tan", "asin", "acos", "atan", "atan2")},
@@ -141,25 +152,29 @@ def _text(x: Number) -> str:
 
 
 def _expression(operation: Operation) -> str:
-    name, dtype = operation.name, operation.result.dtype
+    name, dtype, kind = operation.name, operation.result.dtype, operation.arguments[0].dtype.kind
     text = [_text(x) for x in operation.arguments]
+    if name == "convert":
+        return _convert(dtype, kind, *text)
+    if name in _WHOLE.get(kind, ()):
+        return _WHOLE[kind][name].format(*text, T=_TYPES[dtype.name], U=f"unsigned {_unsigned(dtype)}")
     if name in _SPECIAL:
         return _SPECIAL[name](dtype, *text)
-    floating = np.issubdtype(operation.arguments[0].dtype, np.floating)
     if name in _INFIX:
-        whole = name == "div" and not floating
-        return f"{text[0]} {_INFIX[name]} {text[1]}" if not whole else f"({text[1]} ? {text[0]} / {text[1]} : -1)"
-    if name in _FUNCTIONS and floating:
+        return f"{text[0]} {_INFIX[name]} {text[1]}"
+    if name in _FUNCTIONS and kind == "f":
         return f"{_FUNCTIONS[name]}{'f' if dtype == np.float32 else ''}({', '.join(text)})"
-    if name == "abs":
-        return f"{text[0]} < 0 ? -{text[0]} : {text[0]}"
-    if name == "rem":
-        return f"({text[1]} ? {text[0]} % {text[1]} : {text[0]})"
     raise Unsupported(f"it has the operation {name!r} of numbers of the type {dtype}")
 
 
-def _convert(dtype: np.dtype, x: str) -> str:
-    return f"({x} != 0)" if dtype.kind == "b" else f"({_TYPES[dtype.name]}){x}"
+def _convert(dtype: np.dtype, kind: str, x: str) -> str:
+    """A number of a kind as another type; a float's whole part stops at its ends, and is 0 of NaN: C leaves it open."""
+    plain = f"({x} != 0)" if dtype.kind == "b" else f"({_TYPES[dtype.name]}){x}"
+    if kind != "f" or dtype.kind not in "iu":
+        return plain
+    low, high = (_text(dtype.type(end)) for end in (np.iinfo(dtype).min, np.iinfo(dtype).max))
+    above = f"{2.0 ** (8 * dtype.itemsize - (dtype.kind == 'i'))}f"  # a power of two, so exact
+    return f"{x} != {x} ? 0 : {x} >= {above} ? {high} : {x} <= {low} ? {low} : {plain}"
 
 
 def _logistic(dtype: np.dtype, x: str) -> str:
@@ -175,7 +190,6 @@ _SPECIAL: dict[str, Any] = {
     "min": lambda dtype, x, y: f"({x} < {y} || {x} != {x}) ? {x} : {y}",
     "sign": lambda dtype, x: f"{x} > 0 ? 1 : ({x} < 0 ? -1 : {x})",
     "select": lambda dtype, which, yes, no: f"{which} ? {yes} : {no}",
-    "convert": _convert,
     "logistic": _logistic,
     "is_finite": lambda dtype, x: f"({x} - {x} == 0)",
     "shift_right_logical": lambda dtype, x, by: f"({_TYPES[dtype.name]})((unsigned {_unsigned(dtype)}){x} >> {by})",

@@ -13,6 +13,7 @@ from .moves import Cells, filled
 from .program import Number, Program, Unsupported, operations
 
 STATE = 200  # registers of four bytes for what a trajectory keeps: with more, ptxas -v tells of spills (sm_90)
+ARRAYS = 512  # that a kernel reads and writes: 4096 bytes of addresses, which every GPU takes
 SHARED = 64  # numbers of all trajectories that are loaded once; of more each is loaded where it is read
 
 
@@ -54,14 +55,17 @@ def lay_out(
 ) -> Kernel:
     """The kernel of a loop.
 
-    Raises `Unsupported`, in words, for what has no form by components, or unless forced for more numbers than a
-    thread's registers hold.
+    Raises `Unsupported`, in words, for what has no form by components or too many arrays, or unless forced for more
+    numbers than a thread's registers hold.
     """
     fixed, carried = counts
     rows = [None if k < fixed + carried else length for k in range(len(body.in_avals))]
     inputs = [_buffer(*each) for each in zip(body.in_avals, rows, mapped, strict=True)]
     ends = [_buffer(aval, None, True) for aval in body.out_avals[:carried]]
     stored = [_buffer(aval, length, True) for aval in body.out_avals[carried:]]
+    arrays = len(inputs) + len(ends) + len(stored)
+    if arrays > ARRAYS:
+        raise Unsupported(f"it reads and writes {arrays:,} arrays, and a kernel takes {ARRAYS}")
     state = sum(buffer.words for buffer in ends) + sum(b.words for b in inputs[:fixed] if b.mapped)
     if state > STATE and not forced:
         raise Unsupported(

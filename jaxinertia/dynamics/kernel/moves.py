@@ -80,6 +80,7 @@ MOVES: dict[str, Callable[..., Any]] = {
     "stack": lambda *parts, axis: np.stack(parts, axis),
     "pad": _pad,
     "split": _split,
+    "tile": np.tile,
 }
 
 

@@ -102,14 +102,13 @@ class Collector:
         last = self.layout.chunk(share.chunks[done - 1])
         return last.start + last.count - share.start
 
-    def take(self, share: Share, chunk: Chunk, leaves: list[np.ndarray]) -> None:
-        """A finished chunk of a share, the next one: a (count, ...) array for each output."""
+    def take(self, share: Share, chunk: Chunk, leaves: list[jax.Array]) -> None:
+        """A finished chunk of a share, the next one: an array for each output, of the chunk's points and more."""
         if self._open is None or self._open.share.number != share.number:
             self._open = self._begin(share)
         here = self._open
         here.whole = False
-        self.kept.add(here.data, share, chunk, leaves)
-        failed, first = _bad(leaves)
+        failed, first = _bad(self.kept.add(here.data, share, chunk, leaves))
         here.failed += failed
         here.first += [chunk.start - share.start + place for place in first][: LISTED - len(here.first)]
         here.done += 1
@@ -301,6 +300,6 @@ def _bad(leaves: list[np.ndarray]) -> tuple[int, list[int]]:
     """How many points have an output that is not finite, and the places of the first few."""
     bad = np.zeros(len(leaves[0]), bool)
     for leaf in leaves:
-        if np.issubdtype(leaf.dtype, np.inexact):
-            bad |= ~np.isfinite(leaf.reshape(len(leaf), -1)).all(1)
+        if np.issubdtype(leaf.dtype, np.inexact) and not (finite := np.isfinite(leaf)).all():  # rows are slow to ask
+            bad |= ~finite.reshape(len(leaf), -1).all(1)
     return int(bad.sum()), np.flatnonzero(bad)[:LISTED].tolist()

@@ -3,7 +3,8 @@
 A jaxpr prints a callback as its name alone, so two programs of equal text may call different functions. Two questions
 are asked of such a function. Within a process: is it the very same object (`deep=False`; what libraries make afresh at
 each trace is taken by its content)? For a store, which outlives the process: is its code the same, with all that it
-refers to (`deep=True`; what cannot be told is refused)?
+refers to (`deep=True`; what cannot be told is refused)? Within a process the text itself is taken too, equation by
+equation: to print it would cost half of the time that a sweep takes beside its points.
 """
 
 import dataclasses
@@ -58,6 +59,8 @@ class Held:
 class Contents:
     """The numbers of a program, digested; the objects it calls, digested as far as content tells; the rest, held.
 
+    Without `deep` the objects have its equations among them.
+
     Arguments:
         closed: the traced program, or another object.
         deep: take a user's function by its code and all that it refers to, instead of by its identity.
@@ -75,6 +78,7 @@ class Contents:
         self._known: dict[int, tuple[Any, str, list[Any]]] = {}
         self._open: list[int] = []  # ids of what is being taken, outermost first
         self._called = 0  # how many of these are called when the program runs: their jaxprs are not in its text
+        self._types: dict[Any, str] = {}  # how those of variables are written
         self._user = ""  # the function of the user whose content is being taken
         self._take(closed)
         self.numbers, self.objects = digest(*self._numbers), digest(*self._objects)
@@ -85,9 +89,12 @@ class Contents:
             # JAX 0.12 leaves tracers here: results within the program itself, which the rest of it determines.
             self._numbers += [x for x in program.consts if not isinstance(x, jax.core.Tracer)]
             program = program.jaxpr
+        known: dict[Any, int] = {}  # variables, by number: programs of one text are made with other ones each time
+        self._wires("jaxpr", [*program.constvars, *program.invars], known)
         for equation in program.eqns:
             self._numbers += [x.val for x in equation.invars if isinstance(x, Literal)]
             name = equation.primitive.name
+            self._wires(f"{name} {list(equation.params)}", [*equation.invars, *equation.outvars], known)
             if self.deep and _only_reports(name):
                 continue
             if self.deep and name in ("io_callback", "ffi_call"):
@@ -95,6 +102,19 @@ class Contents:
             for parameter, value in equation.params.items():
                 if not (parameter in _USED_UP and name.startswith("custom_")):
                     self._take(value)
+        self._wires("returns", program.outvars, known)
+
+    def _wires(self, of: str, variables: list[Any], known: dict[Any, int]) -> None:
+        """What an equation, or a jaxpr, reads and gives: the numbers of its variables, and their types."""
+        if self.deep:  # a store has the text
+            return
+        told = [of]
+        for x in variables:
+            if x.aval not in self._types:
+                self._types[x.aval] = str(x.aval)
+            number = "literal" if isinstance(x, Literal) else known.setdefault(x, len(known))
+            told.append(f"{number} {self._types[x.aval]}")
+        self._objects.append("; ".join(told))
 
     def _take(self, x: Any) -> None:
         """Add one object: plain values and jaxprs as they are, containers entry by entry, code and classes apart."""
@@ -104,7 +124,7 @@ class Contents:
             self._objects.append(f"{type(x).__qualname__} {x!r}")
         elif isinstance(x, ClosedJaxpr | Jaxpr):
             self._jaxpr(x)
-            if self._called:
+            if self._called and self.deep:
                 self._objects.append(str(x))
         elif id(x) in self._open:
             self._objects.append(f"within itself, {len(self._open) - self._open.index(id(x))} levels up")

@@ -31,7 +31,7 @@ def fingerprint(program: Program, key: Any, axes: Axes, layout: Plan, kept: str)
         ValueError: if fn calls a function on the host of which nobody can say that it is still the same.
     """
     # Addresses of helper objects show up in a jaxpr's text and differ from run to run.
-    text = re.sub(r"0x[0-9a-f]+", "0x", program.text)
+    text = re.sub(r"0x[0-9a-f]+", "0x", str(program.jaxpr.jaxpr))
     try:
         inside = Contents(program.jaxpr, deep=True)
     except ValueError as error:

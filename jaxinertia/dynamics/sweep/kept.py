@@ -4,6 +4,7 @@ import abc
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import numpy as np
 
 from . import reductions
@@ -34,8 +35,8 @@ class Kept(abc.ABC):
         """The data before the first chunk."""
 
     @abc.abstractmethod
-    def add(self, data: Any, share: Share, chunk: Chunk, leaves: list[np.ndarray]) -> None:
-        """A finished chunk: one (count, ...) array for each output."""
+    def add(self, data: Any, share: Share, chunk: Chunk, leaves: list[jax.Array]) -> list[np.ndarray]:
+        """A finished chunk: one array for each output, of the chunk's points and more; returns those of its points."""
 
     @abc.abstractmethod
     def sealed(self, data: Any, points: int) -> Iterator[np.ndarray]:
@@ -104,8 +105,12 @@ class Values(Kept):
 
     def add(self, data, share, chunk, leaves):
         start = chunk.start - share.start
-        for array, leaf in zip(data, leaves, strict=True):
-            array[start : start + chunk.count] = leaf
+        rows = [array[start : start + chunk.count] for array in data]
+        for row, leaf in zip(rows, leaves, strict=True):
+            for shard in leaf.addressable_shards:  # each to its place: whole, they would be copied twice
+                at = shard.index[0].start or 0
+                row[at : at + len(shard.data)] = np.asarray(shard.data)[: max(chunk.count - at, 0)]
+        return rows
 
     def sealed(self, data, points):
         return (array[:points] for array in data)
@@ -169,12 +174,14 @@ class States(Kept):
         within = tuple(
             slice(chunk.place[i].start - a, chunk.place[i].stop - a) for i, a in zip(self.kept, starts, strict=True)
         )
-        for leaf, states in zip(leaves, data, strict=True):
+        rows = [np.asarray(leaf)[: chunk.count] for leaf in leaves]
+        for leaf, states in zip(rows, data, strict=True):
             values = leaf.reshape(*box, *leaf.shape[1:])
             values = np.moveaxis(values, self.over, tuple(range(len(self.over))))
             values = values.reshape(-1, *values.shape[len(self.over) :])
             for statistic, state in zip(self.statistics, states, strict=True):
                 _merge_into(statistic, state, within, statistic.of(values))
+        return rows
 
     def total(self) -> list[list[reductions.State]]:
         """The states of no values, over all cells."""

@@ -36,11 +36,10 @@ class Outputs(NamedTuple):
 class Program:
     """fn as a traced function of a point's parameters and key, and what it returns.
 
-    Equal text, equal numbers and the same functions called on the host make equal programs: compiled once, they serve
-    the next sweep too. fn itself would not do as the mark, since what it closes over may have changed.
+    Equal equations, equal numbers and the same functions called on the host make equal programs: compiled once, they
+    serve the next sweep too. fn itself would not do as the mark, since what it closes over may have changed.
     """
 
-    text: str
     numbers: str
     objects: str
     held: tuple[Held, ...]
@@ -83,7 +82,7 @@ def trace(fn: Callable, axes: Axes, key: Any) -> Program:
     shapes = {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
     outputs = Outputs(shapes, over, partial(jax.tree.unflatten, jax.tree.structure(out)))
     inside = Contents(jaxpr, deep=False)
-    return Program(str(jaxpr.jaxpr), inside.numbers, inside.objects, inside.held, jaxpr, outputs)
+    return Program(inside.numbers, inside.objects, inside.held, jaxpr, outputs)
 
 
 def _refuse_keys(out: Any) -> None:

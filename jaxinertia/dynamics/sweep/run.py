@@ -132,6 +132,11 @@ def _devices(given: Any) -> list[jax.Device]:
     devices = jax.local_devices() if given is None else list(given) if isinstance(given, list | tuple) else []
     if not devices or not all(isinstance(device, jax.Device) for device in devices):
         raise ValueError(f"devices = {shown(given)} must be a list of JAX devices, e.g. jax.devices()[:2]")
+    if any(device.process_index != jax.process_index() for device in devices):
+        raise ValueError(
+            f"devices = {shown(given)} has some of other processes, each of which makes this call for its own; "
+            "leave it out, or choose from jax.local_devices()"
+        )
     return devices
 
 
@@ -158,7 +163,7 @@ def _compute(
         def finish_one():
             share, chunk, leaves = waiting[0]
             others.until(lambda: _ready(leaves))
-            target.take(share, chunk, [np.asarray(leaf)[: chunk.count] for leaf in leaves])
+            target.take(share, chunk, jax.block_until_ready(leaves))  # if they fail, before any is taken
             waiting.popleft()
             count.add(chunk.count)
 

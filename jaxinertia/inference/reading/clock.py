@@ -7,14 +7,17 @@ import numpy as np
 # Seconds in each unit, by the ways in which it is written.
 _WRITTEN = {
     1.0: "s sec secs second seconds",
-    1e-3: "ms msec millisecond milliseconds",
-    1e-6: "us µs μs usec microsecond microseconds",
+    1e-3: "ms msec millis millisecond milliseconds",
+    1e-6: "us µs μs usec micros microsecond microseconds",
     1e-9: "ns nanosecond nanoseconds",
     60.0: "min mins minute minutes",
     3600.0: "h hr hrs hour hours",
     86400.0: "d day days",
 }
 UNITS = {word: value for value, line in _WRITTEN.items() for word in line.split()}
+EPOCHS = {1.0: "s", 1e3: "ms", 1e6: "us", 1e9: "ns"}  # since 1970: so many in a second, and how they are told
+CENTURY = 1e9, 3e9  # seconds since 1970 of the years from 2001 to 2065
+FEWEST = 8  # rows of a run
 LEAST = 0.1  # of the times that repeat before they are taken for a clock's ticks
 
 
@@ -40,6 +43,28 @@ def of_rate(rate: Any, n: int) -> np.ndarray:
 def counted(ts: np.ndarray) -> bool:
     """Whether these are the numbers of the rows."""
     return bool(np.array_equal(np.diff(ts), np.ones(len(ts) - 1)))
+
+
+def epoch(ts: np.ndarray) -> str:
+    """The unit of times since 1970, by their size; "" where they are none."""
+    low, high = CENTURY
+    return next((unit for per, unit in EPOCHS.items() if low <= ts.min() / per and ts.max() / per <= high), "")
+
+
+def restarts(ts: np.ndarray) -> np.ndarray | None:
+    """Which run each row is of, where times start anew, as of a log that was begun again or a counter that ran over.
+
+    None where they do not, or fall in another way: a later run begins no later than the one before it began.
+    """
+    falls = np.flatnonzero(np.diff(ts) < 0) + 1
+    if not falls.size:
+        return None
+    first = ts[np.concatenate([[0], falls])]
+    counts = np.diff(np.concatenate([[0], falls, [len(ts)]]))
+    usual = float(np.median(np.diff(ts)))
+    if counts.min() < FEWEST or np.any(np.diff(first) > usual):
+        return None
+    return np.repeat(np.arange(len(counts)), counts)
 
 
 def of_ticks(ts: np.ndarray) -> tuple[np.ndarray, str] | None:

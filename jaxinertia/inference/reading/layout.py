@@ -9,12 +9,16 @@ from .cells import NOTHING, NUMBER, STAMP, TEXT
 from .table import _HINT as COMMAS
 from .table import Column, Table, split_unit
 
-DELIMITERS = (";", "\t", ",", " ")  # the earlier one where several do as well
+DELIMITERS = (";", "\t", "|", ",", " ")  # the earlier one where several do as well
 SAMPLE = 400  # rows, from either end, that say what a column holds
 COMMENTS = ("#", "%", "//")
 SHOWN, WIDE = 6, 60  # lines of an excerpt, and letters of each
 _WORDS = {"s", "ms", "us", "µs", "μs", "ns", "min", "h", "v", "mv", "volt", "volts", "a", "ma", "m", "cm", "mm", "deg"}
 UNITS = _WORDS | {"rad", "°", "m/s", "m/s^2", "m/s²", "g", "hz", "sequence", "second", "seconds", "sec", "n", "pa"}
+
+
+class NoTableError(ValueError):
+    """Nothing in a text is a row of numbers."""
 
 
 class Row(NamedTuple):
@@ -45,7 +49,7 @@ def of_text(path: str, text: str, said: list[str], missing: frozenset[str]) -> T
     comments = [(i, line) for i, line in kept if line.lstrip().startswith(COMMENTS)]
     kept = [(i, line) for i, line in kept if not line.lstrip().startswith(COMMENTS)]
     if not kept:
-        raise ValueError(f"{path}: has no row of numbers; the file begins: {shown}")
+        raise NoTableError(f"{path}: has no row of numbers; the file begins: {shown}")
     if delimiter is None:
         some = [line for _, line in kept[:SAMPLE]]
         delimiter = max(DELIMITERS, key=lambda each: _score(split(path, some, each), missing))
@@ -53,6 +57,9 @@ def of_text(path: str, text: str, said: list[str], missing: frozenset[str]) -> T
             delimiter = ";"
     numbers, texts = zip(*kept, strict=True)
     rows = [Row(stripped(row), numbers[i], len(row)) for i, row in split(path, list(texts), delimiter, numbered=True)]
+    rows = [row for row in rows if row.cells]
+    if not rows:
+        raise NoTableError(f"{path}: has no row of numbers; the file begins: {shown}")
     ended = text.endswith(("\n", "\r"))
     if comments:
         said = [*said, f"{len(comments)} lines of comment passed over"]
@@ -93,7 +100,7 @@ def _score(rows: list[list[str]], missing: frozenset[str]) -> tuple[int, int]:
         counts = Counter(cells.kind(cell.strip(), missing) for cell in row)
         read = counts[NUMBER] + counts[STAMP]
         total += (read - counts[TEXT]) if read else 0
-        cells_in_all += len(row) if read else 0
+        cells_in_all += sum(bool(cell.strip()) for cell in row) if read else 0
     return total, cells_in_all
 
 
@@ -122,7 +129,7 @@ def arrange(
     said = list(said)
     holds = _columns_hold(rows, missing)
     if not any(holds):
-        raise ValueError(f"{path}: has no row of numbers; the file begins: {shown}")
+        raise NoTableError(f"{path}: has no row of numbers; the file begins: {shown}")
     start = _start(rows, holds, missing)
     above, body = rows[:start], rows[start:]
     names, units, used = _names(above, len(holds))
@@ -131,7 +138,9 @@ def arrange(
     passed = len(above) - used
     if passed:
         said.append(f"{passed} lines above the table passed over")
-    width = len(names) or max(len(row.cells) for row in body)
+    body = _without_words(body, [row.cells for row in above[len(above) - used :]], holds, missing, said)
+    usual = Counter(row.width for row in body).most_common(1)[0][0]
+    width = len(names) or min(usual, max(len(row.cells) for row in body))
     body = _whole(path, body, width, bool(names), delimiter, ended, said)
     columns = []
     for j in range(width):
@@ -175,7 +184,9 @@ def _start(rows: list[Row], holds: list[str | None], missing: frozenset[str]) ->
     first = start
     while start and _agreement(rows[start - 1], holds, missing) >= 0.5 and rows[start - 1].width == rows[first].width:
         start -= 1  # a row with a word where a reading was
-    return start + 1 if start == 0 < first else start
+    held = [(cell, hold) for cell, hold in zip(rows[0].cells, holds, strict=False) if hold]
+    names = any(cells.kind(cell, missing) not in (hold, NOTHING) for cell, hold in held)
+    return start + 1 if start == 0 < first and names else start
 
 
 def _names(above: list[Row], columns: int) -> tuple[list[str], list[str], int]:
@@ -183,7 +194,7 @@ def _names(above: list[Row], columns: int) -> tuple[list[str], list[str], int]:
     if not above:
         return [], [], 0
     last = above[-1].cells
-    if len(above) > 1 and _are_units(last) and len(above[-2].cells) >= len(last):
+    if len(above) > 1 and _are_units(last) and len(above[-2].cells) >= max(len(last), min(columns, 2)):
         return above[-2].cells, last, 2
     if len(last) == 1 < columns:  # a title
         return [], [], 0
@@ -194,6 +205,29 @@ def _are_units(row: list[str]) -> bool:
     """Whether a row is one of units: in brackets, or known ones; numbers may stand beside them."""
     told = [cell for cell in row if cell and not cells.is_number(cell)]
     return bool(told) and all((cell[0] in "([" and cell[-1] in ")]") or cell.casefold() in UNITS for cell in told)
+
+
+def _without_words(
+    body: list[Row], names: list[list[str]], holds: list[str | None], missing: frozenset[str], said: list[str]
+) -> list[Row]:
+    """The rows without names and units that come again, as of a log that was begun anew, and lines of words below."""
+    again = [row.line for row in body if row.cells in names]
+    if again:
+        said.append(f"names come again, passed over: line{'s' * (len(again) > 1)} {', '.join(map(str, again[:4]))}")
+        body = [row for row in body if row.cells not in names]
+    end = len(body)
+    while end > 1 and _is_words(body[end - 1], holds, missing):
+        end -= 1
+    if end < len(body):
+        first = " ".join(body[end].cells)[:WIDE]
+        said.append(f"{len(body) - end} lines below the table passed over, from line {body[end].line}: {first!r}")
+    return body[:end]
+
+
+def _is_words(row: Row, holds: list[str | None], missing: frozenset[str]) -> bool:
+    """Whether a row begins with a word where a number or a stamp should be: a summary, or a last remark."""
+    cell, hold = next((pair for pair in zip(row.cells, holds, strict=False) if pair[0]), ("", None))
+    return bool(hold) and cells.kind(cell, missing) == TEXT
 
 
 def _whole(

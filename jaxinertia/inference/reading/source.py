@@ -1,9 +1,12 @@
 """Which kind of file it is, by what it begins with, and the table in it."""
 
+import gzip
 import importlib.util
 import io
+import re
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +16,22 @@ from . import layout
 from .table import Column, Table, split_unit
 
 STDIN = "-"
+_GZIP = b"\x1f\x8b"
+_TABLES = (".csv", ".tsv", ".txt", ".dat", ".lvm")  # of these a zip file may have one
+_MARKED = {  # how texts begin that hold no lines of cells
+    re.compile(r"\s*(\{\s*[\"\[}]|\[\s*[\[{\"\d-])"): "is JSON: load it (json), and pass its arrays to ji.Observations",
+    re.compile(r"\s*<[!?a-zA-Z]"): "is HTML or XML: save it as .csv, or load it (pandas.read_html, pandas.read_xml)",
+}
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 _FOREIGN = {  # how files begin that hold no text, and what to do about them
     _OLD_EXCEL: "is an old Excel file (.xls): save it as .xlsx or .csv (phyphox: export as CSV, comma, decimal point)",
     b"\x89HDF": "is an HDF5 file: load it (h5py), and pass its arrays to ji.Observations",
     b"MATLAB": "is a MATLAB file: load it (scipy.io.loadmat), and pass its arrays to ji.Observations",
-    b"\x1f\x8b": "is compressed (gzip): unpack it first",
+    b"BZh": "is compressed (bzip2): unpack it first",
+    b"\xfd7zXZ": "is compressed (xz): unpack it first",
+    b"(\xb5/\xfd": "is compressed (zstd): unpack it first",
+    b"ARROW1": "is an Arrow file: load it (pandas.read_feather), and pass its columns to ji.Observations",
+    b"RIFF": "is a sound or a video: load its samples (scipy.io.wavfile), and pass them to ji.Observations",
     b"%PDF": "is a PDF: export the numbers as .csv",
     b"\x89PNG": "is a picture: export the numbers as .csv",
 }
@@ -35,7 +48,16 @@ def read(path: str | Path, missing: frozenset[str]) -> Table:
         raw = sys.stdin.buffer.read() if name == STDIN else Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"path = {name!r} cannot be read: {error}") from error
-    name = "standard input" if name == STDIN else name
+    return _of_bytes("standard input" if name == STDIN else name, raw, missing)
+
+
+def _of_bytes(name: str, raw: bytes, missing: frozenset[str]) -> Table:
+    """The table in a file's bytes."""
+    if raw.startswith(_GZIP):
+        try:
+            return _of_bytes(name, gzip.decompress(raw), missing)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"path = {name!r} cannot be unpacked: {error}; is it complete?") from error
     for magic, what in _FOREIGN.items():
         if raw.startswith(magic):
             raise ValueError(f"path = {name!r} {what}")
@@ -45,19 +67,25 @@ def read(path: str | Path, missing: frozenset[str]) -> Table:
         frame = _pandas(name, "pyarrow").read_parquet(io.BytesIO(raw))
         return _of_arrays(name, _arrays_of(frame), missing, "a Parquet file")
     if raw.startswith(b"\x93NUMPY"):
-        return _of_arrays(name, {"": _numpy(name, raw)}, missing, "a NumPy array")
+        array = _numpy(name, raw)
+        parts = {key: array[key] for key in array.dtype.names} if array.dtype.names else {"": array}
+        return _of_arrays(name, parts, missing, "a NumPy array")
     text, said = _decoded(name, raw)
+    for form, what in _MARKED.items():
+        if form.match(text):
+            raise ValueError(f"path = {name!r} {what}")
     return layout.of_text(name, text, said, missing)
 
 
 def _decoded(name: str, raw: bytes) -> tuple[str, list[str]]:
     """The text, and its encoding where that is not UTF-8."""
     wide = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}.get(raw[:2])
+    wide = "utf-32" if raw.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")) else wide
     if wide is None and len(raw) > 3 and raw[:200].count(0) > len(raw[:200]) // 3:
         wide = "utf-16-le" if raw[1] == 0 else "utf-16-be"
     try:
         if wide is not None:
-            return raw.decode(wide), ["encoding: UTF-16"]
+            return raw.decode(wide), [f"encoding: {wide[:6].upper()}"]
         if b"\0" in raw:
             raise ValueError(f"path = {name!r} is no text: export the numbers as .csv")
         return raw.decode("utf-8-sig"), []
@@ -78,6 +106,14 @@ def _of_archive(name: str, raw: bytes, missing: frozenset[str]) -> Table:
             return _of_arrays(name, {key: _member(name, file, key) for key in file.files}, missing, "a NumPy file")
     if any(member.startswith("xl/") for member in members):
         return _of_workbook(name, raw, missing)
+    # What an application says of itself lies in folders beside its table.
+    tables = [each for each in members if each.casefold().endswith(_TABLES) and "/" not in each]
+    if len(tables) == 1:
+        try:
+            table = _of_bytes(f"{name}: {tables[0]}", zipfile.ZipFile(io.BytesIO(raw)).read(tables[0]), missing)
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error) as error:
+            raise ValueError(f"path = {name!r}: {tables[0]!r} cannot be unpacked: {error}") from error
+        return table._replace(said=[*table.said, f"file {tables[0]!r} in the zip file"])
     raise ValueError(f"path = {name!r} is a zip file of {members[:4]}: unpack it, and pass the table in it")
 
 
@@ -104,6 +140,7 @@ def _numpy(name: str, raw: bytes) -> np.ndarray:
 
 def _of_arrays(name: str, arrays: dict[str, np.ndarray], missing: frozenset[str], kind: str) -> Table:
     """A table of arrays: those with as many rows as the longest; a matrix gives a column for each of its own."""
+    arrays = {key: x[0] if np.ndim(x) == 2 and len(x) == 1 else x for key, x in arrays.items()}
     rows = max((len(x) for x in arrays.values() if np.ndim(x)), default=0)
     columns, passed = [], []
     for key, x in arrays.items():
@@ -127,10 +164,23 @@ def _of_arrays(name: str, arrays: dict[str, np.ndarray], missing: frozenset[str]
 
 
 def _of_workbook(name: str, raw: bytes, missing: frozenset[str]) -> Table:
-    """The first sheet of an Excel workbook, as rows of text."""
+    """The first sheet of an Excel workbook that holds a table."""
     pandas = _pandas(name, "openpyxl")
     sheets = pandas.ExcelFile(io.BytesIO(raw), engine="openpyxl").sheet_names
-    frame = pandas.read_excel(io.BytesIO(raw), sheet_name=sheets[0], header=None, dtype=object, engine="openpyxl")
+    first: ValueError | None = None
+    for k, sheet in enumerate(sheets):
+        frame = pandas.read_excel(io.BytesIO(raw), sheet_name=sheet, header=None, dtype=object, engine="openpyxl")
+        of = "" if len(sheets) == 1 else f", the first of {len(sheets)}" if k == 0 else f", number {k + 1}"
+        before = f": no table in {sheets[:k]}" if k else ""
+        try:
+            return _of_sheet(name, frame, [f"sheet {sheet!r}{of}{before}"], missing)
+        except layout.NoTableError as error:
+            first = first or error
+    raise first or ValueError(f"{name}: it has no sheet")
+
+
+def _of_sheet(name: str, frame: Any, said: list[str], missing: frozenset[str]) -> Table:
+    """A sheet's rows as rows of text."""
     rows = []
     for i, row in enumerate(frame.itertuples(index=False), 1):
         told = ["" if cell is None or cell != cell else _told(cell) for cell in row]  # noqa: PLR0124  NaN and NaT
@@ -139,8 +189,7 @@ def _of_workbook(name: str, raw: bytes, missing: frozenset[str]) -> Table:
             rows.append(layout.Row(stripped, i, len(told)))
     shown = layout.excerpt([", ".join(row.cells) for row in rows])
     if not rows:
-        raise ValueError(f"{name}: its first sheet is empty")
-    said = [f"sheet {sheets[0]!r}" + (f", the first of {len(sheets)}" if len(sheets) > 1 else "")]
+        raise layout.NoTableError(f"{name}: its first sheet is empty")
     return layout.arrange(name, rows, ";", said, missing, shown, True, [])
 
 

@@ -9,8 +9,14 @@ import numpy as np
 from ..times import in_seconds
 
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d*)?)\s*(AM|PM|am|pm)?")
+_TOGETHER = re.compile(r"(\d{8})[Tt]?(\d{6})(.*)")
+_ZONE = re.compile(r" ?(?:UTC|GMT)$")
+_HALF = re.compile(r"([ap])\.\s?m\.", re.IGNORECASE)
 _NAIVE = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.]+)?")
-_ORDERS = ("%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d/%m/%y", "%m/%d/%y")
+_ORDERS = (
+    *("%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d/%m/%y", "%m/%d/%y"),
+    *("%d/%b/%Y", "%d/%B/%Y", "%d/%b/%y", "%b/%d/%Y", "%B/%d/%Y"),
+)
 _HOURS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M:%S %p", " %I:%M:%S.%f %p")
 DAY = 86400.0
 
@@ -21,11 +27,15 @@ def seconds(cells: list[str]) -> tuple[np.ndarray, str]:
     Raises:
         ValueError: if they have no form that is known, or several that differ.
     """
+    cells = [_ZONE.sub("Z", _HALF.sub(r"\1m", cell)) for cell in cells]
+    if all(_TOGETHER.fullmatch(cell) for cell in cells):
+        cells = [_TOGETHER.sub(r"\1T\2\3", cell) for cell in cells]
+        return _of_dates(cells, datetime.fromisoformat), "dates"
     if all(_CLOCK.fullmatch(cell) for cell in cells):
         return _of_clock(cells)
     if re.match(r"\d{4}-", cells[0]):
         return _of_dates(cells, _iso), "dates"
-    texts = [re.sub(r"[.\-](?=\d{1,4}[.\-/ ]|\d{4}\b)", "/", cell, count=2) for cell in cells]
+    texts = [_named_month(re.sub(r"[.\-](?=\d{1,4}[.\-/ ]|\d{4}\b)", "/", cell, count=2)) for cell in cells]
     texts = [re.sub(r"[ ,T]+", " ", text.replace("/ ", "/")).strip() for text in texts]
     readings = {}
     for order in _ORDERS:
@@ -43,6 +53,16 @@ def seconds(cells: list[str]) -> tuple[np.ndarray, str]:
         forms = " or ".join(order.replace("%", "").lower() for order in orders)
         raise ValueError(f"{cells[0]!r} is a date by {forms}; write it as 2024-05-01T12:00:00.000")
     return values[0], "dates"
+
+
+def _named_month(text: str) -> str:
+    """A date whose month is a word, as 01-May-2024 or May 1, 2024, with slashes; others as they are."""
+    found = re.match(r"(\d+|[A-Za-z]+)\.?[-/ .]+(\d+|[A-Za-z]+)\.?[-/ .,]+(\d+)(.*)", text)
+    return (
+        text
+        if found is None or not re.search("[A-Za-z]", found[1] + found[2])
+        else "/".join(found.groups()[:3]) + found[4]
+    )
 
 
 def _form(text: str, order: str) -> str | None:

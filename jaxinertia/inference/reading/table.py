@@ -9,6 +9,9 @@ from . import cells
 from .cells import COMMA, MISSING
 
 _HINT = "decimal commas? write points, or separate the columns by semicolons or tabs"
+_POINTS = "its points may part thousands, as other columns have decimal commas; write no points, or points in all"
+MOST = 12  # names in a message
+_REPEATED, _ALONE = 1e3, 1e6  # times all other readings: farther out is no reading, if it is there again, or only once
 _THOUSANDS = "its commas may be decimal ones or part thousands; write points, or no commas"
 
 
@@ -82,7 +85,18 @@ class Table(NamedTuple):
 
     def shown(self) -> str:
         """The columns' names, or how many there are."""
-        return str(self.names) if any(self.names) else f"{len(self.columns)} columns without names, from number 0"
+        if not any(self.names):
+            return f"{len(self.columns)} columns without names, from number 0"
+        more = f" and {len(self.names) - MOST} more" if len(self.names) > MOST else ""
+        return f"{self.names[:MOST]}{more}"
+
+    def kept(self, rows: np.ndarray, told: str) -> "Table":
+        """Some rows, and in words why the others are left out."""
+        columns = [
+            each._replace(cells=[each.cells[k] for k in rows] if each.is_text else each.cells[rows])
+            for each in self.columns
+        ]
+        return self._replace(columns=columns, lines=[self.lines[k] for k in rows], said=[*self.said, told])
 
     def kinds(self, i: int) -> set[str]:
         """Which kinds of cells a column has, but for those that hold nothing."""
@@ -105,15 +119,31 @@ class Table(NamedTuple):
                 values = np.asarray(column.cells, float)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{self.path}: column {self.title(i)} does not hold numbers: {error}") from error
+        words = [float(word) for word in self.missing if cells.is_float(word)]
+        if words and missing:
+            values = np.where(np.isin(values, words), np.nan, values)
         bad = np.isinf(values) if missing else ~np.isfinite(values)
+        told = "is no finite number"
+        if missing and not np.any(bad):
+            bad, told = _beyond(values), "is far beyond all other readings, as an instrument's word for none"
         if np.any(bad):
             row = int(np.argmax(bad))
-            remedy = "leave a missing reading empty" if missing else "fill it in, or drop the line"
-            raise ValueError(f"{self.at(i, row)}: {str(column.cells[row])!r} is no finite number; {remedy}")
+            cell = str(column.cells[row])
+            remedy = (
+                f"if it stands for no reading, pass missing={cell!r}" if missing else "fill it in, or drop the line"
+            )
+            raise ValueError(f"{self.at(i, row)}: {cell!r} {told}; {remedy}")
         return values
 
     def _read(self, i: int) -> np.ndarray:
         column = self.columns[i].cells
+        if self.delimiter != "," and cells.points_may_be_thousands(column) and self._has_decimal_commas():
+            row = next(row for row, cell in enumerate(column) if "." in cell)
+            raise ValueError(f"{self.at(i, row)}: {column[row]!r}: {_POINTS}")
+        try:
+            return np.array(column, float)
+        except ValueError:
+            column = [cells.plain(cell) for cell in column]
         if any("," in cell for cell in column) and not any("." in cell for cell in column):
             if self.delimiter == "," and self._all_thousands():
                 row = next(row for row, cell in enumerate(column) if "," in cell)
@@ -123,6 +153,11 @@ class Table(NamedTuple):
             return np.array(column, float)
         except ValueError:
             return np.array([self._number(i, row, cell) for row, cell in enumerate(column)])
+
+    def _has_decimal_commas(self) -> bool:
+        """Whether a column's commas can only be decimal ones."""
+        texts = [column.cells for column in self.columns if column.is_text]
+        return any(any(map(COMMA.fullmatch, text)) and not cells.may_be_thousands(text) for text in texts)
 
     def _all_thousands(self) -> bool:
         """Whether no cell of the table settles what its commas are."""
@@ -153,6 +188,7 @@ class Table(NamedTuple):
         try:
             return float(cell)
         except ValueError as error:
+            cell = self.columns[i].cells[row]
             mixed = "the column has commas and points; write points"
             hint = f"if it stands for no reading, pass missing={cell!r}"
             if COMMA.fullmatch(cell):
@@ -160,6 +196,16 @@ class Table(NamedTuple):
             elif cells.STAMPS.fullmatch(cell):
                 hint = "stamps can only be times"
             raise ValueError(f"{self.at(i, row)}: {cell!r} is not a number; {hint}") from error
+
+
+def _beyond(values: np.ndarray) -> np.ndarray:
+    """Where readings are one number that is out of all proportion to the others; a motion passes through what lies
+    between, a code for none does not."""
+    off = np.abs(values - np.nanmedian(values)) if np.isfinite(values).any() else np.zeros(len(values))
+    far = off == np.nanmax(off, initial=0.0)
+    rest = np.nanmax(np.where(far, 0.0, off), initial=0.0)
+    reach = _REPEATED if far.sum() > 1 else _ALONE
+    return far & (rest > 0) & (off > reach * rest)
 
 
 def _bare(name: str) -> str:

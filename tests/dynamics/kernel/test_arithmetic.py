@@ -21,6 +21,8 @@ pytestmark = needs_compiler
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.5, 1e30, -1e-30, np.inf, -np.inf, np.nan]
 INSIDE = [0.0, 0.3, -0.3, 0.9, -0.9, 1e-3, -0.5, 0.5, 0.1, -0.1, 0.7, -0.7]
 WHOLE = [0, 1, -1, 2, 3, -7, 100, -100, 127, -128, 64, -3]
+PAST = [*SPECIAL, 255.7, -129.2, 300.0, 2.5e9, -2.5e9, 1e19, -1e19]
+TYPES = ["int8", "int32", "int64", "uint8", "uint32", "uint64"]
 
 
 def in_c(fn, *arrays):
@@ -90,9 +92,12 @@ def test_floating_point(dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8", "uint32", "uint64"])
+@pytest.mark.parametrize("dtype", TYPES)
 def test_whole_numbers(dtype):
-    x, y = (np.array(part).astype(dtype).ravel() for part in np.meshgrid(WHOLE, WHOLE))
+    """Also where they wrap around, and what divides by 0 or the least one by -1."""
+    ends = np.iinfo(dtype)
+    numbers = np.array([*np.array(WHOLE).astype(dtype), ends.min, ends.max], dtype)
+    x, y = (part.ravel() for part in np.meshgrid(numbers, numbers))
     for ours, theirs in zip(
         in_c(lambda x, y: [*of_whole(x, y)], x, y), of_whole(jnp.array(x), jnp.array(y)), strict=True
     ):
@@ -100,12 +105,30 @@ def test_whole_numbers(dtype):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_whole_parts(dtype):
+    """Past the ends of their type these, and of NaN 0, also of what is known before it runs."""
+    x = np.array(PAST, dtype)
+
+    def parts(x):
+        return [x.astype(t) for t in TYPES]
+
+    now = in_c(lambda _: parts(jnp.array(x)), x)
+    for ours, known, theirs in zip(in_c(parts, x), now, parts(jnp.array(x)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(known[0], theirs)
+
+
+GETS = [("fill", None), ("fill", 7.0), ("clip", None)]
+
+
 def of_arrays(x, y):
     """Arrays and loops that a step may have inside."""
     a = jnp.stack([x, y, x * y]).reshape(3, 1) @ jnp.array([[1.0, 2.0]])
     yield from (a.T, lax.pad(a, 7.0, ((1, -1, 1), (0, 2, 0))), jnp.cumsum(a, 0)[::-1], jnp.max(a, 1))
     yield from (jnp.prod(a), a.at[1].add(y), a.at[jnp.array([0, 2]), 1].set(x), lax.rev(a, (0,)), jnp.roll(a, 1, 0))
-    yield lax.cumsum(a, axis=0, reverse=True)
+    yield from (lax.cumsum(a, axis=0, reverse=True), jnp.tile(a, (2, 1)), (a > 0).astype(int)[jnp.array([1, -1])])
+    yield from (a.at[jnp.array([0, 9])].get(mode=mode, fill_value=with_) for mode, with_ in GETS)
     yield jax.lax.dynamic_slice(a, (jnp.where(x > 0, 5, 1), 0), (1, 2))
     yield jax.lax.dynamic_update_slice(a, a[:1] + 1, (2, 0))
     yield jax.lax.switch(jnp.where(x > y, 2, 0), [lambda z: z, lambda z: 2 * z, lambda z: z @ z.T @ z], a)
@@ -150,3 +173,30 @@ def test_more_shared_numbers_than_registers_are_loaded_where_they_are_read():
     body = jax.make_jaxpr(row)(weights, 1.0)
     text = source(lay_out(body, (1, 1), 5, (False, True)), 3)
     assert text.index("for (int") < text.index("= in0[0];")
+
+
+def test_more_arrays_than_a_kernel_takes():
+    """Their addresses have 4096 bytes: a GPU's compiler refuses more, and then it is too late for the plain loop."""
+
+    def row(parts, x):
+        return [x + sum(parts)]
+
+    def laid_out(count):
+        return lay_out(jax.make_jaxpr(row)([0.1] * count, 1.0), (count, 1), 5, (False,) * (count + 1))
+
+    assert len(laid_out(510).inputs) == 511
+    with pytest.raises(Unsupported, match="it reads and writes 513 arrays, and a kernel takes 512"):
+        laid_out(511)
+
+
+def test_long_rounds_are_a_loop_and_short_ones_written_out():
+    """Nine turns of a large step take a compiler minutes if written out."""
+
+    def row(size):
+        def turn(x, _):
+            return x + jnp.sum(jnp.sin(x * jnp.arange(size))), None
+
+        return lambda x: [jax.lax.scan(turn, x, None, 9)[0]]
+
+    loops = [source(lay_out(jax.make_jaxpr(row(n))(1.0), (0, 1), 5, (True,)), 3).count("for (int") for n in (2, 100)]
+    assert loops == [1, 2]

@@ -6,6 +6,7 @@ import sys
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental import io_callback
@@ -167,6 +168,34 @@ def test_noise_and_run_time_checks_are_the_same_program_at_each_trace():
         one, two = (program.trace(fn, parse(X), key) for _ in range(2))
         assert one == two
         assert Contents(one.jaxpr, deep=True).objects == Contents(two.jaxpr, deep=True).objects
+
+
+# Programs of the same operations and numbers, which differ in what reads what, in types, or in what is returned.
+ALIKE = {
+    "operands": (lambda a, b: a - b, lambda a, b: b - a),
+    "order": (lambda a, b: jnp.sin(a * b) + a, lambda a, b: jnp.sin(a + b) * a),
+    "what is read again": (lambda a, b: (a * b) - (a * a), lambda a, b: (a * b) - (b * b)),
+    "inside": (jax.jit(lambda a, b: a - b), jax.jit(lambda a, b: b - a)),
+    "outputs": (lambda a, b: {"u": a + 1.0, "v": b * 1.0}, lambda a, b: {"v": a + 1.0, "u": b * 1.0}),
+    "literals": (lambda a, b: a * 2.0 + b * 3.0, lambda a, b: a * 3.0 + b * 2.0),
+    "literal or variable": (lambda a, b: 2.0 - a + b, lambda a, b: a - 2.0 + b),
+    "types": (lambda a, b: a.astype("float32") + b, lambda a, b: a.astype("float16") + b),
+    "parameters": (lambda a, b: jnp.stack([a, b])[::-1], lambda a, b: jnp.stack([a, b])),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_programs_of_the_same_operations_are_told_apart(name):
+    one, two = (program.trace(fn, parse(AXES), None) for fn in ALIKE[name])
+    again = program.trace(ALIKE[name][0], parse(AXES), None)
+    assert one == again
+    assert hash(one) == hash(again)
+    assert one != two
+
+
+def test_a_program_is_not_taken_for_one_whose_operands_are_exchanged():
+    for fn, expected in zip(ALIKE["operands"], (-1.0, 1.0), strict=True):
+        np.testing.assert_array_equal(ji.sweep(fn, {"a": np.ones(2), "b": 2 * np.ones(2)}).values, expected)
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,13 @@ def test_chunks_cover_every_point_once_in_order(shape, chunk_size, devices):
     assert layout.width % devices == 0
 
 
+def test_devices_of_another_process_are_refused(monkeypatch):
+    """Their part of a chunk would never come here."""
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    with pytest.raises(ValueError, match=r"devices = .* of other processes.*jax.local_devices"):
+        ji.sweep(energy, {"gamma": GAMMAS, "q0": STARTS}, devices=jax.devices())
+
+
 def test_save_and_load(tmp_path):
     runs = ji.sweep(noisy, {"gamma": GAMMAS, "repeat": np.arange(3)}, key=jax.random.key(0))
     loaded = ji.Sweep.load(runs.save(tmp_path / "runs"))
