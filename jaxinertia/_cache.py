@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-_LEAST = 0.1  # seconds of compiling that are worth a file
+_LEAST = 0.01  # seconds of compiling that are worth a file: a short run takes a tenth of one
 
 
 def cache(folder: str | Path | None = None) -> Path:
