@@ -93,6 +93,12 @@ def cast(tree: PyTree, to: jnp.dtype) -> PyTree:
     return jax.tree.map(leaf, tree)
 
 
+def varies(x: Any) -> bool:
+    """Whether `jax.shard_map` keeps track of mesh axes over which this varies."""
+    aval = jax.typeof(x)
+    return bool(getattr(aval, "vma", None) or getattr(getattr(aval, "mat", None), "varying", None))  # by JAX's version
+
+
 def vary_alike(tree: PyTree, like: Callable[[], PyTree]) -> PyTree:
     """The same tree; inside `jax.shard_map` its arrays vary over all mesh axes that a leaf of `like()` varies over.
 
@@ -102,8 +108,11 @@ def vary_alike(tree: PyTree, like: Callable[[], PyTree]) -> PyTree:
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return tree
     never = jnp.zeros((), bool)
-    for leaf in jax.tree.leaves(like()):
-        if isinstance(leaf, jax.Array):
+    leaves = [leaf for leaf in jax.tree.leaves(like()) if isinstance(leaf, jax.Array)]
+    if not any(map(varies, leaves)):  # nor does anything with check_vma=False: what is known then stays known
+        return tree
+    for leaf in leaves:
+        if varies(leaf):
             leaf = jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
             never = never | (jnp.any(jnp.isnan(leaf)) & False)
     return jax.tree.map(lambda x: jnp.where(never, x, x) if hasattr(x, "dtype") or isinstance(x, float) else x, tree)

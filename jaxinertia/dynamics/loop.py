@@ -20,6 +20,7 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
+from .. import _tree
 from .derivative import tangent_loop, without_constants
 from .kernel.launch import call
 from .kernel.layout import Kernel, lay_out
@@ -55,7 +56,7 @@ def looped(
 
     closed = jax.make_jaxpr(flat)([jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in c], row)
     operands = [*closed.consts, *c, *x]
-    if closed.effects or any(_varies(x) for x in operands):  # callbacks; devices told apart
+    if closed.effects or any(map(_tree.varies, operands)):  # callbacks; devices told apart
         if kernel is Wish.MUST:
             raise refusal("it calls back to the host, or runs in a shard_map that checks what varies (check_vma=False)")
         return checkpointed_scan(body, carry, xs, length)
@@ -71,12 +72,6 @@ def looped(
         raise refusal(found)
     out = _loop.bind(*operands, **loop)
     return jax.tree.unflatten(returned[-1], out)
-
-
-def _varies(x: Any) -> bool:
-    """Whether `jax.shard_map` keeps track of the mesh axes over which this varies."""
-    aval = jax.typeof(x)
-    return bool(getattr(aval, "vma", None) or getattr(getattr(aval, "mat", None), "varying", None))  # by JAX's version
 
 
 def _plain(*operands, body: ClosedJaxpr, counts: tuple[int, int], length: int):

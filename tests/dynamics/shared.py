@@ -30,6 +30,7 @@ CASES = {
     "force": lambda g: run(System(Q(), damping=0.1, force=lambda t: g * jnp.cos(t))),
     "noise": lambda g: run(System(Q(), damping=0.1, noise=g), key=KEY),
     "matrices": lambda g: run(System(Q(), damping=g * jnp.eye(2), noise=g * jnp.eye(2) + OFF), np.ones(2), key=KEY),
+    "mapped": lambda g: jax.vmap(lambda q: run(System(Q(), damping=g), q))(np.array([1.0, 2.0])),
     "gradient": jax.grad(lambda g: run(System(Q(), damping=g))[-1]),
     "modified": lambda g: ji.modified_inertia(System(Q(g)), 1.0, 0.0, 0.1, solver="BAB"),
     "damped invariant": lambda g: ji.training.damped_invariant(lambda q: g * q**2 / 2, 1.0, 0.3, 0.1, 0.9),

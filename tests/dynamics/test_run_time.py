@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, PartitionSpec
 
 import jaxinertia as ji
+from jaxinertia import _tree
 
 TS = np.linspace(0, 1, 3)
 
@@ -42,6 +44,20 @@ def test_a_bad_value_that_the_compiler_knows_is_an_error_too():
     """A constant of the program, which it folds."""
     with pytest.raises(Exception, match=MESSAGE):
         jax.block_until_ready(jax.jit(lambda: inertia(-jnp.cos(jnp.zeros(()))))())
+
+
+@pytest.mark.parametrize("checks", [False, True])
+def test_numbers_that_all_points_share_stay_known_on_a_mesh_that_does_not_check(checks):
+    """Else each step would read them from memory, as if every point had its own. With checks they must vary."""
+    mesh, split, known = Mesh(np.array(jax.devices()[:1]), ("i",)), PartitionSpec("i"), []
+
+    def look(x):
+        shared = {"stiffness": 1.0}
+        known.append(_tree.vary_alike(shared, lambda: x) is shared)
+        return x
+
+    jax.make_jaxpr(jax.shard_map(look, mesh=mesh, in_specs=split, out_specs=split, check_vma=checks))(jnp.ones(1))
+    assert known == [not checks]
 
 
 @pytest.mark.parametrize("cases", [["stiffness"], pytest.param([], marks=pytest.mark.slow)])
