@@ -94,6 +94,15 @@ ANSWERS = [
     # part from 10 on, and its quadratic drag, 2.98e-3, is 2.5 joint errors off: the fit says that its law drifts.
     ("pend_mag_2150g_21164_2", Law("duffing", "quadratic"), {}, {"damping.linear": (0.0152, 0.0007)}),
     (
+        "furuta_03",
+        Law("pendulum", "dry"),
+        {"angle": "deg"},
+        {"damping.linear": (0.199, 0.006), "damping.dry": (2.13, 0.03), "potential.frequency": (10.9722, 0.0)},
+    ),
+    ("rlc_pulse_3.14", Law(), {"time": "t", "position": "V_C"}, {"damping.gamma": (13520, 1.7)}),
+    # The generator's voltage moves with the current through it, so that its gain and gamma are hard to tell apart.
+    ("rlc_pulse_3.14", Law(), {"time": "t", "position": "V_C", "input": "V_S"}, {"damping.gamma": (13520, 1.7)}),
+    (
         "rlc_trans_2.3",
         Law(),
         {"time": "t", "position": "V_C", "input": "V_S", "offset": 0.0},
