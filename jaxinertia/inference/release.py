@@ -28,11 +28,13 @@ FEWEST = 16  # readings of a record that is looked at
 LEAST = 1.5  # periods of a stretch
 SEEN, SAME, ENOUGH = 0.4, 0.5, 3  # periods back to a beginning, apart from each other's, and windows that tell of it
 ALIKE = 0.2  # of the frequency: a swing that is as near is the same, larger or smaller
+DRIVE = "a steady drive"
 AT_ONCE = ("rest", "a hold")  # these end at once; others may end so gently that the last of them cannot be seen
 LATE, LOST = 0.5, 0.15  # periods, or of the amplitude, left out behind such an end, whichever is less
 BEFORE, AFTER = 8, 16  # periods before and after a beginning, that may be of the same swings
 TOLD, AS_GOOD, DIED = 2.0, 1.7, 2  # times the noise, times what is left after it, and swings that may have died before
 GAP = 3.5  # steps: a few readings that were left out are no gap
+ASIDE = 5  # windows before the last that may be a drive's: it may hold some of what comes after
 NEAR = 4  # readings between where a free motion ought to begin, by both, and where it surely has
 MARGIN = 1 / 32  # of a period, left out behind what was not free
 
@@ -59,7 +61,7 @@ def stretches(ts: np.ndarray, y: np.ndarray) -> list[Stretch]:
         for time in _periods(series):
             few = local.averaged(series, time)
             seen = local.fits(few, time)
-            events = _events(few, seen, time)
+            events = _events(few, seen, time) or _let_go(few, seen, time)
             events = [event for event in events if not _is_one_motion(few, seen, event.start, time)]
             found = _between(seen, events, time, whole)
             if found:
@@ -168,6 +170,26 @@ def _events(series: Series, seen: Local, time: float) -> list[Event]:
     return out
 
 
+def _let_go(series: Series, seen: Local, time: float) -> list[Event]:
+    """A swing that is as large in all first windows, and falls ever after: a drive's end that joins on smoothly, or
+    that comes so soon that few windows lie before it. One window tells its rate to about 3 of the amplitude's errors.
+    """
+    size, error = seen.amplitude, 3 * seen.spread / seen.amplitude / (seen.right - seen.left)
+    for last in range(int(np.searchsorted(seen.left, seen.left[0] + BEFORE * time)) - 1, -1, -1):
+        after = int(np.searchsorted(seen.left, seen.right[last]))
+        new, old = np.arange(after, after + 6), np.arange(last + 1)
+        if new[-1] >= len(size) or not np.all(size[old] > SURE * seen.spread[old]):
+            continue
+        rate, was = _share(seen.rate[new], 0.2), _share(seen.rate[old], 0.75)
+        unsteady = np.abs(np.log(size[old] / size[0])) - SURE * seen.spread[old] / size[old]
+        falls = size[after] > SURE * seen.spread[after] and rate > was + SURE * float(error[last])
+        swings = _share(seen.rate[new]) * time < np.pi  # as in `_events`
+        if falls and swings and was < STEADY * rate and np.all(unsteady < STEADY * rate * time):
+            start = _change(series, seen, time, last - ASIDE, after) + min(LATE * time, LOST / rate)
+            return [Event(start, int(np.searchsorted(seen.left, start)), last, DRIVE)]
+    return []
+
+
 def _is_one_motion(series: Series, seen: Local, start: float, time: float) -> bool:
     """Whether what was before is of the same swings, several at once, as what comes after: such swings tell what comes
     after, and both together as well, with few more of them, which have died by then."""
@@ -238,7 +260,7 @@ def _before(seen: Local, after: int, last: int) -> str | None:
         ought = rate * (seen.left[last] - seen.left[old[0]])
         sure = SURE * float(np.hypot(seen.spread[old[0]], seen.spread[last])) / was
         if ought - fallen > sure and fallen < STEADY * ought:
-            return "a steady drive"
+            return DRIVE
     if rises:
         return "another swing"
     alike = abs(_share(seen.omega[old[-4:]]) / _share(seen.omega[new]) - 1) < ALIKE
@@ -251,7 +273,7 @@ def _between(seen: Local, events: list[Event], time: float, whole: Stretch) -> l
         return []
     top = max(seen.amplitude[event.after] for event in events)
     out = []
-    if _decays(seen, 0, events[0].last, top):
+    if events[0].before != DRIVE and _decays(seen, 0, events[0].last, top):
         out.append(Stretch(whole.start, float(seen.right[events[0].last]), ""))
     for event, following in zip(events, [*events[1:], None], strict=True):
         if seen.amplitude[event.after] < SMALL * top:
