@@ -83,14 +83,14 @@ def _plain(*operands, body: ClosedJaxpr, counts: tuple[int, int], length: int, p
     """The loop of one point, in plain JAX; in pieces where it is lowered as one of a block of points."""
     fixed, carried = counts
     consts, carry, xs = operands[:fixed], operands[fixed : fixed + carried], operands[fixed + carried :]
-    fn: Callable[..., Any] = in_pieces(body) if pieces else jaxpr_as_fun(body)
+    fn = in_pieces(body) if pieces else jaxpr_as_fun(body)
 
     def row(carry, x):
         out = fn(*consts, *carry, *x)
         return out[:carried], out[carried:]
 
-    carry, rows = (jax.lax.scan if pieces else checkpointed_scan)(row, list(carry), list(xs), length)
-    return [*carry, *rows]
+    ends, rows = (jax.lax.scan if pieces else checkpointed_scan)(row, list(carry), list(xs), length)
+    return [*ends, *rows]
 
 
 def _program(*operands, points: int | None, mapped: Sequence[bool], kernel: Wish, block: int | None = None, **loop):
