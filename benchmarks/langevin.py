@@ -115,28 +115,37 @@ def averages() -> None:
     )
 
 
-def last(solver: diffrax.AbstractSolver, steps: int) -> Callable:
-    """Position and momentum at STOP of a Duffing oscillator, on the path of a key."""
+def last(solver: diffrax.AbstractSolver) -> Callable:
+    """(keys, steps) -> position and momentum at STOP of a Duffing oscillator, on the path of each key.
+
+    Step by step, with the increments and areas of the path: one program for any number of steps.
+    """
     system = ji.System(ji.potentials.Duffing(), GAMMA, np.sqrt(2 * GAMMA * TEMPERATURE))
 
-    def run(key):
-        areas = diffrax.SpaceTimeTimeLevyArea
-        path = diffrax.VirtualBrownianTree(0.0, STOP, STOP / 2**12, (), key, areas)
-        ts = np.array([0.0, STOP])
-        end = ji.simulate(system, ts, 1.0, 0.0, substeps=steps, solver=solver, path=path)
-        return jnp.stack([end.position[-1], end.momentum[-1]])
+    def run(key, steps):
+        path = diffrax.VirtualBrownianTree(0.0, STOP, STOP / 2**12, (), key, diffrax.SpaceTimeTimeLevyArea)
+        h = STOP / steps
 
-    return jax.jit(jax.vmap(run))
+        def step(i, state):
+            area = path.evaluate(i * h, jnp.minimum((i + 1) * h, STOP), use_levy=True)
+            one = OneStep((area.W, area.H, area.K), 0.0, h)
+            end = ji.simulate(system, h * jnp.arange(2), *state, substeps=1, solver=solver, path=one)
+            return jnp.stack([end.position[-1], end.momentum[-1]])
+
+        return jax.lax.fori_loop(0, steps, step, jnp.array([1.0, 0.0]))
+
+    return jax.jit(jax.vmap(run, (0, None)))
 
 
 def paths() -> None:
     """Root of the mean square error of (q, p) at STOP, on shared Brownian paths."""
     keys = jax.random.split(jax.random.key(0), PATHS)
-    exact = last(diffrax.QUICSORT(0.1), FINE)(keys)
+    runs = {name: last(solver) for name, solver in solvers().items()}
+    exact = runs["diffrax QUICSORT"](keys, FINE)
     rows = []
     for name, solver in solvers().items():
         steps = [round(STOP * rate / counted(solver)) for rate in RATES]
-        errors = [float(jnp.sqrt(jnp.mean(jnp.sum((last(solver, n)(keys) - exact) ** 2, axis=1)))) for n in steps]
+        errors = [float(jnp.sqrt(jnp.mean(jnp.sum((runs[name](keys, n) - exact) ** 2, axis=1)))) for n in steps]
         order = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
         rows.append([name, *errors, f"{order:.2f}"])
     write_table(

@@ -1,5 +1,6 @@
 """Which arrays are quantities of a trajectory, and at which times: noted by who makes them, for who labels them."""
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -35,6 +36,21 @@ def note(array: Any, quantity: str, ts: np.ndarray | None) -> None:
     seen = _seen.get()
     if seen is not None:
         seen.append(Origin(array, quantity, ts))
+
+
+_sums: dict[int, tuple[Any, Any]] = {}  # by the id of the first part, while that lives: the other, and the sum
+
+
+def note_sum(first: Any, other: Any, total: Any) -> None:
+    """That first + other is this, computed before: inside a program, who reads it alone has not both of them stored."""
+    _sums[id(first)] = (weakref.ref(other), total)
+    weakref.finalize(first, _sums.pop, id(first), None)
+
+
+def known_sum(first: Any, other: Any) -> Any:
+    """What was noted of these very arrays, or None."""
+    its, total = _sums.get(id(first), (lambda: None, None))
+    return total if its() is other else None
 
 
 def derived(result: Any, quantity: str, source: Any) -> Any:

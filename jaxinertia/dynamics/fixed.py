@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import _tree
+from .. import _origin, _tree
+from .._checks import is_traced
 from .._types import Key
 from .._words import LETTERS, Letter
 from ..energy.balance import close
@@ -35,8 +36,10 @@ from .trajectory import Trajectory
 def run(system: System, grid: Grid, position, momentum, solver: Splitting, key: Key | None, path: Any) -> Trajectory:
     """Integrate a prepared system and state."""
     setting, state = _set_out(system, grid, position, momentum, solver, key, path)
-    few = is_short(setting.system, state[0], grid.origin)
-    trajectory = judged(*_integrate(few, setting, state, grid.ends))
+    few, summed = is_short(setting.system, state[0], grid.origin), is_traced((setting, state))
+    trajectory, inertia = judged(*_integrate(few, setting, state, grid.ends, summed))
+    if inertia is not None:
+        _origin.note_sum(trajectory.kinetic, trajectory.potential, inertia)
     return eqx.tree_at(lambda x: x.ts, trajectory, grid.ts)
 
 
@@ -72,15 +75,19 @@ def _set_out(system, grid, position, momentum, solver, key, path) -> tuple[_Sett
 
 
 @Soon
-def _integrate(setting: _Setting, state, ends) -> tuple[Trajectory, dict[str, Any] | None]:
+def _integrate(setting: _Setting, state, ends, summed: bool):
+    """The trajectory and, if it is `summed` in the loop, I (else None); and what letters keep."""
     plan = _plan(setting, state[1])
     first, gradient, energies = _begin(setting, plan, state)
     (last, _), rows = _rows(setting, plan, (first, gradient), jnp.arange(setting.grid.rows), setting.grid)
     if ends is not None:
         rows = jax.tree.map(lambda y: y[jnp.asarray(ends)], rows)
-    phase, (kinetic, potential) = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), (first, energies), rows)
-    balance = close(kinetic + potential, phase.friction, phase.noise, phase.work)
-    return Trajectory(setting.grid.ts, phase.position, phase.momentum, kinetic, potential, balance), last.memory
+    together = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), (first, (*energies, sum(energies))), rows)
+    phase, (kinetic, potential, inertia) = together
+    inertia = inertia if summed else kinetic + potential  # XLA drops what is not read
+    balance = close(inertia, phase.friction, phase.noise, phase.work)
+    trajectory = Trajectory(setting.grid.ts, phase.position, phase.momentum, kinetic, potential, balance)
+    return (trajectory, inertia if summed else None), last.memory
 
 
 def _begin(setting: _Setting, plan: "_Plan", state: tuple[Any, Any]):
@@ -138,7 +145,8 @@ def _first(setting: _Setting, state):
 
 @eqx.filter_jit
 def _part(setting: _Setting, carry, numbers, grid: Grid):
-    return _rows(setting, _plan(setting, carry[0].momentum), carry, numbers, grid)
+    carry, (phases, (kinetic, potential, _)) = _rows(setting, _plan(setting, carry[0].momentum), carry, numbers, grid)
+    return carry, (phases, (kinetic, potential))
 
 
 class _Plan:
@@ -186,6 +194,8 @@ def _row(system: System, grid: Grid, plan: _Plan, first: Phase, key, path, told,
     noise = _Noise(system, schedule, first.relaxing, key, path, grid.ts[-1], together)
     # K reads the momentum before it, which XLA then copies: once for two turns.
     unroll = 2 if any(stage.kind == "K" for stage in schedule.turn) else 1
+    # A turn that two do not divide comes first: behind the loop it would be one more of the few kernels in line.
+    odd = int(unroll == 2 and turns % 2 == 1 and turns <= PLAIN and not for_kernel)
     numbered = system.noise is not None or bool(system.asks_for_time) or plan.may_ask_for_time
     # Traced once, for all kicks. (A bound method would be hashed, with the arrays of the system.)
     gradient_of = jax.jit(lambda position, t: system.gradient(position, t), inline=True)  # noqa: PLW0108
@@ -215,11 +225,12 @@ def _row(system: System, grid: Grid, plan: _Plan, first: Phase, key, path, told,
         run, _ = section(schedule.opening, emptied(phase), gradient, 0)
         phase = plan.settle(phase, run, maps, schedule.opening)
         if turns:
+            start = turn(emptied(phase), (0, None))[0] if odd else emptied(phase)
             run, _ = checkpointed_scan(
                 turn if numbered else partial(_ignore_index, turn),
-                emptied(phase),
-                jnp.arange(turns) if numbered else None,
-                turns,
+                start,
+                jnp.arange(odd, turns) if numbered else None,
+                turns - odd,
                 unroll,
                 prepare if numbered else None,
                 (emptied, added) if dtype != jnp.float64 else None,  # it costs 6 % of a run that wants the balance
@@ -229,7 +240,8 @@ def _row(system: System, grid: Grid, plan: _Plan, first: Phase, key, path, told,
         phase = plan.settle(phase, run, maps, schedule.closing)
         gradient = gradient if schedule.hands_gradient_on else None
         end = jnp.asarray(grid.origin + (t + grid.steps * h), told or dtype)
-        return (phase, gradient), (phase, kinetic_and_potential(system, phase.position, phase.momentum, end))
+        energies = kinetic_and_potential(system, phase.position, phase.momentum, end)
+        return (phase, gradient), (phase, (*energies, sum(energies)))
 
     return row
 

@@ -26,6 +26,7 @@ from .kernel.launch import call
 from .kernel.layout import Kernel, lay_out
 from .kernel.program import Unsupported
 from .kernel.wish import Wish
+from .pieces import in_pieces
 from .scan import checkpointed_scan
 from .vectorised import vectorised
 
@@ -74,23 +75,24 @@ def looped(
     return jax.tree.unflatten(returned[-1], out)
 
 
-def _plain(*operands, body: ClosedJaxpr, counts: tuple[int, int], length: int):
-    """The loop of one point, in plain JAX."""
+def _plain(*operands, body: ClosedJaxpr, counts: tuple[int, int], length: int, pieces: bool = False):
+    """The loop of one point, in plain JAX; in pieces where it is lowered as one of a block of points."""
     fixed, carried = counts
     consts, carry, xs = operands[:fixed], operands[fixed : fixed + carried], operands[fixed + carried :]
+    fn = in_pieces(body) if pieces else jaxpr_as_fun(body)
 
     def row(carry, x):
-        out = jaxpr_as_fun(body)(*consts, *carry, *x)
+        out = fn(*consts, *carry, *x)
         return out[:carried], out[carried:]
 
-    carry, rows = checkpointed_scan(row, list(carry), list(xs), length)
-    return [*carry, *rows]
+    ends, rows = (jax.lax.scan if pieces else checkpointed_scan)(row, list(carry), list(xs), length)
+    return [*ends, *rows]
 
 
 def _program(*operands, points: int | None, mapped: Sequence[bool], kernel: Wish, block: int | None = None, **loop):
-    """The loop of all points, in plain JAX, `block` at a time if given."""
+    """The loop of all points, in plain JAX, `block` at a time if given, and then as it is lowered for a CPU."""
     del kernel
-    run = partial(_plain, **loop)
+    run = partial(_plain, pieces=block is not None and points is not None, **loop)
     if points is None:
         return run(*operands)
     many = jax.vmap(run, [0 if is_mapped else None for is_mapped in mapped])

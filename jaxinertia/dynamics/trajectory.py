@@ -65,7 +65,8 @@ class Trajectory(Shown, eqx.Module):
     @property
     def inertia(self) -> Float[Array | np.ndarray, " *runs times"]:
         """I = K + L, shape (times,): the paper's Eq. 2."""
-        return _origin.derived(self.kinetic + self.potential, "inertia", self.kinetic)
+        known = _origin.known_sum(self.kinetic, self.potential)
+        return _origin.derived(self.kinetic + self.potential if known is None else known, "inertia", self.kinetic)
 
     @property
     def velocity(self) -> PyTree:
