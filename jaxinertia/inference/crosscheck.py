@@ -14,9 +14,9 @@ from scipy import stats
 
 from . import evidence as errors
 from . import profile
+from .coordinates import MATRICES, REAL
 from .derived import damping_ratios
 from .doubts import AT, at_bound
-from .parameters import MATRICES, REAL
 from .profile import Lanes, Walk
 from .search import Options, run
 from .standing import Standing

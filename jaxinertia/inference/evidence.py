@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import signal, stats
 
-from .parameters import MATRICES, Parameters
+from .coordinates import MATRICES
+from .parameters import Parameters
 
 LAGS = 24  # of the residuals' autocorrelation that are tested
 ROUNDING = 1e-14  # of an eigenvalue of an information of unit diagonal: sums over thousands of readings are off by it

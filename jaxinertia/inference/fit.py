@@ -12,13 +12,14 @@ from .. import _tree
 from .._shown import shown
 from ..physics import system as systems
 from ..physics.system import System, check_system
-from . import linear, parameters, shooting, starts, stochastic, units
+from . import free_leaves, linear, shooting, starts, stochastic, units
 from .between import LINE, Ways, refine
 from .conclude import many_fits, one_fit
 from .crosscheck import Checked, checked
 from .free_motion import free_part, on_whole
 from .loss import SQUARES, check_loss
 from .observations import Observations
+from .parameters import Parameters
 from .record import Records, joined, on_one_grid, with_input
 from .restarts import restarted
 from .result import Fit, Fits
@@ -166,7 +167,7 @@ class Task(NamedTuple):
     """What is to be done with every record."""
 
     system: System  # in double precision, with the input of the first record as its force
-    parameters: parameters.Parameters  # of one run
+    parameters: Parameters  # of one run
     method: str | None  # None: the records choose
     band: tuple[float, float] | None
     loss: str
@@ -215,7 +216,7 @@ def prepare(
     system = system.without_noise() if method == LEAST_SQUARES and system.noise is not None else system
     units.check(system)
     system = with_input(_tree.cast(system, np.dtype(np.float64)), data)
-    chosen = parameters.choose(system, free, bounds, each)
+    chosen = free_leaves.choose(system, free, bounds, each)
     if any(name.startswith("noise") for name in chosen.names) and system.noise is None:
         raise ValueError("free returns noise, but the system has none; pass noise=1.0")
     check_position(system, data)

@@ -9,9 +9,9 @@ import numpy as np
 from scipy import stats
 
 from . import search
+from .coordinates import MATRICES
 from .evidence import DOUBT, correlation_length
 from .likelihood import Likelihood
-from .parameters import MATRICES
 from .profile import Lanes, Walk, ends, fastest
 from .search import Options
 from .standing import tangents

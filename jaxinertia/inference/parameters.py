@@ -1,41 +1,21 @@
-"""Which numbers of a system a fit may change, and the unbounded coordinates in which it changes them.
-
-A leaf theta above a bound is theta = low + e^u, below one high - e^u, between two low + (high - low) / (1 + e^-u); a
-friction or noise matrix is theta = R R^T, or R itself, with R lower triangular and log R_ii among the u; a skew one is
-theta = R - R^T with R strictly lower triangular.
-"""
+"""The numbers of a system that a fit may change, in a row of values or of unbounded coordinates."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
-from types import ModuleType
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import expit
 
 from .. import _host, _tree
-from .._shown import shown
 from ..physics.system import System
-
-REAL, ABOVE, BELOW, BETWEEN = "real", "above", "below", "between"
-GRAM, FACTOR, SKEW = "gram", "factor", "skew"
-MATRICES = (GRAM, FACTOR, SKEW)
-
+from .coordinates import ABOVE, BELOW, BETWEEN, MATRICES, REAL, SKEW, count, decode, encode, logit, number, number_slope
 
 _OF_LEAVES = ("low", "high", "where", "kinds", "shapes", "names")
-
-
-class _Place:
-    """Stands for a leaf while `free` picks leaves."""
-
-    def __init__(self, index: int):
-        self.index = index
 
 
 @_tree.plain
@@ -83,7 +63,7 @@ class Parameters:
     @property
     def index(self) -> np.ndarray:
         """(runs, coordinates of one run): where they are in u."""
-        return self._indices([_coordinates(k, s) for k, s in zip(self.kinds, self.shapes, strict=True)])
+        return self._indices([count(k, s) for k, s in zip(self.kinds, self.shapes, strict=True)])
 
     @property
     def flat_index(self) -> np.ndarray:
@@ -109,9 +89,9 @@ class Parameters:
         with np.errstate(over="ignore", invalid="ignore"):
             for kind, part, shape, *ends in each:
                 low, high = (np.broadcast_to(end, shape).ravel() for end in ends)
-                values[:, part] = _free(kind, u[:, part], low, high, np)
+                values[:, part] = number(kind, u[:, part], low, high, np)
                 at = np.arange(part.start, part.stop)
-                slopes[:, at, at] = _free_slope(kind, u[:, part], low, high)
+                slopes[:, at, at] = number_slope(kind, u[:, part], low, high)
         return values, slopes
 
     def write(self, system: System, u: jax.Array | np.ndarray) -> System:
@@ -146,7 +126,7 @@ class Parameters:
     def loosen(self, u: np.ndarray) -> np.ndarray:
         """The coordinates of `unbounded` at u, or at rows of them."""
         parts = zip(self.kinds, self.slices, self.low, self.high, strict=True)
-        loose = [_free(kind, u[..., part], np.ravel(low), np.ravel(high), np) for kind, part, low, high in parts]
+        loose = [number(kind, u[..., part], np.ravel(low), np.ravel(high), np) for kind, part, low, high in parts]
         return np.concatenate(loose, axis=-1)
 
     def tighten(self, loose: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -158,13 +138,13 @@ class Parameters:
                 gap = here - low if kind == ABOVE else high - here
                 u[..., part] = np.maximum(np.log(np.maximum(gap, 1e-300)), start[..., part] - math.log(100))
             elif kind == BETWEEN:
-                u[..., part] = _logit((here - low) / (high - low))
+                u[..., part] = logit((here - low) / (high - low))
         return u
 
     @property
     def size(self) -> int:
         """How many coordinates there are."""
-        return sum(_coordinates(k, s) for k, s in zip(self.kinds, self.shapes, strict=True))
+        return sum(count(k, s) for k, s in zip(self.kinds, self.shapes, strict=True))
 
     def unflatten(self, flat: np.ndarray) -> Any:
         """Flat values in the structure that `free` returned."""
@@ -249,163 +229,10 @@ class Parameters:
     @property
     def slices(self) -> list[slice]:
         """Where each leaf's coordinates are in u."""
-        ends = np.cumsum([0, *(_coordinates(k, s) for k, s in zip(self.kinds, self.shapes, strict=True))])
+        ends = np.cumsum([0, *(count(k, s) for k, s in zip(self.kinds, self.shapes, strict=True))])
         return [slice(int(a), int(b)) for a, b in pairwise(ends)]
 
     def _leaves(self, u):
         u = jnp.asarray(u)
         parts = zip(self.kinds, self.slices, self.shapes, self.low, self.high, strict=True)
-        return [_decode(kind, u[part], shape, low, high) for kind, part, shape, low, high in parts]
-
-
-def choose(system: System, free: Callable, bounds: Any = None, each: Callable | None = None) -> Parameters:
-    """The leaves that `free` picks, and `each` for one run, checked; friction, masses and noise positive, else of any
-    sign, unless bounded."""
-    paths, _ = jax.tree_util.tree_flatten_with_path(system)
-    shared, structure = _picked("free", free, system, each is not None)
-    own, own_structure = ([], None) if each is None else _picked("each", each, system)
-    where = (*shared, *own)
-    names = tuple(jax.tree_util.keystr(paths[i][0]).lstrip(".") for i in where)
-    if len(set(where)) < len(where):
-        raise ValueError(f"free returns a leaf twice{' or each one of its' * bool(own)}: {names}")
-    leaves = [paths[i][1] for i in where]
-    for name, leaf in zip(names, leaves, strict=True):
-        if not eqx.is_inexact_array(leaf):
-            raise ValueError(f"free returns {name} = {shown(leaf)}, which is not an array of floats")
-    if own and bounds is not None and not (isinstance(bounds, tuple) and len(bounds) == 2):
-        raise ValueError(f"bounds = {shown(bounds)}: with each= pass two, (those of free, those of each), or None")
-    of_shared, of_own = bounds if own and bounds is not None else (bounds, None)
-    limits = _bounds(of_shared, structure, names[: len(shared)])
-    limits = [*limits, *(_bounds(of_own, own_structure, names[len(shared) :]) if own else [])]
-    positive = [_is_in(system, paths[i][0], "nonnegative") for i in where]
-    skew = [_is_in(system, paths[i][0], "skew") for i in where]
-    every = zip(names, leaves, limits, positive, skew, strict=True)
-    kinds, low, high = zip(*(_kind(*one) for one in every), strict=True)
-    shapes = tuple(x.shape for x in leaves)
-    return Parameters(low, high, where, kinds, shapes, names, structure, own_structure, len(own))
-
-
-def _picked(name: str, pick: Callable, system: System, may_be_none: bool = False) -> tuple[list[int], Any]:
-    """Which leaves a function of the system returns, and in which structure."""
-    leaves, structure = jax.tree.flatten(system)
-    places = jax.tree.unflatten(structure, [_Place(i) for i in range(len(leaves))])
-    try:
-        picked = pick(places)
-    except (AttributeError, TypeError, IndexError, KeyError) as error:
-        raise ValueError(
-            f"{name} fails on the system: {error}; return leaves, as in lambda s: s.damping.gamma"
-        ) from error
-    chosen, picked_structure = jax.tree.flatten(picked, is_leaf=lambda x: isinstance(x, _Place))
-    if not (chosen or may_be_none) or not all(isinstance(x, _Place) for x in chosen):
-        raise ValueError(
-            f"{name} returns {shown(picked)}; return leaves of the system, as in lambda s: (s.damping.gamma,)"
-        )
-    return [x.index for x in chosen], picked_structure
-
-
-def _is_in(system: System, path: tuple, wish: str) -> bool:
-    """Whether the leaf is, or lies in, a field that its owner names in its `nonnegative` (or `skew`)."""
-    node: Any = system
-    for key in path:
-        name = getattr(key, "name", None)
-        if name is not None and name in getattr(node, wish, ()):
-            return True
-        node = getattr(node, name) if name is not None else node[key.idx if hasattr(key, "idx") else key.key]
-    return False
-
-
-def _bounds(bounds, structure, names):
-    if bounds is None:
-        return [None] * len(names)
-    try:
-        given = structure.flatten_up_to(bounds)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"bounds = {shown(bounds)} must have a (low, high) for each leaf that free returns") from error
-    for name, pair in zip(names, given, strict=True):
-        good = pair is None or (isinstance(pair, tuple | list) and len(pair) == 2)
-        if good and pair is not None and None not in pair:
-            good = bool(np.all(np.asarray(pair[0]) < np.asarray(pair[1])))
-        if not good:
-            raise ValueError(
-                f"bounds of {name} = {shown(pair)} must be (low, high) with low < high, or None for either"
-            )
-    return given
-
-
-def _kind(name, leaf, limits, positive, skew):
-    matrix = leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1]
-    if skew or (positive and matrix):
-        if limits is not None:
-            raise ValueError(f"bounds of {name}, a matrix, cannot be kept; pass None for it")
-        if skew:
-            return SKEW, np.zeros(()), np.zeros(())
-        return FACTOR if name.startswith("noise") else GRAM, np.zeros(()), np.zeros(())
-    low, high = limits if limits is not None else (None, None)
-    if positive and (low is None or np.any(np.asarray(low) < 0)):
-        low = 0.0
-    kind = {(0, 0): REAL, (1, 0): ABOVE, (0, 1): BELOW, (1, 1): BETWEEN}[low is not None, high is not None]
-    return kind, *(np.asarray(0.0 if x is None else x, float) for x in (low, high))
-
-
-def _coordinates(kind, shape):
-    if kind == SKEW:
-        return shape[0] * (shape[0] - 1) // 2
-    return shape[0] * (shape[0] + 1) // 2 if kind in (GRAM, FACTOR) else int(np.prod(shape))
-
-
-def _decode(kind, u, shape, low, high):
-    if kind == SKEW:
-        lower = jnp.zeros(shape, u.dtype).at[np.tril_indices(shape[0], -1)].set(u)
-        return lower - lower.T
-    if kind in (GRAM, FACTOR):
-        i, j = np.tril_indices(shape[0])
-        factor = jnp.zeros(shape, u.dtype).at[i, j].set(jnp.where(i == j, jnp.exp(u), u))
-        return factor @ factor.T if kind == GRAM else factor
-    return _free(kind, u.reshape(shape), low, high)
-
-
-def _free(kind: str, u: Any, low: Any, high: Any, xp: ModuleType = jnp) -> Any:
-    if kind == ABOVE:
-        return low + xp.exp(u)
-    if kind == BELOW:
-        return high - xp.exp(u)
-    if kind == BETWEEN:
-        return low + (high - low) * (expit(u) if xp is np else jax.nn.sigmoid(u))
-    return u
-
-
-def _free_slope(kind: str, u: np.ndarray, low: Any, high: Any) -> Any:
-    """The derivative of `_free`, in NumPy."""
-    if kind in (ABOVE, BELOW):
-        return np.exp(u) if kind == ABOVE else -np.exp(u)
-    return (high - low) * expit(u) * expit(-u) if kind == BETWEEN else np.ones_like(u)
-
-
-def encode(kind, value, low, high):
-    """The coordinates of a value, at a distance from the bounds where it lies on or beyond them."""
-    if kind == SKEW:
-        return value[np.tril_indices(len(value), -1)]
-    if kind in (GRAM, FACTOR):
-        size = max(float(np.abs(value).max()), 1e-300)
-        gram = value if kind == GRAM else value @ value.T
-        factor = np.linalg.cholesky(gram + 1e-6 * (size if kind == GRAM else size**2) * np.eye(len(value)))
-        i, j = np.tril_indices(len(value))
-        entries = factor[i, j]
-        return np.where(i == j, np.log(np.where(i == j, np.abs(entries), 1.0)), entries)
-    value = np.ravel(value)
-    if kind == REAL:
-        return value
-    if kind == ABOVE:
-        return np.log(np.maximum(value - low, _inside(value, low)))
-    if kind == BELOW:
-        return np.log(np.maximum(high - value, _inside(value, high)))
-    return _logit((value - low) / (high - low))
-
-
-def _logit(part):
-    part = np.clip(part, 1e-3, 1 - 1e-3)
-    return np.log(part / (1 - part))
-
-
-def _inside(value, bound):
-    return 1e-12 * (np.abs(value) + np.abs(bound)) + 1e-300
+        return [decode(kind, u[part], shape, low, high) for kind, part, shape, low, high in parts]

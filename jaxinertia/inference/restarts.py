@@ -14,7 +14,8 @@ import numpy as np
 from . import evidence as errors
 from . import linear, shooting, starts
 from .between import LINE
-from .parameters import ABOVE, MATRICES, REAL, Parameters
+from .coordinates import ABOVE, MATRICES, REAL
+from .parameters import Parameters
 from .record import Records
 from .search import Options, Search, run
 from .standing import Standing

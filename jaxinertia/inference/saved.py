@@ -13,7 +13,9 @@ from .. import _files, _tree
 from ..physics.force import Sampled
 from ..physics.system import System
 from . import summary
-from .parameters import ABOVE, BELOW, BETWEEN, MATRICES, REAL, Parameters, choose
+from .coordinates import ABOVE, BELOW, BETWEEN, MATRICES, REAL
+from .free_leaves import choose
+from .parameters import Parameters
 
 VERSION, MANY = 3, 1
 _BESIDE = ("offset", "trend", "input_delay")

@@ -9,7 +9,8 @@ import numpy as np
 
 from . import evidence as errors
 from .compiled import Compiled
-from .parameters import MATRICES, Parameters
+from .coordinates import MATRICES
+from .parameters import Parameters
 from .shooting import LEAST_SQUARES, Ended
 
 RIDGE = 1e-12  # on a unit diagonal: what the others do not tell, goes nowhere

@@ -11,7 +11,8 @@ from scipy import fft, integrate, signal
 from .._machine import cores
 from ..physics.system import System
 from . import readout
-from .parameters import ABOVE, MATRICES, REAL, Parameters, encode
+from .coordinates import ABOVE, MATRICES, REAL, encode
+from .parameters import Parameters
 from .record import Records
 from .units import Units
 

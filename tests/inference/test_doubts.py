@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import jaxinertia as ji
-from jaxinertia.inference import doubts, parameters
+from jaxinertia.inference import doubts, free_leaves
 from jaxinertia.inference import evidence as errors
 from jaxinertia.inference.record import on_one_grid
 
@@ -25,7 +25,7 @@ def both(s):
 def said_of(y):
     """Of the readings alone."""
     system = ji.System(P.Quadratic())
-    records = on_one_grid(system, parameters.choose(system, both), [ji.Observations(TS, y)])
+    records = on_one_grid(system, free_leaves.choose(system, both), [ji.Observations(TS, y)])
     return list(doubts._of_the_readings(records))
 
 

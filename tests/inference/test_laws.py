@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import least_squares
 
 import jaxinertia as ji
-from jaxinertia.inference import derived, parameters
+from jaxinertia.inference import derived, free_leaves
 from jaxinertia.inference import evidence as errors
 
 from ..oracles import dop853
@@ -211,7 +211,7 @@ def test_what_engineers_ask_is_of_the_motion_whatever_the_mass():
     linear = ji.System(P.Quadratic(k), gamma, kinetic=K.Mass(m))
     momentum = ji.System(P.Quadratic(k), D.Momentum(gamma), kinetic=K.Mass(m))
     for system, rate in ((linear, gamma / m), (momentum, gamma)):
-        chosen = parameters.choose(system, lambda s: s.damping.gamma)
+        chosen = free_leaves.choose(system, lambda s: s.damping.gamma)
         said = derived.of(system, chosen, np.array([gamma]), np.array([[1e-6]]))
         assert said["natural_frequency"][0] == pytest.approx(np.sqrt(k / m) / (2 * np.pi))
         assert said["quality_factor"][0] == pytest.approx(np.sqrt(k / m) / rate)
@@ -221,7 +221,7 @@ def test_what_engineers_ask_is_of_the_motion_whatever_the_mass():
 
 def test_a_skew_matrix_stays_skew():
     system = ji.System(SPRING, D.Linear(0.1, np.array([[0.0, 2.0, 3.0], [-2.0, 0.0, 4.0], [-3.0, -4.0, 0.0]])))
-    chosen = parameters.choose(system, lambda s: s.damping.gyroscopic)
+    chosen = free_leaves.choose(system, lambda s: s.damping.gyroscopic)
     assert chosen.size == 3
     u = chosen.read(system)
     np.testing.assert_array_equal(chosen.write(system, u).damping.gyroscopic, system.damping.gyroscopic)
@@ -233,7 +233,7 @@ def test_a_skew_matrix_stays_skew():
     error = np.sqrt(np.diag(errors.propagated(jacobian, np.eye(3), chosen.constant)))
     np.testing.assert_array_equal(error, np.where(constant, 0.0, 1.0))  # a zero that stays zero has no error
     with pytest.raises(ValueError, match="gyroscopic, a matrix, cannot be kept"):
-        parameters.choose(system, lambda s: s.damping.gyroscopic, (0.0, 1.0))
+        free_leaves.choose(system, lambda s: s.damping.gyroscopic, (0.0, 1.0))
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jaxinertia as ji
-from jaxinertia.inference import lines, parameters, stochastic, whittle
+from jaxinertia.inference import free_leaves, lines, stochastic, whittle
 from jaxinertia.inference.record import on_one_grid
 
 from .records import langevin
@@ -43,7 +43,7 @@ def test_a_motion_is_found_beside_a_line_that_is_louder(seed):
     y = motion(seed)
     data = ji.Observations(STEP * TS, y + TONES)
     system = ji.System(ji.potentials.Quadratic(), 0.1, 1.0)
-    chosen = parameters.choose(system, lambda s: (s.damping.gamma, s.potential.stiffness, s.noise.sigma))
+    chosen = free_leaves.choose(system, lambda s: (s.damping.gamma, s.potential.stiffness, s.noise.sigma))
     records = on_one_grid(system, chosen, [data])
     (found,), told = stochastic._resonances(records, None, None)
     (alone,), nothing = stochastic._resonances(on_one_grid(system, chosen, [ji.Observations(STEP * TS, y)]), None, None)
@@ -57,7 +57,7 @@ def test_a_motion_is_found_beside_a_line_that_is_louder(seed):
 
 def test_a_tone_and_nothing_else_is_told():
     system = ji.System(ji.potentials.Quadratic(), 0.1, 1.0)
-    chosen = parameters.choose(system, lambda s: (s.damping.gamma, s.noise.sigma))
+    chosen = free_leaves.choose(system, lambda s: (s.damping.gamma, s.noise.sigma))
     y = np.sin(2.2 * TS) + 0.1 * np.random.default_rng(1).normal(size=N)
     (found,), told = stochastic._resonances(on_one_grid(system, chosen, [ji.Observations(TS, y)]), None, None)
     assert found.omega == pytest.approx(2.2, abs=0.01)

@@ -10,7 +10,7 @@ from scipy import integrate, stats
 from scipy.optimize import least_squares, minimize
 
 import jaxinertia as ji
-from jaxinertia.inference import doubts, parameters, weights
+from jaxinertia.inference import doubts, free_leaves, weights
 from jaxinertia.inference import evidence as errors
 from jaxinertia.inference import loss as losses
 from jaxinertia.inference.record import on_one_grid
@@ -129,7 +129,7 @@ def weights_of(scatters, loss="squares", rng=None, n=400):
     rng = rng or np.random.default_rng(1)
     ts, segment = np.tile(0.1 * np.arange(n), len(scatters)), np.repeat(np.arange(len(scatters)), n)
     y = np.tile(damped(ts[:n], STIFFNESS, GAMMA), len(scatters))
-    records = on_one_grid(EVEN, parameters.choose(EVEN, both), [ji.Observations(ts, y, segment=segment)])
+    records = on_one_grid(EVEN, free_leaves.choose(EVEN, both), [ji.Observations(ts, y, segment=segment)])
     z = np.reshape(scatters, (1, -1, 1, 1)) * rng.normal(size=(1, len(scatters), n, 1))
     new, law = weights.weighed(records, losses.named(loss, 1), z)
     return (records.weight / new.weight)[0, :, 0, 0], law, z

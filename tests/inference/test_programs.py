@@ -5,7 +5,7 @@ import numpy as np
 from jax import monitoring
 
 import jaxinertia as ji
-from jaxinertia.inference import parameters, standing
+from jaxinertia.inference import free_leaves, standing
 from jaxinertia.inference.normal import solve
 
 
@@ -33,7 +33,7 @@ def test_a_first_fit_compiles_no_more_programs_than_it_has_phases():
 
 def test_values_and_slopes_in_numpy_are_those_of_jax():
     system = ji.System(ji.potentials.Duffing(1.2, 0.8), damping=0.1)
-    chosen = parameters.choose(
+    chosen = free_leaves.choose(
         system,
         lambda s: (s.damping.gamma, s.potential.linear, s.potential.cubic, s.potential.quadratic),
         bounds=(None, (0.0, 3.0), (None, 2.0), None),

@@ -9,7 +9,7 @@ import pytest
 import jaxinertia as ji
 from jaxinertia import potentials as P
 from jaxinertia.inference import derived
-from jaxinertia.inference.parameters import choose
+from jaxinertia.inference.free_leaves import choose
 
 from .records import damped, langevin
 
