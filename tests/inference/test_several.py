@@ -98,6 +98,7 @@ def test_what_is_free_is_found_in_each_and_a_short_record_is_kept():
 T_FEW = np.linspace(0.0, 6.0, 10)
 
 
+@pytest.mark.slow
 def test_a_driven_record_and_a_free_one():
     """The gain of the input from the one, the rest from both, with the free motion found in the other."""
     rng = np.random.default_rng(4)
