@@ -100,11 +100,15 @@ def _counters(
     return leading.reshape(-1, *(1,) * component.ndim), component
 
 
+_MANY = 2**11  # numbers drawn together that are worth a loop of their own, which takes XLA a while to compile
+
+
 def _gaussian(seed, first, count, offset, like):
-    rows = count + count % 2 if count > 1 else 1
+    many = count > 1 and count * like.size * seed[0].size >= _MANY
+    rows = count + count % 2 if many else count
     step = first + jnp.arange(rows, dtype=jnp.uint32)
     words = threefry(seed, _counters(step, offset, like, seed))
-    if rows == 1:
+    if not many:
         return _normal(words, like.dtype)
     # In two halves, because XLA would fuse and hash words of 32 bits only as many at once as fit of floats of 64.
     halves = [word.reshape(2, rows // 2, *word.shape[1:]) for word in words]

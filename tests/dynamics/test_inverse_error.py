@@ -89,10 +89,11 @@ def by_scipy(steps: int, size: int) -> np.ndarray:
     return np.sqrt(2) * special.erfinv((cell.astype(float) + 0.5) * 2.0**-51 - 1)
 
 
-@pytest.mark.parametrize("count", [1, 37])
-def test_gaussian_numbers_are_the_inverse_distribution_at_the_cells(count):
-    found = RandomNumbers(KEY, 1, "gaussian").steps(jnp.uint32(0), count, 0, jnp.zeros(3))
-    np.testing.assert_allclose(found, by_scipy(count, 3), rtol=1e-14)
+@pytest.mark.parametrize(("count", "size"), [(1, 3), (37, 100)])
+def test_gaussian_numbers_are_the_inverse_distribution_at_the_cells(count, size):
+    """Few of them, and so many that they are made in a loop."""
+    found = RandomNumbers(KEY, 1, "gaussian").steps(jnp.uint32(0), count, 0, jnp.zeros(size))
+    np.testing.assert_allclose(found, by_scipy(count, size), rtol=1e-14)
 
 
 def test_a_langevin_run_is_the_one_written_out():
