@@ -163,7 +163,7 @@ def speed() -> None:
         "with the exact mean. In jaxinertia a number is a function of the run's key, the step and the component alone: "
         "the same for any chunk, block or device. numba's and NumPy's generators are sequential. On one device XLA "
         "already shares the numbers out to all cores, so that a second device gains the rest of the step alone. Of a "
-        "Gaussian step in float64 about 70 % is the inverse of the distribution function and 17 % the hash (on one "
+        "Gaussian step in float64 about half is the inverse of the distribution function and a third the hash (on one "
         "core).",
         ["run", "ms", "ns a step", "speed, numba parallel = 1"],
         [[name, 1e3 * s, 1e9 * s / (COUNT * STEPS), first / s] for name, s in seconds.items()],

@@ -72,6 +72,14 @@ def c_verlet(q0, steps, h, linear=1.0, cubic=0.0, pendulum=False) -> tuple[np.nd
     return q, p
 
 
+def c_langevin(q0, steps, h, gamma, sigma, linear=1.0, threads=False, seed=1) -> tuple[np.ndarray, np.ndarray]:
+    q, p = q0.copy(), np.zeros_like(q0)
+    numbers = [ctypes.c_double(x) for x in (h, gamma, sigma, linear)]
+    run = c_library(threads).langevin
+    run(ctypes.c_long(len(q)), ctypes.c_long(steps), *numbers, ctypes.c_uint64(seed), _pointer(q), _pointer(p))
+    return q, p
+
+
 @numba.njit(parallel=True, fastmath=True)
 def numba_obabo(gamma, q0, steps, h):
     """One trajectory after another, as one would write it."""

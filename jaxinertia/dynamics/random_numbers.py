@@ -12,7 +12,7 @@ Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, Parallel random numb
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import equinox as eqx
@@ -23,6 +23,7 @@ from jaxtyping import Array, Shaped
 
 from .. import _tree
 from .._types import Key, Position
+from .vectorised import erf_inv
 
 Words = Shaped[Array, "..."]  # of 32 bits
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -99,15 +100,31 @@ def _counters(
     return leading.reshape(-1, *(1,) * component.ndim), component
 
 
+_MANY = 2**11  # numbers drawn together that are worth a loop of their own, which takes XLA a while to compile
+
+
 def _gaussian(seed, first, count, offset, like):
-    step = first + jnp.arange(count, dtype=jnp.uint32)
-    high, low = threefry(seed, _counters(step, offset, like, seed))
-    if like.dtype == jnp.float64:  # 32 + 20 bits, exactly
+    many = count > 1 and count * like.size * seed[0].size >= _MANY
+    rows = count + count % 2 if many else count
+    step = first + jnp.arange(rows, dtype=jnp.uint32)
+    words = threefry(seed, _counters(step, offset, like, seed))
+    if not many:
+        return _normal(words, like.dtype)
+    # In two halves, because XLA would fuse and hash words of 32 bits only as many at once as fit of floats of 64.
+    halves = [word.reshape(2, rows // 2, *word.shape[1:]) for word in words]
+    normal = jax.lax.map(lambda pair: _normal(pair, like.dtype), halves)
+    return normal.reshape(rows, *normal.shape[2:])[:count]
+
+
+def _normal(words: Sequence[Words], dtype: jnp.dtype) -> Array:
+    """sqrt(2) erf_inv x at the middle x of a cell of (-1, 1)."""
+    high, low = words
+    if dtype == jnp.float64:  # 32 + 20 bits, exactly
         cell = high.astype(jnp.float64) * 2.0**20 + (low >> np.uint32(12)).astype(jnp.float64)
         x = (cell + 0.5) * 2.0**-51 - 1.0
     else:
         x = ((high >> np.uint32(9)).astype(jnp.float32) + 0.5) * np.float32(2.0**-22) - 1.0
-    return (math.sqrt(2) * jax.lax.erf_inv(x)).astype(like.dtype)
+    return (math.sqrt(2) * erf_inv(x)).astype(dtype)
 
 
 _DIGITS = 4  # base 6, in a word of which 29 bits are used: times 6 it still fits

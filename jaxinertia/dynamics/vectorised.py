@@ -1,9 +1,10 @@
-"""Sine and cosine that vectorise, in whatever function a user wrote: XLA's in float64 are eight times slower on CPUs.
+"""Functions that vectorise, in whatever function a user wrote: XLA's are up to eight times slower on CPUs.
 
-There x = k pi + r with |r| <= pi / 2, then the Taylor series of sin r up to r^21; its remainder, (pi/2)^23 / 23!, is
-1.2e-18. pi is taken in three parts, of which the first two have 33 bits, so that their products with k are exact for
-|x| < 3e6; beyond, the absolute error grows as 1e-16 |x| / 3e6, a millionth of what the rounding of x itself makes of
-the sine; past 1e15, where float64 no longer resolves a turn, it is NaN. Other dtypes and machines keep JAX's own.
+The inverse of the error function has a file of its own; here are sine and cosine, in float64. There x = k pi + r with
+|r| <= pi / 2, then the Taylor series of sin r up to r^21; its remainder, (pi/2)^23 / 23!, is 1.2e-18. pi is taken in
+three parts, of which the first two have 33 bits, so that their products with k are exact for |x| < 3e6; beyond, the
+absolute error grows as 1e-16 |x| / 3e6, a millionth of what the rounding of x itself makes of the sine; past 1e15,
+where float64 no longer resolves a turn, it is NaN. Other dtypes and machines keep JAX's own.
 
 Source of the reduction: W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980.
 """
@@ -17,6 +18,8 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Primitive, primitives
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
+
+from . import inverse_error
 
 _PI = tuple(float.fromhex(x) for x in ("0x1.921fb544p+1", "0x1.0b4611a6p-33", "0x1.3198a2e037073p-68"))
 _SERIES = tuple((-1.0) ** k / math.factorial(2 * k + 1) for k in range(11))
@@ -57,29 +60,36 @@ def _sin_near_zero(r):
     return r + r * square * tail
 
 
-def _on_cpus(name: str, ours: Callable[[Array], Array], others: Callable[[Array], Array]) -> Primitive:
-    """An elementwise primitive that a CPU computes in float64 as `ours`, and all else as `others`."""
+def _on_cpus(name: str, ours: Callable[[Array], Array], others: Callable[[Array], Array], *dtypes: str) -> Primitive:
+    """An elementwise primitive that a CPU computes as `ours` in these dtypes, and all else as `others`."""
     primitive = Primitive(name)
     primitive.def_impl(jax.jit(primitive.bind))
     primitive.def_abstract_eval(lambda x: x)
     batching.defvectorized(primitive)
 
     def on_cpu(x):
-        return ours(x) if x.dtype == jnp.float64 else others(x)
+        return ours(x) if x.dtype.name in dtypes else others(x)
 
     mlir.register_lowering(primitive, mlir.lower_fun(others, multiple_results=False))
     mlir.register_lowering(primitive, mlir.lower_fun(on_cpu, multiple_results=False), platform="cpu")
     return primitive
 
 
-_sine, _cosine = _on_cpus("sine", sin, jax.lax.sin), _on_cpus("cosine", cos, jax.lax.cos)
+_sine, _cosine = _on_cpus("sine", sin, jax.lax.sin, "float64"), _on_cpus("cosine", cos, jax.lax.cos, "float64")
+_inverse = _on_cpus("inverse_error", inverse_error.erf_inv, jax.lax.erf_inv, *inverse_error.DTYPES)
 ad.defjvp(_sine, lambda dx, x: dx * _cosine.bind(x))
 ad.defjvp(_cosine, lambda dx, x: -dx * _sine.bind(x))
-_OURS = {primitives.sin_p: _sine, primitives.cos_p: _cosine}
+ad.defjvp2(_inverse, lambda dx, y, x: dx * (math.sqrt(math.pi) / 2) * jnp.exp(y * y))  # = dx / erf'(y)
+_OURS = {primitives.sin_p: _sine, primitives.cos_p: _cosine, primitives.erf_inv_p: _inverse}
+
+
+def erf_inv(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The inverse of the error function, alike in and outside of loops."""
+    return _inverse.bind(x)
 
 
 def vectorised(jaxpr: Jaxpr) -> Jaxpr:
-    """The same program with sines and cosines that vectorise, also in the loops and calls inside it."""
+    """The same program with functions that vectorise, also in the loops and calls inside it."""
     return jaxpr.replace(eqns=[_replaced(eqn) for eqn in jaxpr.eqns])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from .program import Number, Program, Unsupported, Value
 
 _SHIFTS = ("shift_left", "shift_right_logical", "shift_right_arithmetic")
-_SAME = {"add_any": "add", "sine": "sin", "cosine": "cos"}  # names of one operation
+_SAME = {"add_any": "add", "sine": "sin", "cosine": "cos", "inverse_error": "erf_inv"}  # names of one operation
 ELEMENTWISE = {
     *("add", "sub", "mul", "div", "rem", "neg", "abs", "sign", "max", "min", "floor", "ceil", "round", "clamp"),
     *("polynomial", "one_minus_square", "log2"),  # of JAX 0.12
