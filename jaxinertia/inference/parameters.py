@@ -103,8 +103,8 @@ class Parameters:
 
     def natural_of_rows(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same of rows of coordinates, in NumPy, with their derivatives by them (r, values, coordinates); where no
-        leaf is a matrix."""
-        values, slopes = np.empty(u.shape), np.zeros((*u.shape, u.shape[1]))
+        leaf is a matrix. Coordinates of what is fitted beside them may follow, and move no value."""
+        values, slopes = np.empty((len(u), self.size)), np.zeros((len(u), self.size, u.shape[1]))
         each = zip(self.kinds, self.slices, self.shapes, self.low, self.high, strict=True)
         with np.errstate(over="ignore", invalid="ignore"):
             for kind, part, shape, *ends in each:
