@@ -82,8 +82,8 @@ class Parameters:
         return jnp.concatenate([jnp.zeros(0), *(jnp.ravel(leaf) for leaf in self._leaves(u))])
 
     def natural_of_rows(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The same of rows of coordinates, and of what is beside them, in NumPy, with their derivatives by these (r,
-        values, coordinates); where no leaf is a matrix."""
+        """The same of rows of coordinates, in NumPy, with their derivatives by them (r, values, coordinates); where no
+        leaf is a matrix. Coordinates of what is fitted beside them may follow, and move no value."""
         values, slopes = np.empty((len(u), self.size)), np.zeros((len(u), self.size, u.shape[1]))
         each = zip(self.kinds, self.slices, self.shapes, self.low, self.high, strict=True)
         with np.errstate(over="ignore", invalid="ignore"):

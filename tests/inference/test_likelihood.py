@@ -128,7 +128,7 @@ def test_many_noise_driven_records_are_each_fitted_as_alone():
     fits = ji.fit_many(system, data, three)
     for i in (0, 2, 3):
         alone = ji.fit(system, data[i], three, method="kalman")
-        error = np.sqrt(np.diag(alone.covariance_curvature))
+        error = np.sqrt(np.diag(alone.covariance))
         np.testing.assert_allclose(fits.flat[i], alone.flat, rtol=0, atol=1e-3 * error.min())
         np.testing.assert_allclose(np.sqrt(np.diag(fits.covariance[i])), error, rtol=1e-3)
 
