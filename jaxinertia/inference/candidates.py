@@ -1,21 +1,13 @@
-"""The few laws of motion that most records obey: by name, and fitted to one record, side by side.
-
-A potential and what is added to viscous friction make a law. Those of one step are fitted first, viscous damping of a
-spring among them; then those one step further than the best, as long as the best gets better.
-"""
+"""The few laws of motion that most records obey, by name: a potential and what is added to viscous friction."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from ..physics import potentials
 from ..physics.damping import AbstractDamping, Drag, Linear
 from ..physics.force import Sampled
 from ..physics.system import System
-from .fit import fit
 from .observations import Observations
-from .result import Fit
 
 POTENTIALS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "quadratic": (potentials.Quadratic, ("stiffness",)),
@@ -24,7 +16,6 @@ POTENTIALS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "pendulum": (potentials.Pendulum, ("frequency",)),
 }
 DRAGS = ("linear", "quadratic", "dry")
-SUPPORT = 10.0  # of AIC: a law that is this much worse has next to none
 NAMES = {"duffing": "Duffing", "asymmetric": "asymmetric Duffing", "pendulum": "pendulum"}
 ADDED = {"quadratic": "quadratic drag", "dry": "dry friction"}
 
@@ -90,59 +81,6 @@ def force_of(data: Observations) -> Sampled | None:
         return None
     first = data.runs[0]
     return Sampled(data.ts[first], data.input[first], 1.0)
-
-
-def side_by_side(
-    data: Observations, loss: str, known: dict[Law, Fit], progress: bool = False
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Fits by the names of their laws, and why there is none of others.
-
-    Arguments:
-        data: the part of a record that is fitted. known: fits of it that are there already.
-    """
-    known, fits = {law.plain: found for law, found in known.items()}, dict[Law, Any]()
-    failures: dict[str, str] = {}
-
-    def take(law: Law) -> None:
-        if law in fits or law.name in failures:
-            return
-        try:
-            found = known[law] if law in known else _fit(data, law, loss, progress)
-        except ValueError as error:
-            failures[law.name] = str(error)
-            return
-        if found.diagnostics.converged:
-            fits[law] = found
-        else:
-            failures[law.name] = next(iter(found.diagnostics.warnings), "the search did not converge")
-
-    for law in (Law(), *Law().further(), *known):
-        if law.potential != "pendulum" or _is_angle(data) or law in known:
-            take(law)
-    best = min(fits, key=lambda law: aic(fits[law]), default=None)
-    reached = aic(fits[Law()]) if Law() in fits else np.inf
-    while best is not None and aic(fits[best]) < reached - SUPPORT:
-        reached = aic(fits[best])
-        for law in best.further():
-            if law.potential != "pendulum" or _is_angle(data):
-                take(law)
-        best = min(fits, key=lambda law: aic(fits[law]))
-    return {law.name: found for law, found in fits.items()}, failures
-
-
-def aic(found: Any) -> float:
-    """-2 log L + 2 k."""
-    return found.deviance + 2 * found.numbers
-
-
-def _fit(data: Observations, law: Law, loss: str, progress: bool) -> Any:
-    system, free = pose(law, force=force_of(data))
-    return fit(system, data, free, loss=loss, progress=progress)
-
-
-def _is_angle(data: Observations) -> bool:
-    """Whether readings can be a pendulum's angle in radians: it swings by less than half a turn."""
-    return float(np.nanmax(np.abs(data.position - np.nanmedian(data.position)))) < np.pi
 
 
 def _damping(law: Law) -> tuple[AbstractDamping, tuple[str, ...]]:

@@ -7,27 +7,31 @@ import numpy as np
 
 from .._shown import aligned
 from . import evidence as errors
-from .candidates import Law, aic, pose, side_by_side
+from .candidates import Law, pose
 from .doubts import ANOTHER, misfit
 from .fit import as_one
 from .free_motion import free_part
 from .loss import SQUARES, check_loss
 from .observations import Observations
 from .result import Fit
+from .screening import Seen
 from .shooting import LEAST_SQUARES
+from .side_by_side import SideBySide, aic
 
 
 class Comparison(tuple):
     """Rows (name, parameters, cost, aic, bic, delta), the best first; printing gives the table.
 
     aic and bic compare fits of one record by one method; delta is aic less the best one's. fits: by name, the best
-    first. failures: of laws that were tried and could not be fitted, why. correlated: whether the residuals of any of
-    the fits are, by the test in its diagnostics.
+    first. seen: of laws that were looked at and not fitted, by name, their numbers by name: their rows are of the least
+    cost that a first look met. failures: of laws that were tried and could not be fitted, why. correlated: whether the
+    residuals of any of the fits are, by the test in its diagnostics.
     """
 
     correlated: bool = False
     fits: dict[str, Fit]
     failures: dict[str, str]
+    seen: dict[str, dict[str, float]]
 
     @property
     def best(self) -> Fit:
@@ -40,9 +44,10 @@ class Comparison(tuple):
         rows = [head]
         for name, k, *rest in self:
             shown = [f"{x:.2f}" for x in (*rest, rest[2] - least)]
-            rows.append((name, str(k), *shown, *_quality(self.fits[name])))
+            rows.append((name, str(k), *shown, *_quality(self.fits.get(name))))
         width = max(len(row[0]) for row in rows)
         lines = [*aligned(rows), "", *(f"{name.ljust(width)}  {_values(fit)}" for name, fit in self.fits.items())]
+        lines += [f"{name.ljust(width)}  {_seen(values)} by a first look" for name, values in self.seen.items()]
         lines += [f"{name.ljust(width)}  not fitted: {why}" for name, why in self.failures.items()]
         return "\n".join([*lines, *self._verdict()])
 
@@ -56,8 +61,10 @@ class Comparison(tuple):
 _QUALITY = ("chi-square", "rms", "whiteness")
 
 
-def _quality(fit: Fit) -> tuple[str, ...]:
+def _quality(fit: Fit | None) -> tuple[str, ...]:
     """Reduced chi-square, root mean square of the residuals, and the chance that they are as correlated."""
+    if fit is None:
+        return ("-",) * len(_QUALITY)
     d = fit.diagnostics
     return tuple("-" if x is None else f"{x:.3g}" for x in (d.reduced_chi_square, d.rms, d.whiteness))
 
@@ -65,6 +72,10 @@ def _quality(fit: Fit) -> tuple[str, ...]:
 def _values(fit: Fit) -> str:
     spread = np.sqrt(np.diag(fit.covariance))
     return ", ".join(f"{label} {v:.5g} +- {e:.2g}" for label, v, e in zip(fit.labels, fit.flat, spread, strict=True))
+
+
+def _seen(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
 def compare(fits: Any, *, loss: str = SQUARES.name, progress: bool = False) -> Comparison:
@@ -76,7 +87,8 @@ def compare(fits: Any, *, loss: str = SQUARES.name, progress: bool = False) -> C
 
     Of a record alone the usual laws are fitted: x'' + friction + grad L = 0 (or gain times its input) with viscous
     friction, quadratic drag or dry friction beside it, a Duffing spring, or (of readings that swing by less than pi,
-    taken as radians) a pendulum; then the best of these with one part more, while that lowers AIC by more than 10.
+    taken as radians) a pendulum; then the best of these with one part more, while that lowers AIC by more than 10. All
+    are looked at from the viscous fit, and the best of them is fitted; no other fit of them is as careful.
 
     Arguments:
         fits: a dict of names and fits, or a sequence of fits, all of one record and one kind of method; or a record of
@@ -112,10 +124,13 @@ def of_record(data: Observations, loss: str, known: dict[Law, Fit], progress: bo
         raise ValueError(
             f"fits has a record of {data.components} components; fit each law with ji.fit, and pass a dict of the fits"
         )
-    found, failures = side_by_side(data, loss, known, progress)
-    if not found:
+    beside = SideBySide(data, loss, known, progress)
+    fits, seen, failures = (
+        {law.name: x for law, x in each.items()} for each in (beside.fits, beside.seen, beside.failures)
+    )
+    if not fits:
         raise ValueError(f"fits has a record that no law can be fitted to: {failures}")
-    return _table(found, failures)
+    return _table(fits, failures, {name: x for name, x in seen.items() if name not in fits})
 
 
 def advised(fit: Any) -> bool:
@@ -126,7 +141,7 @@ def advised(fit: Any) -> bool:
     return found is not None and found != ANOTHER
 
 
-def _table(named: dict[str, Fit], failures: dict[str, str]) -> Comparison:
+def _table(named: dict[str, Fit], failures: dict[str, str], seen: dict[str, Seen] | None = None) -> Comparison:
     if len({fit.record for fit in named.values()}) > 1:
         raise ValueError(f"fits {list(named)} are of different records; compare fits to the same times and readings")
     kinds = {
@@ -135,11 +150,13 @@ def _table(named: dict[str, Fit], failures: dict[str, str]) -> Comparison:
     if len(kinds) > 1:
         raise ValueError(f"fits are of different records or methods (readings, method, error unknown): {sorted(kinds)}")
     rows = []
-    for name, fit in named.items():
-        rows.append((name, fit.numbers, fit.deviance, aic(fit), fit.deviance + fit.numbers * np.log(fit.readings)))
+    readings = next(iter(named.values())).readings
+    for name, fit in ((seen or {}) | named).items():
+        rows.append((name, fit.numbers, fit.deviance, aic(fit), fit.deviance + fit.numbers * np.log(readings)))
     best = min(row[3] for row in rows)
     out = Comparison(tuple(sorted(((*row, row[3] - best) for row in rows), key=lambda row: row[3])))
-    out.fits, out.failures = {row[0]: named[row[0]] for row in out}, failures
+    out.fits, out.failures = {row[0]: named[row[0]] for row in out if row[0] in named}, failures
+    out.seen = {row[0]: seen[row[0]].values for row in out if row[0] in seen} if seen else {}
     out.correlated = any(fit.diagnostics.whiteness < errors.DOUBT for fit in named.values())
     return out
 

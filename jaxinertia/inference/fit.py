@@ -24,7 +24,7 @@ from .record import Records, joined, on_one_grid, with_input
 from .restarts import restarted
 from .result import Fit, Fits
 from .search import Options
-from .shooting import LEAST_SQUARES, Ended
+from .shooting import LEAST_SQUARES, Ended, Near
 from .standing import Standing
 
 ROUNDING = 1e-12  # of an input: it is constant
@@ -100,11 +100,15 @@ def fit(
     data = as_one(data)
     with jax.enable_x64(True):
         task = prepare(system, data, free, bounds, method, band, loss, Options(max_iterations, progress), each)
-        part = free_part(task.system, data, task.method)
-        groups, refused = search([part], task)
-        if refused:
-            raise refused[0]
-        return on_whole(one_fit(finished(Standing(groups[0]), task), 0, part), part, data)
+        return fitted(task, free_part(task.system, data, task.method), data)
+
+
+def fitted(task: "Task", part: Observations, data: Observations) -> Fit:
+    """The fit to this part of the data."""
+    groups, refused = search([part], task)
+    if refused:
+        raise refused[0]
+    return on_whole(one_fit(finished(Standing(groups[0]), task), 0, part), part, data)
 
 
 def fit_many(
@@ -172,11 +176,13 @@ class Task(NamedTuple):
     band: tuple[float, float] | None
     loss: str
     options: Options
+    near: Near | None = None  # where the search of one record begins
 
 
 def finished(stand: Standing, task: Task) -> Checked:
     """Searches begun anew where residuals ask for it, and errors looked up where the cost may not be a parabola."""
-    again = restarted(stand, task.options, task.loss) if task.method == LEAST_SQUARES else stand
+    alone = task.method != LEAST_SQUARES or task.near is not None
+    again = stand if alone else restarted(stand, task.options, task.loss)
     return checked(again, task.options)
 
 
@@ -277,7 +283,9 @@ def _deterministic(groups: list[tuple[np.ndarray, Records]], task: Task) -> list
     ended = []
     for members in kinds.values():
         together = {way: joined([ways[way] for _, ways in members]) for way in members[0][1]}
-        ended.append(shooting.fit(np.concatenate([rows for rows, _ in members]), together, task.options, task.loss))
+        ended.append(
+            shooting.fit(np.concatenate([rows for rows, _ in members]), together, task.options, task.loss, task.near)
+        )
     return ended
 
 

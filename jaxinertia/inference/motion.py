@@ -1,6 +1,5 @@
 """How a window's motion is found: exactly if linear; in steps of a solver; or from the equation, integrated twice."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -24,10 +23,6 @@ from .readout import Readout
 from .record import Windows
 from .units import Units, rescale
 
-PHASE = 0.7  # radians a step of the sixth-order solver may take
-MODEST_PHASE = 0.2  # of a step of order 2, which a friction that does not compose starts with
-COARSE_PHASE = 0.02  # below it, and over few enough radians, order 2 does
-
 
 class Frame(eqx.Module):
     """In which units, and about which level, a window is read; as a likelihood of one record has it too."""
@@ -49,25 +44,6 @@ class Motion(eqx.Module):
     def finer(self, system: System) -> "Motion | None":
         """With shorter steps; None where nothing is to be had of them."""
         return None
-
-
-def motion_for(system: System, omega: float, longest: float, whole: float) -> Motion:
-    """The exact step where the system is linear; else a solver and steps short enough for this angular frequency, with
-    intervals of this length at most, over the whole of a run."""
-    if linear.is_linear(system):
-        return Exact()
-    phase = omega * longest
-    if not _composes(system):
-        word = "AFA" if system.damping.sticks else "BAOAB"
-        return Steps(word, max(1, math.ceil(phase / MODEST_PHASE)))
-    if phase < COARSE_PHASE and phase**2 / 24 * omega * whole < 1e-4:
-        return Steps("BAOAB", 1)
-    return Steps("kahan_li6", max(1, math.ceil(phase / PHASE)))
-
-
-def _composes(system: System) -> bool:
-    """Whether the sixth order, some of whose steps go backwards, is for this friction."""
-    return system.damping.composes(system.kinetic)
 
 
 class Exact(Motion):
@@ -127,7 +103,8 @@ class Steps(Motion):
         step."""
         if self.solver == "kahan_li6":
             return Steps(self.solver, 2 * self.substeps)
-        return Steps("kahan_li6", self.substeps) if _composes(system) else Extrapolated(self.solver, self.substeps)
+        composes = system.damping.composes(system.kinetic)
+        return Steps("kahan_li6", self.substeps) if composes else Extrapolated(self.solver, self.substeps)
 
 
 class Extrapolated(Steps):

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .. import _tree
+
 
 class Step(NamedTuple):
     """Of parameters and states."""
@@ -110,6 +112,26 @@ class Problem(ABC):
     def with_own(self, own: Any) -> Any:
         """Of other records."""
         return eqx.tree_at(lambda p: p.own(), self, own, is_leaf=lambda x: x is None)
+
+
+@_tree.plain
+class Held(Problem):
+    """A problem with some of its coordinates held where they are: `free` (p,) tells the others."""
+
+    inner: Problem
+    free: Any
+
+    def own(self):
+        return *self.inner.own(), self.free
+
+    @property
+    def readings_of_one(self):
+        return self.inner.readings_of_one
+
+    def normal(self, u, x):
+        full, free = self.inner.normal(u, x), self.free
+        a = jnp.where(free[:, None] & free, full.a, jnp.eye(len(u)))
+        return full._replace(g=full.g * free, a=a, b=full.b * free[None, :, None])
 
 
 def solve(matrix: Any, right: Any, xp: ModuleType = jnp) -> Any:

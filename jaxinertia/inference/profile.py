@@ -8,14 +8,12 @@ found by the Illinois rule. sqrt(2 (cost - least) / variance) is the number of s
 import math
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
-from .. import _tree
 from . import search
 from .derived import swinging
 from .likelihood import Likelihood
-from .normal import Problem
+from .normal import Held
 from .parameters import Parameters
 from .record import Records
 from .search import Options
@@ -118,7 +116,8 @@ class Walk:
         tried = np.flatnonzero(np.append(lifted | (not quickly), np.ones(n, bool)))
         size = SMALLEST * 4 ** max(0, math.ceil(math.log(len(tried) / SMALLEST, 4)))
         batch = np.resize(tried, size)
-        problem = _Pinned(self.likelihood.at(self.lanes.row[lanes][batch % n]), at[batch % n])
+        free = np.arange(u.shape[1]) != at[batch % n, None]
+        problem = Held(self.likelihood.at(self.lanes.row[lanes][batch % n]), free)
         options = Options(ITERATIONS, tolerance=QUICK if quickly else TOLERANCE)
         found = search.run(problem, u[batch], x[batch], options).at(np.arange(len(tried)))
         swing = swinging(self.likelihood.system, self.parameters, natural(found.u, self.parameters)[0])
@@ -154,7 +153,7 @@ class Walk:
         parameters, p = self.parameters, self.parameters.size
         with np.errstate(all="ignore"):
             out = inner + part * (_finite(inner) - _finite(before))
-            here, there = natural(inner, parameters)[0], natural(before, parameters)[0]
+            here, there = (natural(point[:, :p], parameters)[0] for point in (inner, before))
             values = here + part * (here - there)
             u = parameters.coordinate(np.arange(p), values)
             out[:, :p] = np.where(np.isfinite(u), u, inner[:, :p])
@@ -263,24 +262,3 @@ def _finite(x: np.ndarray) -> np.ndarray:
 def towards(lanes: Lanes, values: np.ndarray) -> np.ndarray:
     """No farther than the limits."""
     return np.where(lanes.limit > lanes.value, np.minimum(values, lanes.limit), np.maximum(values, lanes.limit))
-
-
-@_tree.plain
-class _Pinned(Problem):
-    """A likelihood with one coordinate held."""
-
-    inner: Problem
-    i: Any
-
-    def own(self):
-        return *self.inner.own(), self.i
-
-    @property
-    def readings_of_one(self):
-        return self.inner.readings_of_one
-
-    def normal(self, u, x):
-        full = self.inner.normal(u, x)
-        free = jnp.arange(len(u)) != self.i
-        a = jnp.where(free[:, None] & free, full.a, jnp.eye(len(u)))
-        return full._replace(g=full.g * free, a=a, b=full.b * free[None, :, None])

@@ -80,7 +80,7 @@ def _simpler(records: Records, name: str, options: Options, loss: str) -> list[t
     likely = starts.sensible(records, starts.dominant(records), 1.0)[:, part]
     little = [np.zeros((len(records), size))]
     if parameters.kinds[i] == ABOVE:
-        little = [np.full((len(records), size), np.log(1e-300)), likely + np.log(FAINT)]
+        little = [np.full((len(records), size), starts.NOTHING), likely + np.log(FAINT)]
     u = np.asarray(found.u)
     return [(np.concatenate([u[:, : part.start], one, u[:, part.start :]], axis=1), found.x) for one in little]
 

@@ -18,10 +18,11 @@ from .between import BAND, INPUTS, Ways, most_likely
 from .least_squares import LeastSquares, pose, rates_of_all
 from .likelihood import Likelihood, innovations_of_all
 from .loss import SQUARES, Loss, Squares, named
-from .motion import Integral, motion_for
+from .motion import Integral
 from .record import Records
 from .search import Options, Search, go_on, run
 from .weights import change, told, weighed, with_clock, without_spikes
+from .which_motion import motion_for
 
 GROWTH = 6  # how much longer the next windows are
 KEPT = 0.2  # of the motion may be left unexplained where a search over whole runs begins
@@ -49,14 +50,23 @@ class Ended(NamedTuple):
 LEAST_SQUARES = "least squares"
 
 
-def fit(rows: np.ndarray, ways: Ways, options: Options, loss: str = SQUARES.name) -> Ended:
+class Near(NamedTuple):
+    """Where a search begins that need not look for its start: flat values of parameters, the coordinates beside them,
+    and the states of runs (w, k), in the fit's units; of one record."""
+
+    values: np.ndarray
+    beside: np.ndarray
+    states: np.ndarray
+
+
+def fit(rows: np.ndarray, ways: Ways, options: Options, loss: str = SQUARES.name, near: Near | None = None) -> Ended:
     """Every record's search, under the way of reading its input that fits best, its channels, and runs that scatter
     differently, weighed by their own residuals where their errors are unknown."""
     first, *others = ways
     whole, robust = ways[first], loss != SQUARES.name
     ways = {way: without_spikes(records) for way, records in ways.items()} if robust else ways
     records = delay.moved(ways[first], begin(ways[first], options), _smooth(first, whole))
-    likelihood, found = settle(records, options)
+    likelihood, found = settle(records, options) if near is None else _from_near(records, near, options)
     records, likelihood, found = _follow(ways[first], records, likelihood, found, options, _smooth(first, whole))
     likelihood, found, fine = shorten(records, likelihood, found, options)
     best = np.full(len(records), first)
@@ -165,12 +175,21 @@ def settle(records: Records, options: Options) -> tuple[LeastSquares, Search]:
     return whole, found
 
 
+def _from_near(records: Records, near: Near, options: Options) -> tuple[LeastSquares, Search]:
+    """The search over whole runs from there."""
+    p = records.parameters
+    u = np.maximum(p.coordinate(np.arange(p.size), near.values), starts.NOTHING)
+    motion = motion_for(records.system, records.d, *pace(records, starts.dominant(records), near.states[None, :, None]))
+    whole = pose(records, records.longest, motion)
+    return whole, run(whole, np.concatenate([u, near.beside])[None], near.states[None], options, "whole runs")
+
+
 def _settle(records: Records, omega: np.ndarray, options: Options) -> tuple[LeastSquares, Search]:
     """From a motion of this angular frequency."""
     longest = records.longest
     length = starts.first_length(longest, float(np.median(omega)))
     u, x, _ = integrate(records, omega, length, options)
-    motion = motion_for(records.system, *_pace(records, omega, x))
+    motion = motion_for(records.system, records.d, *pace(records, omega, x))
     whole = pose(records, longest, motion)
     states = x[:, :, 0].copy()
     quick = options if length >= longest else options._replace(most=TRIAL)
@@ -242,7 +261,7 @@ def start_cost(records: Records, omega: np.ndarray, length: int, options: Option
     u, x, cost = integrate(records, omega, length, options)
     if cost is not None:
         return cost
-    motion = motion_for(records.system, *_pace(records, omega, x))
+    motion = motion_for(records.system, records.d, *pace(records, omega, x))
     few = options._replace(most=START, tolerance=ROUGH)
     return run(pose(records, length, motion), u, x.reshape(len(records), -1, x.shape[-1]), few, "start values").cost
 
@@ -282,7 +301,7 @@ def _by_spectrum(records: Records, omega: np.ndarray, beside: np.ndarray, length
     count = -(-records.longest // length)
     states = np.zeros((r, w * count, 2 * d))
     if not records.readout.is_affine:  # type: ignore[union-attr]
-        motion = motion_for(records.system, *_pace(records, omega, states[:, None]))
+        motion = motion_for(records.system, records.d, *pace(records, omega, states[:, None]))
         problem, best = pose(records, length, motion), np.full(states.shape[:2], np.inf)
         for phase in 2 * np.pi * np.arange(STARTS) / STARTS:
             at = phase + np.pi * np.arange(d) / (2 * d)
@@ -294,7 +313,7 @@ def _by_spectrum(records: Records, omega: np.ndarray, beside: np.ndarray, length
     return u, states.reshape(r, w, count, 2 * d)
 
 
-def _pace(records: Records, omega: np.ndarray, x: np.ndarray) -> tuple[float, float, float]:
+def pace(records: Records, omega: np.ndarray, x: np.ndarray) -> tuple[float, float, float]:
     """The fastest record's angular frequency, the longest interval and the longest run."""
     d = records.d
     size, speed = (np.sqrt(np.sum(part**2, (1, 2, 3))) for part in (x[..., :d], x[..., d:]))

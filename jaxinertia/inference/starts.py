@@ -17,6 +17,7 @@ from .record import Records
 from .units import Units
 
 FIRST = 2.0  # cycles of the first windows
+NOTHING = math.log(1e-300)  # the coordinate of what is not there
 OTHERS = 3  # starts that `other_starts` gives
 SHORT, DEAD = 3.0, 100.0  # rates per step of motions that one reading shows, and that none can tell from nothing
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import jaxinertia as ji
-from jaxinertia.inference import candidates, compare, doubts, modulation
+from jaxinertia.inference import candidates, compare, doubts, modulation, side_by_side
 from jaxinertia.inference.candidates import Law
+from jaxinertia.inference.screening import Seen
+from jaxinertia.inference.shooting import Near
 
 from .records import damped
 
@@ -35,49 +37,76 @@ def test_laws_by_name():
             candidates.pose(law)
 
 
-def tried(monkeypatch, aic, data=DATA):
-    """(the laws that were fitted, in order, fits by name, failures) where each has this AIC, 1000 if none is said, or
-    an error."""
-    laws = []
+NEAR = Near(np.zeros(2), np.zeros(1), np.zeros((1, 2)))
+
+
+def tried(monkeypatch, aic, data=DATA, fitted=None):
+    """(the laws that were fitted, in order; fits, and what was only seen, by name; failures by name) where each has
+    this AIC, 1000 if none is said, at a look; and `fitted` if it is fitted, or an error."""
+    laws, fitted = [], aic | (fitted or {})
 
     def fit(_data, law, *_):
         laws.append(law.name)
-        value = aic.get(law.name, 1000.0)
+        value = fitted.get(law.name, 1000.0)
         if isinstance(value, str):
             raise ValueError(value)
         diagnostics = SimpleNamespace(converged=np.isfinite(value), warnings=("it did not converge",))
         return SimpleNamespace(deviance=value - 8, numbers=4, diagnostics=diagnostics)
 
-    monkeypatch.setattr(candidates, "_fit", fit)
-    return laws, *candidates.side_by_side(data, "squares", {})
+    def look(_viscous, _data, potential):
+        held = ["quadratic", "duffing"] if potential in ("quadratic", "duffing") else [potential]
+        drags = ["linear", "quadratic", "dry", "quadratic,dry"]
+        found = [Law(name, drag) for name in held for drag in drags]
+        return {law: Seen(aic.get(law.name, 1000.0) - 8, 4, {}, NEAR) for law in found}
+
+    monkeypatch.setattr(side_by_side, "_fit", fit)
+    monkeypatch.setattr(side_by_side, "screened", look)
+    beside = side_by_side.SideBySide(data, "squares", {})
+    return laws, *({law.name: x for law, x in each.items()} for each in (beside.fits, beside.seen, beside.failures))
 
 
-FIRST = ["viscous", "Duffing", "pendulum", "quadratic drag", "dry friction"]
+FIRST = ["Duffing", "pendulum", "quadratic drag", "dry friction"]
 
 
 def test_a_law_is_gone_on_from_only_where_it_is_better_by_ten(monkeypatch):
-    laws, fits, failures = tried(monkeypatch, {"dry friction": 991.0})
-    assert laws == FIRST
-    assert (list(fits), failures) == (FIRST, {})
-    laws, *_ = tried(monkeypatch, {"dry friction": 989.0})
+    laws, fits, seen, failures = tried(monkeypatch, {"dry friction": 991.0})
+    assert (list(seen), failures) == (FIRST, {})
+    assert laws == ["viscous", "dry friction"] == list(fits)
+    _, _, seen, _ = tried(monkeypatch, {"dry friction": 989.0})
     added = ["Duffing, dry friction", "pendulum, dry friction", "quadratic drag, dry friction"]
-    assert laws == FIRST + added
-    laws, *_ = tried(monkeypatch, {"pendulum": 900.0, "pendulum, dry friction": 800.0})
-    assert laws == [
+    assert list(seen) == FIRST + added
+    laws, _, seen, _ = tried(monkeypatch, {"pendulum": 900.0, "pendulum, dry friction": 800.0})
+    assert list(seen) == [
         *FIRST, "pendulum, quadratic drag", "pendulum, dry friction", "pendulum, quadratic drag, dry friction"
     ]  # fmt: skip
+    assert laws == ["viscous", "pendulum, dry friction"]
+
+
+def test_the_best_is_fitted_and_the_next_where_it_turns_out_to_be_better(monkeypatch):
+    seen = {"dry friction": 900.0, "Duffing": 950.0}
+    assert tried(monkeypatch, seen)[0] == ["viscous", "dry friction"]
+    laws, fits, *_ = tried(monkeypatch, seen, fitted={"dry friction": 960.0})
+    assert laws == ["viscous", "dry friction", "Duffing"] == list(fits)
 
 
 def test_a_law_that_cannot_be_fitted_is_told(monkeypatch):
-    _, fits, failures = tried(monkeypatch, {"Duffing": "no such thing", "dry friction": np.inf})
+    looks = {"Duffing": 10.0, "dry friction": 20.0}
+    _, fits, seen, failures = tried(monkeypatch, looks, fitted={"Duffing": "no such thing", "dry friction": np.inf})
     assert failures == {"Duffing": "no such thing", "dry friction": "it did not converge"}
-    assert "Duffing" not in fits
+    assert not {"Duffing", "dry friction"} & {*fits, *seen}
+
+
+def test_without_the_viscous_fit_there_is_no_look_and_every_law_is_fitted(monkeypatch):
+    laws, fits, seen, failures = tried(monkeypatch, {"viscous": np.inf, "Duffing": 0.0})
+    assert (list(failures), seen) == (["viscous"], {})
+    assert laws[:5] == ["viscous", *FIRST]
+    assert next(iter(fits)) == "Duffing"
 
 
 def test_a_pendulum_swings_by_less_than_half_a_turn(monkeypatch):
     far = ji.Observations(TS, 10 * DATA.position)
-    laws, *_ = tried(monkeypatch, {"dry friction": 0.0}, far)
-    assert not [name for name in laws if "pendulum" in name]
+    _, fits, seen, _ = tried(monkeypatch, {"dry friction": 0.0}, far)
+    assert not [name for name in {**fits, **seen} if "pendulum" in name]
 
 
 def test_several_components_are_refused():

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import jaxinertia as ji
 from jaxinertia.inference import evidence as errors
+from jaxinertia.inference.crosscheck import LARGE
 
 N, P = 60, 2
 
@@ -108,3 +110,14 @@ def test_noise_is_taken_for_a_motion_once_in_a_thousand_times():
         assert errors.found(variance * power * 1.001, 0.0, variance, n, 0)
         assert not errors.found(variance * (power + 3) * 0.999, 0.0, variance, n, 3)
         assert errors.found(variance * (power + 3) * 1.001, 0.0, variance, n, 3)
+
+
+def test_errors_are_looked_up_beside_a_fitted_offset():
+    """Of a cycle with much noise, whose level is unknown too: values on straight lines are the parameters' alone."""
+    ts = np.linspace(0, 5, 25)
+    y = 0.3 + np.exp(-0.1 * ts) * np.cos(1.3 * ts) + 0.05 * np.random.default_rng(4).normal(size=25)
+    system = ji.System(ji.potentials.Quadratic(), 0.1)
+    result = ji.fit(system, ji.Observations(ts, y, offset=None), lambda s: (s.damping.gamma, s.potential.stiffness))
+    gamma, error = result.flat[0], np.sqrt(result.covariance[0, 0])
+    assert error > LARGE * gamma
+    assert abs(gamma - 0.2) < 4 * error

@@ -1,0 +1,144 @@
+"""A first look at many laws of one record: what each would cost, all of them in one program.
+
+A law is a greater one with some of its numbers held: without dry friction it is 0, without a bend so is the cubic. So
+one search after another goes on side by side, from the viscous fit with a little or much of its friction given to
+what is added; then each from the best that holds more of it. Laws that have no greater one in common, a spring and a
+pendulum, take a program each.
+"""
+
+import math
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from . import starts
+from .candidates import DRAGS, Law, force_of, pose
+from .fit import prepare
+from .least_squares import pose as posed_as
+from .normal import Held
+from .parameters import ABOVE, encode
+from .result import Fit
+from .search import Options, Search, run
+from .shooting import LEAST_SQUARES, Near, pace
+from .which_motion import motion_for
+
+GREATER = {"quadratic": "duffing"}  # than the spring's: with numbers that are 0 there
+SHARES = 0.03, 0.5  # of the friction that a law's further ones begin with
+LOOK = Options(30, tolerance=1e-2)  # of the cost of a standard error
+
+
+class Seen(NamedTuple):
+    """What a law costs by a first look; its numbers by name; and where its own search begins."""
+
+    deviance: float
+    numbers: int
+    values: dict[str, float]
+    near: Near
+
+
+def screened(viscous: Fit, data: Any, potential: str) -> dict[Law, Seen]:
+    """Of all laws with this potential, or what it holds, from the viscous fit to the same data."""
+    with jax.enable_x64(True):
+        group = _Group(viscous, data, GREATER.get(potential, potential))
+        return group.seen()
+
+
+class _Group:
+    """The laws of one potential, as one with numbers held."""
+
+    def __init__(self, viscous: Fit, data: Any, potential: str):
+        self.viscous = viscous
+        system, free = pose(Law(potential, ",".join(DRAGS[1:])), force=force_of(data))
+        task = prepare(system, data, free, None, None, None, viscous.posed.likelihood.loss.name, LOOK)
+        self.parameters = task.parameters
+        before = viscous.posed.records
+        self.records = replace(before, system=task.system, parameters=task.parameters)
+        within = [*[k for k, v in GREATER.items() if v == potential], potential]
+        frictions = ["linear", *DRAGS[1:], ",".join(DRAGS[1:])]
+        self.laws = [Law(name, drag).plain for name in within for drag in frictions]
+        self.free = np.array([self._is_free(law) for law in self.laws])
+
+    def _is_free(self, law: Law) -> list[bool]:
+        """(coordinates,) of the greater law: which this one has; and all that is fitted beside."""
+        held = {f"damping.{name}" for name in DRAGS[1:] if name not in law.added}
+        held |= {"potential.cubic"} if law.potential in GREATER else set()
+        beside = self.viscous.posed.u.shape[-1] - self.viscous.posed.records.parameters.size
+        return [name not in held for name in self.parameters.names] + [True] * beside
+
+    def seen(self) -> dict[Law, Seen]:
+        """Every law, searched for twice."""
+        motion = motion_for(self.records.system, self.records.d, *pace(self.records, self._omega(), self._states(1)))
+        loss = jax.tree.map(lambda x: np.asarray(x)[None], self.viscous.posed.likelihood.loss)
+        whole = posed_as(self.records, self.records.longest, motion, loss=loss)
+        many, each = len(self.laws), len(SHARES)
+        problem = Held(whole.at(np.zeros(many * each, int)), np.repeat(self.free, each, axis=0))
+        u = np.stack([self._start(free, share) for free in self.free for share in SHARES])
+        found = run(problem, u, self._states(many * each)[:, :, 0], LOOK, "a first look")
+        best = self._best(found)
+        again = np.stack([best, self._held_more(found, best)], axis=1).ravel()
+        u = self._freed(np.asarray(found.u)[again], np.repeat(self.free, each, axis=0))
+        found = run(problem, u, np.asarray(found.x)[again], LOOK, "a second look")
+        return {law: self._told(found, k) for law, k in zip(self.laws, self._best(found).tolist(), strict=True)}
+
+    def _omega(self) -> np.ndarray:
+        return starts.dominant(self.records)
+
+    def _states(self, lanes: int) -> np.ndarray:
+        """(lanes, runs, 1, 2 d): of the viscous fit."""
+        return np.tile(np.asarray(self.viscous.posed.x)[None, :, None], (lanes, 1, 1, 1))
+
+    def _start(self, free: np.ndarray, share: float) -> np.ndarray:
+        """The viscous fit with a share of its friction given to each that is added."""
+        fit, records = self.viscous, self.records
+        time, length = (np.asarray(x, float)[0] for x in (records.units.time, records.units.length))
+        rate, gamma = float(self._omega()[0] / time), float(fit.values["damping.gamma"])
+        stiffness = float(fit.values["potential.stiffness"])
+        gamma = max(gamma, 1e-3 * rate)
+        friction = records.system.damping.likely(share * gamma, rate * length, 1.0)
+        known = {f"damping.{name}": value for name, value in friction.items()}
+        known |= {"damping.linear": gamma * (1 - share), "potential.linear": stiffness}
+        known |= {"potential.frequency": math.sqrt(max(stiffness, 1e-6 * rate**2))}
+        known |= {name: float(value) for name, value in fit.values.items() if name == "force.gain"}
+        p = self.parameters
+        parts = [
+            encode(kind, np.full(shape, known.get(name, 0.0)), low, high)
+            for name, kind, shape, low, high in zip(p.names, p.kinds, p.shapes, p.low, p.high, strict=True)
+        ]
+        u = np.concatenate([*parts, np.asarray(fit.posed.u)[..., fit.posed.records.parameters.size :].ravel()])
+        return np.where(free, u, self._nothing(u))
+
+    def _nothing(self, u: np.ndarray) -> np.ndarray:
+        """Coordinates of numbers that are not there."""
+        above = [kind == ABOVE for kind in self.parameters.kinds]
+        return np.where(above + [False] * (len(u) - len(above)), starts.NOTHING, 0.0)
+
+    def _freed(self, u: np.ndarray, free: np.ndarray) -> np.ndarray:
+        """With a little of what is free and was not there."""
+        little = np.stack([self._start(row, SHARES[0]) for row in free])
+        return np.where(free & (u <= starts.NOTHING), little, u)
+
+    def _best(self, found: Search) -> np.ndarray:
+        """(laws,): of each its lane that costs least."""
+        cost = np.where(np.isfinite(found.cost), found.cost, np.inf).reshape(len(self.laws), -1)
+        return np.argmin(cost, axis=1) + cost.shape[1] * np.arange(len(self.laws))
+
+    def _held_more(self, found: Search, best: np.ndarray) -> np.ndarray:
+        """(laws,): the lane of the best law that has no numbers but a law's own."""
+        inside = ~np.any(self.free[None] & ~self.free[:, None], axis=2)  # (law, law that it holds)
+        cost = np.where(inside, found.cost[best][None], np.inf)
+        return best[np.argmin(cost, axis=1)]
+
+    def _told(self, found: Search, lane: int) -> Seen:
+        fit, cost = self.viscous, float(found.cost[lane])
+        squares = fit.method.endswith(LEAST_SQUARES) and fit.posed.records.unknown.all()
+        squares = squares and not fit.posed.likelihood.robust
+        ratio = max(cost, 1e-300) / max(float(fit.posed.cost), 1e-300)
+        rise = fit.readings * math.log(ratio) if squares else 2 * (cost - float(fit.posed.cost))
+        free = self.free[lane // len(SHARES)][: self.parameters.size]
+        values = self.parameters.natural_of_rows(np.asarray(found.u)[lane : lane + 1, : self.parameters.size])[0][0]
+        named = {name: float(v) for name, v, own in zip(self.parameters.names, values, free, strict=True) if own}
+        beside = np.asarray(found.u)[lane, self.parameters.size :]
+        near = Near(values[free], beside, np.asarray(found.x)[lane])
+        return Seen(fit.deviance + rise, fit.numbers + int(free.sum()) - len(fit.flat), named, near)
