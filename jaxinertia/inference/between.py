@@ -80,7 +80,10 @@ def _finer_input(records: Records, way: str) -> np.ndarray:
     if way == LINE:
         return _spread(u)
     if way == HELD:
-        return np.repeat(u, FINER, axis=2)[:, :, : (u.shape[2] - 1) * FINER + 1]
+        held = np.repeat(u, FINER, axis=2)[:, :, : (u.shape[2] - 1) * FINER + 1]
+        # Rows are joined by lines: a jump is as steep before its sample as behind it, and so at its time.
+        held[:, :, FINER::FINER] = (u[:, :, :-1] + u[:, :, 1:]) / 2
+        return held
     out = _spread(u)
     for k in range(u.shape[1]):
         for n in np.unique(records.count[:, k]):

@@ -6,6 +6,10 @@ A fitted delay is one more coordinate: about the delay to which the records were
 
 and records are moved again to where the search ended, until s is nothing. There the slope is exact, and so are the
 optimum and its errors.
+
+A cost has a valley for each delay that brings waves of the input near those of the motion, and a search ends in the one
+where it begins. So delays are tried on a grid, all on the readings that every trial has; the lowest valleys are
+searched to their ends, and the lowest of these is kept, with another that is as low in mind.
 """
 
 from dataclasses import replace
@@ -14,10 +18,14 @@ import numpy as np
 from scipy import fft
 from scipy.interpolate import CubicSpline
 
-from .record import Records
+from .record import Records, joined
 
 EACH, EARLY, LATE = 12, 1, 2  # trials in a period, and periods
 ROUNDS, NOTHING = 8, 1e-3  # of moves, and rows by which one is worth no other
+VALLEYS = 4  # that are searched to their ends, at most
+ALIKE, ONE = 9.0, 1.0  # above the lowest valley, in twice what a standard error costs: as low; and within one error
+MOSTLY = 0.5  # of its change: an input that jumps
+ROUGH = 0.01  # is lost on straight lines: of a smoother input the curve through its samples is meant
 EDGE = 1e-9  # of a row: as exactly as times are known
 
 
@@ -65,10 +73,20 @@ def common(records: Records) -> np.ndarray:
     return np.sqrt(np.sum(power * omega**2, 1) / np.maximum(np.sum(power, 1), 1e-300)) + 1e-9
 
 
-def lost(records: Records) -> float:
-    """Of what drives the motion of the only record, the part that straight lines between the samples of its input take
-    away: 1 - (sin(x) / x)^2, x = omega h / 2."""
-    return float(1 - np.sinc(common(records)[0] / (2 * np.pi)) ** 2)
+def lost(records: Records) -> np.ndarray:
+    """(r,): of what drives the motion, the part that straight lines between the samples of the input take away:
+    1 - (sin(x) / x)^2, x = omega h / 2."""
+    return 1 - np.sinc(common(records) * records.finer / (2 * np.pi)) ** 2
+
+
+def jumps(records: Records) -> np.ndarray:
+    """(r,): of all that an input, not moved, changes by, the part in jumps: within one step, and level on both sides.
+    Its samples do not say when in the step."""
+    change = np.abs(np.diff(np.asarray(records.input)[:, :, :: records.finer], axis=2))
+    change = np.where(records.within[:, :, records.finer :: records.finer, None], change, 0.0)
+    level = np.pad(change == 0, ((0, 0), (0, 0), (1, 1), (0, 0)), constant_values=True)
+    alone = change * level[:, :, :-2] * level[:, :, 2:]
+    return np.sum(alone, (1, 2, 3)) / np.maximum(np.sum(change, (1, 2, 3)), 1e-300)
 
 
 def trials(omega: np.ndarray) -> np.ndarray:
@@ -76,3 +94,58 @@ def trials(omega: np.ndarray) -> np.ndarray:
     periods = np.concatenate([np.arange(EACH * LATE + 1), -np.arange(1, EACH * EARLY + 1)]) / EACH
     periods = periods[np.argsort(np.abs(periods), kind="stable")]
     return periods[:, None] * (2 * np.pi / np.asarray(omega))
+
+
+def lanes(records: Records, tried: np.ndarray, smooth: bool = True) -> tuple[Records, np.ndarray, np.ndarray]:
+    """The records moved by each of these delays (trials, r), one trial after another; the weights that readings have
+    which all of them leave; and which trials count: not those that leave too few, from the first on, half of all."""
+    parts, heard, counts = [moved(records, late, smooth) for late in tried], records.weight, []
+    for part in parts:
+        weight = np.where(part.weight > 0, heard, 0.0)
+        counts.append(np.sum(weight > 0, axis=(1, 2, 3)) >= records.readings / 2)
+        heard = np.where(counts[-1][:, None, None, None], weight, heard)
+    parts = [replace(part, weight=np.where(part.weight > 0, heard, 0.0)) for part in parts]
+    return joined(parts), heard, np.array(counts)
+
+
+def valleys(tried: np.ndarray, cost: np.ndarray) -> np.ndarray:
+    """(n, r): the delays whose cost (trials, r) is below that of their neighbours, and below half of the way up from
+    the lowest to the median; the lowest first, and again from it on where there are fewer; n is 1, 2 or VALLEYS."""
+    found = []
+    for late, c in zip(tried.T, cost.T, strict=True):
+        order = np.argsort(late)
+        late, c = late[order], np.where(np.isfinite(c), c, np.inf)[order]
+        beside = np.concatenate([[np.inf], c, [np.inf]])
+        told = c[np.isfinite(c)]
+        high = (told.min() + np.median(told)) / 2 if told.size else -np.inf
+        low = np.flatnonzero((c <= beside[:-2]) & (c <= beside[2:]) & (c <= high))
+        found.append(late[low[np.argsort(c[low], kind="stable")]] if low.size else np.zeros(1))
+    most = min(2 ** int(np.ceil(np.log2(max(map(len, found))))), VALLEYS)
+    return np.stack([np.resize(each, most) for each in found], axis=1)
+
+
+def lowest(found: np.ndarray, cost: np.ndarray, unit: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of delays at the bottom of valleys (valleys, r) which (r,) is the lowest, of those within a standard error of it
+    the least delay; and the others (r, valleys - 1) that are as low and so far `apart`, the least first, then NaN."""
+    cost = np.where(np.isfinite(cost), cost, np.inf)
+    above = 2 * (cost - cost.min(0)) / np.maximum(unit, 1e-300)
+    best = np.argmin(np.where(above <= ONE, np.abs(found), np.inf), axis=0)
+    others = np.full((found.shape[1], len(found) - 1), np.nan)
+    for k, (late, high) in enumerate(zip(found.T, above.T, strict=True)):
+        kept = [late[best[k]]]
+        for one in sorted(late[high < ALIKE], key=abs):
+            if all(abs(one - other) > apart[k] for other in kept):
+                kept.append(one)
+        others[k, : len(kept) - 1] = kept[1:]
+    return best, others
+
+
+def spacing(omega: np.ndarray) -> np.ndarray:
+    """(r,): of trials."""
+    return 2 * np.pi / np.asarray(omega) / EACH
+
+
+def looked_for(whole: Records, tried: np.ndarray, counts: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """What `Records.looked` holds; `whole`: not moved."""
+    first, last = np.min(np.where(counts, tried, np.inf), 0), np.max(np.where(counts, tried, -np.inf), 0)
+    return np.column_stack([first, last, whole.finer / 2 * (jumps(whole) > MOSTLY), others])

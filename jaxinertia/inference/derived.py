@@ -7,6 +7,7 @@ With a mass, of small motions, k and gamma are those over it; T is that of the f
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -141,7 +142,14 @@ def _is_single(system: System) -> bool:
 
 def _told(system: System) -> tuple[Any, Any]:
     """Which of k and gamma of small motions there are, looked at and not computed."""
-    return eqx.filter_eval_shape(lambda s: (curvature(s), decay(s)), system)
+    return _looked_at.eval_shape(*eqx.partition(system, lambda x: isinstance(x, jax.Array | np.ndarray)))
+
+
+@partial(jax.jit, static_argnums=1)
+def _looked_at(arrays: System, rest: System) -> tuple[Any, Any]:
+    """k and gamma: of systems that are alike they are looked at once."""
+    system = eqx.combine(arrays, rest)
+    return curvature(system), decay(system)
 
 
 def _formulas(system: System, k: Any, gamma: Any) -> dict[str, Callable[[Any], Any]]:

@@ -45,6 +45,7 @@ def doubts(
         *_of_the_model(posed, whiteness, halves),
         *clock.doubts(posed, whiteness),
         *_of_the_input(posed, flat, covariances[0]),
+        *_of_the_delay(posed),
         *_of_the_readings(records),
         *(() if posed.reading.states is None or posed.likelihood.robust else _of_the_spikes(posed.reading.evidence)),
         *_of_the_values(records, flat, covariances, ends),
@@ -221,12 +222,40 @@ def _of_the_input(posed: Posed, flat: np.ndarray, covariance: np.ndarray) -> Ite
     if records.input is None or (records.even and posed.reading.states is not None):
         return
     relative = np.divide(error, np.abs(flat), out=np.full(len(flat), np.inf), where=(error > 0) & (flat != 0))
-    part = lost(records)
+    part = float(lost(records)[0])
     if part > FAINT * np.min(relative):
         yield (
             f"the input is taken to run straight between its samples, which keeps {100 * part:.2g} % of it from what "
             "drives this motion, and stderr does not know: values may be off by as much; sample the input more finely, "
             "or, without noise, on even times, where other ways of reading it are tried"
+        )
+
+
+def _of_the_delay(posed: Posed) -> Iterator[str]:
+    """Delays between which the input does not choose, or beyond which none was tried."""
+    records, at = posed.records, posed.likelihood.beside_at[2]
+    if records.looked is None:
+        return
+    unit = float(records.units.time[0])
+    late = float(records.delay[0] + np.sum(posed.u[at]))
+    error = float(np.sqrt(np.diag(errors.curvature(posed.reading.evidence)))[at][0])
+    first, last, apart, *rivals = records.looked[0]
+    others = ", ".join(f"{rival * unit:.4g}" for rival in rivals if np.isfinite(rival))
+    if others:
+        yield (
+            f"input_delay = {others} does as well as {late * unit:.4g}, with other values of what was fitted: this "
+            "input does not tell them apart, and stderr does not know; give input_delay, hold the gain, or record an "
+            "input that changes in other ways"
+        )
+    if apart > FAINT * error:
+        yield (
+            f"input_delay may be off by {apart * unit:.4g}, and stderr does not know: neither samples nor readings say "
+            "what the input does between samples, whether it is held or when it jumps; sample it more finely"
+        )
+    if not first < late < last:
+        yield (
+            f"input_delay = {late * unit:.4g} is at the end of what was tried, {first * unit:.4g} to "
+            f"{last * unit:.4g}: move the input's times by about what is known of the delay"
         )
 
 

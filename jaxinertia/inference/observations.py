@@ -42,7 +42,8 @@ class Observations(eqx.Module):
         components: of the position where `read` is given: d, or 0 for a number; None if as many as are read.
         trend: whether the zero drifts on a straight line, which is then fitted, one for each channel.
         input_delay: how much later than its samples say the input acts, u(t - delay), as where two clocks differ; None
-            if unknown, and then fitted. Readings for which no sample tells the input then are left out.
+            if unknown, and then fitted, from one period of what input and readings have in common early to two late.
+            Half a step of it is the hold's, if samples are held. Readings that no sample is for are left out.
         record: shape (n,), numbers or names: runs of one record have one zero, and one error of a reading; where these
             are fitted, every record has its own (and its own drift). None: all rows are of one; see `join`.
         time_error: a number, in the unit of ts: standard deviation of the error of one time, as of a clock that

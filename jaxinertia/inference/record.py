@@ -73,6 +73,8 @@ class Records:
     even: bool = _tree.static()
     finer: int = _tree.static(default=1)  # rows for each sampling step
     slope: np.ndarray | None = None  # (r, w, m, d), of the input, where its delay is fitted
+    # (r, n): from and to where a delay was looked for, how far samples leave it open, others that do as well, or NaN
+    looked: np.ndarray | None = None
     shift: np.ndarray | None = None  # (r, w, levels): taken off the readings of each run, where records are several
     of: tuple[int, ...] = _tree.static(default=())  # the record that each run is of; (): all of one
 
@@ -188,7 +190,7 @@ class Records:
 
 
 _ROWS: dict[str, Any] = {"y": "edge", "weight": 0, "input": "edge", "slope": 0, "row": -1}  # and with what rows go on
-_OWN = ("ts", *_ROWS, "units", "start", "count", "offset", "unknown", "delay", "time_error", "shift")
+_OWN = ("ts", *_ROWS, "units", "start", "count", "offset", "unknown", "delay", "looked", "time_error", "shift")
 
 
 def _pad(x: np.ndarray, spare: int, mode: Any) -> np.ndarray:

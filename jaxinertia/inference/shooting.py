@@ -19,7 +19,7 @@ from .least_squares import LeastSquares, pose, rates_of_all
 from .likelihood import Likelihood, innovations_of_all
 from .loss import SQUARES, Loss, Squares, named
 from .motion import Integral
-from .record import Records
+from .record import Records, joined
 from .search import Options, Search, go_on, run
 from .weights import change, told, weighed, with_clock, without_spikes
 from .which_motion import motion_for
@@ -27,7 +27,6 @@ from .which_motion import motion_for
 GROWTH = 6  # how much longer the next windows are
 KEPT = 0.2  # of the motion may be left unexplained where a search over whole runs begins
 HALVINGS = 6  # of the step, till it no longer matters
-BETTER = 0.05  # by how much less another delay leaves, if it is to be begun with
 STARTS = 16  # phases of a swing
 REWEIGHTINGS, ROBUST = 4, 20  # by residuals: of squares, and of another loss
 SETTLED = 1e-6  # changes of weights that matter no more
@@ -65,13 +64,14 @@ def fit(rows: np.ndarray, ways: Ways, options: Options, loss: str = SQUARES.name
     first, *others = ways
     whole, robust = ways[first], loss != SQUARES.name
     ways = {way: without_spikes(records) for way, records in ways.items()} if robust else ways
-    records = delay.moved(ways[first], begin(ways[first], options), _smooth(first, whole))
-    likelihood, found = settle(records, options) if near is None else _from_near(records, near, options)
-    records, likelihood, found = _follow(ways[first], records, likelihood, found, options, _smooth(first, whole))
+    records, likelihood, found = _begun(ways[first], options, _smooth(first, whole), near)
+    looked = records.looked
     likelihood, found, fine = shorten(records, likelihood, found, options)
     best = np.full(len(records), first)
     if others:
-        records, likelihood, found, best = _choose(ways, records.delay, likelihood, found, options)
+        records, likelihood, found, best, apart = _choose(ways, records.delay, likelihood, found, options)
+        if looked is not None:
+            looked[:, 2] = np.maximum(looked[:, 2], apart * (delay.lost(whole) > delay.ROUGH))
     if robust:
         heard = delay.moved(whole, records.delay).weight
         records = replace(records, y=whole.y, weight=heard)
@@ -79,7 +79,7 @@ def fit(rows: np.ndarray, ways: Ways, options: Options, loss: str = SQUARES.name
     likelihood, found, records, told = _weigh(records, likelihood, found, named(loss, len(records)), options)
     read = [f"; input {INPUTS[way]} between samples" if records.input is not None else "" for way in best]
     why = [f"the system has no noise{one}{other}" for one, other in zip(read, told, strict=True)]
-    return Ended(rows, records, likelihood, found, fine, LEAST_SQUARES, why)
+    return Ended(rows, replace(records, looked=looked), likelihood, found, fine, LEAST_SQUARES, why)
 
 
 def _clocked(
@@ -126,21 +126,46 @@ def _smooth(way: str, records: Records) -> bool:
     return way == BAND or records.finer == 1
 
 
-def begin(records: Records, options: Options) -> np.ndarray:
-    """The delay of each record's input (r,) as given; or the one under which the equation of motion, integrated over
-    short windows, holds best."""
+def _begun(records: Records, options: Options, smooth: bool, near: Near | None) -> tuple[Records, LeastSquares, Search]:
+    """Every record's search over whole runs, with the input moved by the delay as given; or by the best of those at the
+    bottom of valleys, which begin where the equation of motion, integrated over short windows, holds best."""
     if not records.free_delay:
-        return records.delay
+        now = delay.moved(records, records.delay, smooth)
+        return now, *(settle(now, options) if near is None else _from_near(now, near, options))
     omega = delay.common(records)
+    tried = delay.trials(omega)
+    part, heard, counts = delay.lanes(records, tried, smooth)
     length = starts.first_length(records.longest, float(np.median(omega)))
-    least, best = np.full(len(records), np.inf), np.zeros(len(records))
-    for trial in delay.trials(omega):
-        part = delay.moved(records, trial)
-        count = np.maximum(part.readings, 1)
-        cost = start_cost(part, omega, length, options) / count
-        better = (cost < least * (1 - BETTER)) & (count > records.readings / 2)
-        least, best = np.where(better, cost, least), np.where(better, trial, best)
-    return best
+    cost = start_cost(part, np.tile(omega, len(tried)), length, options).reshape(tried.shape)
+    first = delay.valleys(tried, np.where(counts, cost, np.inf))
+    many = joined([replace(records, weight=heard)] * len(first))
+    part = delay.moved(many, first.ravel(), smooth)
+    rough = options._replace(most=min(STAGE, options.most), tolerance=ROUGH)
+    part, likelihood, found = _follow(many, part, *settle(part, rough), rough, smooth)
+    best, others = chosen(part, found, heard, delay.spacing(omega) / 2)
+    now = delay.moved(records, part.delay[best], smooth)
+    likelihood = pose(now, now.longest, likelihood.motion)
+    found = _again(likelihood, at_once(found.at(best), likelihood), options, "input moved")
+    now, likelihood, found = _follow(records, now, likelihood, found, options, smooth)
+    return replace(now, looked=delay.looked_for(records, tried, counts, others)), likelihood, found
+
+
+def chosen(lanes: Records, found: Search, heard: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each record (r,) the lane whose search ended lowest, and the other delays that did as well; a lane that has
+    left readings behind cannot be compared."""
+    r = len(heard)
+    whole = lanes.readings.reshape(-1, r) == np.sum(heard > 0, axis=(1, 2, 3))
+    cost = np.where(whole, found.cost.reshape(-1, r), np.inf)
+    unit = np.asarray(found.normal.unit).reshape(-1, r)
+    best, others = delay.lowest(lanes.delay.reshape(-1, r), cost, unit, apart)
+    return best * r + np.arange(r), others
+
+
+def at_once(found: Search, likelihood: Likelihood) -> Search:
+    """Where searches ended, with the input moved there."""
+    u = np.array(found.u)
+    u[:, likelihood.beside_at[2]] = 0.0
+    return found._replace(u=jnp.asarray(u))
 
 
 def _follow(
@@ -156,8 +181,7 @@ def _follow(
             break
         now = delay.moved(records, now.delay + step, smooth)
         likelihood = pose(now, now.longest, likelihood.motion)
-        found = found._replace(u=jnp.asarray(found.u).at[:, at].set(0.0))
-        found = _again(likelihood, found, options, "input moved")
+        found = _again(likelihood, at_once(found, likelihood), options, "input moved")
     return now, likelihood, found
 
 
@@ -352,7 +376,8 @@ OF_INPUT = ("input", "slope", "weight", "delay")  # of records, that depend on h
 
 
 def _choose(ways: Ways, late: np.ndarray, likelihood: LeastSquares, found: Search, options: Options) -> tuple:
-    """Each record under the way of its input under which it is most likely; `late`: by how much."""
+    """Each record under the way of its input under which it is most likely, and how far from its delay (r,) that of
+    another is which fits as well; `late`: by how much."""
     first = next(iter(ways))
     now = {way: delay.moved(records, late, _smooth(way, records)) for way, records in ways.items()}
     tried = {first: found}
@@ -361,7 +386,8 @@ def _choose(ways: Ways, late: np.ndarray, likelihood: LeastSquares, found: Searc
         again = _again(posed, found, options, f"input {INPUTS[way]}")
         now[way], _, tried[way] = _follow(ways[way], now[way], posed, again, options, _smooth(way, ways[way]))
     readings = likelihood.freedom
-    best = most_likely({way: readings * np.log(np.maximum(one.cost, 1e-300)) for way, one in tried.items()})
+    deviances = {way: readings * np.log(np.maximum(one.cost, 1e-300)) for way, one in tried.items()}
+    best = most_likely(deviances)
     chosen: dict[str, Any] = {name: np.array(x) for name in OF_INPUT if (x := getattr(now[first], name)) is not None}
     for way, one in tried.items():
         rows = np.flatnonzero(best == way)
@@ -369,4 +395,7 @@ def _choose(ways: Ways, late: np.ndarray, likelihood: LeastSquares, found: Searc
         for name, whole in chosen.items():
             whole[rows] = getattr(now[way], name)[rows]
     records = replace(now[first], **chosen)
-    return records, pose(records, records.longest, likelihood.motion), found, best
+    as_well = [one < np.min(list(deviances.values()), axis=0) + delay.ALIKE for one in deviances.values()]
+    apart = np.abs(np.stack([one.delay for one in now.values()]) - records.delay)
+    apart = np.max(np.where(as_well, apart, 0.0), axis=0)
+    return records, pose(records, records.longest, likelihood.motion), found, best, apart

@@ -10,7 +10,7 @@ import numpy as np
 from . import delay, kalman, linear, lines, whittle
 from .record import Records, joined
 from .search import Options, Search, run
-from .shooting import Ended, begin
+from .shooting import Ended, at_once, chosen
 from .starts import from_spectrum, mass_of, sensible, without_trend
 
 KALMAN, EXTENDED, UNSCENTED, WHITTLE = "kalman", "extended kalman", "unscented kalman", "whittle"
@@ -18,6 +18,7 @@ SEVERAL = (
     f"method = {WHITTLE!r} ({{}}) has one floor for all readings, and these are several: fit each record by itself, or "
     f"all by method={KALMAN!r} if there is no other motion in them"
 )
+LOOK, ROUGH = 12, 1e-2  # iterations that a trial of a delay is worth, and of the cost of a standard error
 LONG = 4096  # readings from which on a spectrum's floor can be judged
 
 
@@ -71,12 +72,12 @@ def choose(records: Records, found: list[whittle.Resonance]) -> Choice:
 
 def pose(row: int, records: Records, method: str | None, band: Any) -> Posed:
     """One record. `band`: in cycles per time."""
-    whole, options = records, Options(1)
-    records = delay.moved(records, begin(records, options) if records.free_delay else records.delay)
+    whole = records
+    records = delay.moved(records, records.delay)
     limits = None if band is None else tuple(2 * math.pi * f * float(records.units.time[0]) for f in band)
     flat, _ = without_trend(records)
     seen = _seen(records)
-    found, named = _resonances(flat, limits, seen)
+    found, named, cleaned = _resonances(flat, limits, seen)
     choice = choose(records, found)
     if limits is not None:
         choice = Choice(WHITTLE, f"a band was given: {band[0]:.6g} to {band[1]:.6g} cycles per time")
@@ -85,7 +86,7 @@ def pose(row: int, records: Records, method: str | None, band: Any) -> Posed:
     if choice.method == WHITTLE and records.of:
         raise ValueError(SEVERAL.format(choice.why))
     if choice.method == WHITTLE and limits is None:
-        found = [whittle.local(lines.taken_away(whittle.runs_of(flat, 0))[0], found[0], seen)]
+        found = [whittle.local(cleaned, found[0], seen)]
     choice = choice._replace(why=choice.why + named)
     uneven = [run for run in whittle.runs_of(records, 0) if not run.is_even]
     if choice.method == WHITTLE and uneven:
@@ -111,13 +112,16 @@ def _seen(records: Records) -> np.ndarray | None:
     return np.asarray(records.readout.matrix(units))[0] ** 2
 
 
-def _resonances(records: Records, limits: Any, seen: np.ndarray | None) -> tuple[list[whittle.Resonance], str]:
-    """Of each component, and lines in words: where there are some, the resonance that is left without them, if one
-    stands out, is the motion's."""
-    found, told = [], ""
+def _resonances(
+    records: Records, limits: Any, seen: np.ndarray | None
+) -> tuple[list[whittle.Resonance], str, list[whittle.Run]]:
+    """Of each component, lines in words, and the first component's runs without them: where there are some, the
+    resonance that is left without them, if one stands out, is the motion's."""
+    found, told, without = [], "", []
     for i in range(records.levels):
         runs = whittle.runs_of(records, i)
         cleaned, heard = lines.taken_away(runs) if limits is None else (runs, [])
+        without.append(cleaned)
         other = whittle.resonance(cleaned, limits, seen)
         found.append(other if not heard or whittle.stands_out(other) else whittle.resonance(runs, None, seen))
         if heard:
@@ -126,7 +130,7 @@ def _resonances(records: Records, limits: Any, seen: np.ndarray | None) -> tuple
             told = f"; lines at frequency {named} are tones, and not taken for the motion"
             if found[-1] is not other:
                 told = f"; tones are at frequency {named}, and nothing else stands out: leave them out by band="
-    return found, told
+    return found, told, without[0]
 
 
 def fit(posed: list[Posed], options: Options) -> Ended:
@@ -136,29 +140,60 @@ def fit(posed: list[Posed], options: Options) -> Ended:
     likelihood = first.settled_like([one.likelihood for one in posed]).with_own(own)
     u = np.stack([one.u for one in posed])
     records = joined([one.records for one in posed])
-    found = run(likelihood, u, np.zeros((len(u), 0, 1)), options, "likelihoods")
     if records.free_delay:
-        records, likelihood, found = _follow(joined([one.whole for one in posed]), records, likelihood, found, options)
+        records, likelihood, found = _delayed(joined([one.whole for one in posed]), likelihood, u, options)
+    else:
+        found = run(likelihood, u, np.zeros((len(u), 0, 1)), options, "likelihoods")
     rows, why = np.array([one.row for one in posed]), [one.choice.why for one in posed]
     return Ended(rows, records, likelihood, found, np.ones(len(u), bool), posed[0].choice.method, why)
 
 
+def _delayed(
+    whole: Records, likelihood: kalman.Filter, u: np.ndarray, options: Options
+) -> tuple[Records, kalman.Filter, Search]:
+    """The searches with the input moved by the best of all delays: each is tried, with all else fitted to it, and the
+    lowest of those at the bottom of valleys is kept."""
+    omega, nothing = delay.common(whole), np.zeros((len(u), 0, 1))
+    tried = delay.trials(omega)
+    part, heard, counts = delay.lanes(whole, tried)
+    held = replace(part, slope=np.zeros_like(part.slope))
+    few = options._replace(most=min(LOOK, options.most), tolerance=ROUGH)
+    every = np.tile(np.arange(len(u)), len(tried))
+    look = run(_moved(likelihood.at(every), held), u[every], nothing[every], few, "delays")
+    first = delay.valleys(tried, np.where(counts, look.cost.reshape(tried.shape), np.inf))
+    begin = np.argmin(np.abs(tried[None] - first[:, None]), axis=1) * len(u) + np.arange(len(u))
+    many = joined([replace(whole, weight=heard)] * len(first))
+    now, found = delay.moved(many, first.ravel()), look.at(begin.ravel())
+    every = np.tile(np.arange(len(u)), len(first))
+    lanes = likelihood.at(every)
+    now, found = _follow(many, now, lanes, run(_moved(lanes, now), found.u, found.x, few, "delays"), few)
+    best, others = chosen(now, found, heard, delay.spacing(omega) / 2)
+    now, found = delay.moved(whole, now.delay[best]), found.at(best)
+    found = run(_moved(likelihood, now), at_once(found, likelihood).u, found.x, options, "input moved")
+    now, found = _follow(whole, now, likelihood, found, options)
+    now = replace(now, looked=delay.looked_for(whole, tried, counts, others))
+    return now, _moved(likelihood, now), found
+
+
+def _moved(likelihood: kalman.Filter, now: Records) -> kalman.Filter:
+    """The likelihood of these readings under this input."""
+    moved = replace(likelihood, windows=now.windows(now.longest))
+    readings, before = (np.sum(one.taken, axis=(1, 2, 3)) for one in (moved, likelihood))
+    return replace(moved, freedom=likelihood.freedom + readings - before)
+
+
 def _follow(
     whole: Records, now: Records, likelihood: kalman.Filter, found: Search, options: Options
-) -> tuple[Records, kalman.Filter, Search]:
+) -> tuple[Records, Search]:
     """The search again with the input moved to where it ended, till it ends where it began; `whole`: not moved."""
     at, omega = likelihood.beside_at[2], delay.common(whole)
     for _ in range(delay.ROUNDS):
         step = delay.steps(np.asarray(found.u)[:, at][:, 0], omega)
         if step is None:
             break
-        before, now = now.readings, delay.moved(whole, now.delay + step)
-        freedom = likelihood.freedom + now.readings - before
-        likelihood = replace(likelihood, windows=now.windows(now.longest), freedom=freedom)
-        u = np.array(found.u)
-        u[:, at] = 0.0
-        found = run(likelihood, u, found.x, options, "input moved")
-    return now, likelihood, found
+        now = delay.moved(whole, now.delay + step)
+        found = run(_moved(likelihood, now), at_once(found, likelihood).u, found.x, options, "input moved")
+    return now, found
 
 
 def _band(records: Records, found: whittle.Resonance, band: Any, u: np.ndarray) -> tuple[whittle.Band, np.ndarray]:

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from scipy.linalg import expm
 
 import jaxinertia as ji
-from jaxinertia.inference import delay
+from jaxinertia.inference import between, delay
 from jaxinertia.inference import fit as fitting
 from jaxinertia.inference.record import on_one_grid
 from jaxinertia.inference.search import Options
@@ -78,6 +79,70 @@ def test_a_delay_under_noise():
     assert abs(late - 0.83) < 4 * error < 0.02
 
 
+def under_noise(wave, late, n=1500, h=0.2, finer=10):
+    """Positions every h under noise and a force .7 u(t - late), straight between rows `finer` times as fine: each row's
+    flow is exact, and so is the noise but for its spread within a row."""
+    at = np.arange((n - 1) * finer + 1) * h / finer
+    u, rng = wave(at - late), np.random.default_rng(1)
+    rates = np.zeros((4, 4))
+    rates[0, 1], rates[1], rates[2, 3] = 1.0, [-2.0, -0.3, 0.7, 0.0], 1.0
+    flow = expm(rates * h / finer)[:2]
+    kicks = 0.3 * np.sqrt(h / finer) * rng.normal(size=len(at))
+    slope = np.diff(u, append=u[-1]) / (h / finer)
+    z, y = np.zeros(2), np.empty(n)
+    for i in range(len(at)):
+        if i % finer == 0:
+            y[i // finer] = z[0]
+        z = flow @ [*z, u[i], slope[i]] + [0.0, kicks[i]]
+    ts = np.arange(n) * h
+    return ji.Observations(ts, y + 0.02 * rng.normal(size=n), input=wave(ts), input_delay=None)
+
+
+def fit_under_noise(data):
+    system = ji.System(P.Quadratic(2.0), 0.3, 0.3)
+    return ji.fit(system, data, lambda s: (*free(s), s.noise.sigma))
+
+
+@pytest.mark.slow
+def test_the_delay_of_two_sines_under_noise_is_that_of_the_lowest_valley():
+    """Their likelihood has a valley every few seconds, some of them with a gain below 0."""
+    found = fit_under_noise(under_noise(lambda t: np.sin(0.9 * t) + np.sin(0.37 * t + 1), 0.7))
+    late, error = found.input_delay
+    assert abs(late - 0.7) < 4 * error < 0.4
+    truth = np.array([0.3, 2.0, 0.7, 0.3])
+    assert np.all(np.abs(found.flat - truth) < 4 * np.sqrt(np.diag(found.covariance)))
+    assert found.diagnostics.warnings == ()
+
+
+@pytest.mark.slow
+def test_delays_that_one_sine_does_not_tell_apart_are_told():
+    """Half a period later with a gain below 0 it is the same force."""
+    omega = 0.9
+    found = fit_under_noise(under_noise(lambda t: np.sin(omega * t), 0.7))
+    told = next(text for text in found.diagnostics.warnings if "does as well as" in text)
+    others = [float(x) for x in told.split("does as well")[0].removeprefix("input_delay = ").split(",")]
+    late, error = found.input_delay
+    apart = (np.array(others) - late) / (np.pi / omega)
+    np.testing.assert_allclose(apart, np.round(apart), atol=6 * error / (np.pi / omega))
+    assert np.any(np.abs(np.array([late, *others]) - 0.7) < 4 * error)
+
+
+@pytest.mark.slow
+def test_a_delay_that_jumps_leave_open_is_told():
+    """Of an input that is held, straight lines between samples jump half a step early, and a later delay makes up."""
+    h = 0.2
+
+    def steps(t):
+        which = np.floor(np.round(t / h, 9)).astype(int) // 25
+        return np.where(np.random.default_rng(0).random(400)[which + 100] < 0.5, -1.0, 1.0)
+
+    found = fit_under_noise(under_noise(steps, 0.6))
+    late, _ = found.input_delay
+    assert late - 0.6 == pytest.approx(h / 2, abs=4 * found.input_delay[1])
+    told = next(text for text in found.diagnostics.warnings if "input_delay may be off by" in text)
+    assert f"off by {h / 2:.4g}," in told
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"input_delay": None}])
 def test_an_input_that_changes_much_between_samples_is_told(options):
@@ -99,7 +164,7 @@ def test_lines_between_samples_lose_part_of_a_wave(cycles):
     of_lines, wave = np.interp(fine, n, np.cos(omega * n)), np.exp(1j * omega * fine)
     kept = 2 * np.abs(np.vdot(wave, of_lines)) / len(fine)
     data = ji.Observations(n, np.sin(omega * n), input=np.cos(omega * n))
-    assert delay.lost(records_of(data)) == pytest.approx(1 - kept, rel=0.02)
+    assert delay.lost(records_of(data))[0] == pytest.approx(1 - kept, rel=0.02)
 
 
 def records_of(data):
@@ -128,6 +193,57 @@ def test_moved_inputs_are_those_of_earlier_times():
     near = delay.moved(records, np.array([-2.4 + 1e-4]))
     change = (near.input - early.input)[0, 0, inside, 0] / -1e-4
     np.testing.assert_allclose(early.slope[0, 0, inside, 0], change, atol=1e-4)
+
+
+def test_trials_are_compared_on_the_readings_that_all_have():
+    """Of 601, those that no trial moves an end of the input beyond; a trial that would leave fewer than half is not
+    counted, and takes none away."""
+    records = records_of(driven_by_nothing())
+    tried = np.array([[0.0], [20.0], [-30.0], [400.0]])
+    part, heard, counts = delay.lanes(records, tried)
+    assert counts[:, 0].tolist() == [True, True, True, False]
+    assert np.sum(heard > 0) == 601 - 50
+    assert part.readings.tolist() == [551, 551, 551, 601 - 400 - 30]
+
+
+def driven_by_nothing():
+    return ji.Observations(TS, np.sin(TS), input=signal(TS), input_delay=None)
+
+
+def test_valleys_are_low_and_lower_than_their_neighbours():
+    """Of three, one is too high: halfway from the lowest, 0, to the median, 4, is 2."""
+    late = np.array([0.0, 1.0, -1.0, 2.0, -2.0, 3.0, 4.0])[:, None]
+    cost = np.array([5.0, 1.0, 6.0, 4.0, 0.0, 3.0, 7.0])[:, None]  # from -2 to 4: 0, 6, 5, 1, 4, 3, 7
+    assert delay.valleys(late, cost)[:, 0].tolist() == [-2.0, 1.0]
+    cost[4] = np.inf
+    assert delay.valleys(late, cost)[:, 0].tolist() == [1.0]
+
+
+def test_of_valleys_as_low_the_least_delay_is_kept_and_the_others_are_told():
+    """Twice the cost, in what a standard error is worth: those within 1 are one's choice, those within 9 are told, and
+    one that is near is the same."""
+    found = np.array([[5.0], [-2.0], [-2.01], [9.0], [1.0]])
+    cost = np.array([[10.0], [10.4], [10.4], [14.0], [15.0]])
+    best, others = delay.lowest(found, cost, np.ones((5, 1)), np.array([0.5]))
+    assert found[best[0], 0] == -2.0
+    np.testing.assert_array_equal(others[0], [5.0, 9.0, np.nan, np.nan])
+
+
+def test_jumps_are_changes_between_level_stretches():
+    steps = np.where(np.arange(601) // 30 % 2, 1.0, -1.0)
+    ramp = np.interp(np.arange(601), [0, 300, 304, 600], [0, 0, 3, 3])
+    for u, part in ((steps, 1.0), (np.sin(TS), 0.0), (ramp, 0.0)):
+        data = ji.Observations(TS, np.sin(TS), input=u, input_delay=None)
+        assert delay.jumps(records_of(data))[0] == pytest.approx(part)
+
+
+def test_a_held_input_acts_from_its_samples_on():
+    """Lines between finer rows jump about its time, and not before it."""
+    steps = np.where(np.arange(61) // 10 % 2, 1.0, -1.0)
+    data = ji.Observations(TS[:61], np.sin(TS[:61]), input=steps)
+    held = between.refine(records_of(data))[0][1][between.HELD].input[0, 0, :, 0]
+    jump = slice(10 * between.FINER - 2, 10 * between.FINER + 3)
+    np.testing.assert_array_equal(held[jump], [-1, -1, 0, 1, 1])
 
 
 @pytest.mark.parametrize(

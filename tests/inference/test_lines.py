@@ -45,13 +45,14 @@ def test_a_motion_is_found_beside_a_line_that_is_louder(seed):
     system = ji.System(ji.potentials.Quadratic(), 0.1, 1.0)
     chosen = free_leaves.choose(system, lambda s: (s.damping.gamma, s.potential.stiffness, s.noise.sigma))
     records = on_one_grid(system, chosen, [data])
-    (found,), told = stochastic._resonances(records, None, None)
-    (alone,), nothing = stochastic._resonances(on_one_grid(system, chosen, [ji.Observations(STEP * TS, y)]), None, None)
+    (found,), told, _ = stochastic._resonances(records, None, None)
+    quiet = on_one_grid(system, chosen, [ji.Observations(STEP * TS, y)])
+    (alone,), nothing, _ = stochastic._resonances(quiet, None, None)
     assert nothing == ""
     assert found.omega == pytest.approx(alone.omega, rel=0.01)
     assert found.gamma == pytest.approx(alone.gamma, rel=0.05)
     assert told == "; lines at frequency 1.751, 1.114 are tones, and not taken for the motion"
-    (chosen_line,), _ = stochastic._resonances(records, (2.1, 2.3), None)
+    (chosen_line,), _, _ = stochastic._resonances(records, (2.1, 2.3), None)
     assert chosen_line.omega == pytest.approx(2.2, abs=0.01)
 
 
@@ -59,7 +60,7 @@ def test_a_tone_and_nothing_else_is_told():
     system = ji.System(ji.potentials.Quadratic(), 0.1, 1.0)
     chosen = free_leaves.choose(system, lambda s: (s.damping.gamma, s.noise.sigma))
     y = np.sin(2.2 * TS) + 0.1 * np.random.default_rng(1).normal(size=N)
-    (found,), told = stochastic._resonances(on_one_grid(system, chosen, [ji.Observations(TS, y)]), None, None)
+    (found,), told, _ = stochastic._resonances(on_one_grid(system, chosen, [ji.Observations(TS, y)]), None, None)
     assert found.omega == pytest.approx(2.2, abs=0.01)
     assert told == "; tones are at frequency 0.3501, and nothing else stands out: leave them out by band="
 
