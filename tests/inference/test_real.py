@@ -13,6 +13,7 @@ P = ji.potentials
 pytestmark = pytest.mark.skipif(not REAL.exists(), reason="the real data are not here")
 
 
+@pytest.mark.slow
 def test_silverbox_ringing_down():
     """gamma = 40.9 within 3 %, f0 = 68.24 Hz; the residuals are correlated, and the fit says so."""
     data = ji.Observations.from_csv(
