@@ -53,7 +53,10 @@ class Comparison(tuple):
 
     def _verdict(self) -> Iterable[str]:
         if self.best.diagnostics.whiteness < errors.DOUBT:
-            yield "none of these describes the record: the residuals of the best are still correlated"
+            yield (
+                "none of these describes the record: the residuals of the best are still correlated, for which its "
+                "errors are corrected, and not looked up any further"
+            )
         if self.correlated:
             yield "residuals are correlated: the differences are too great"
 
@@ -125,12 +128,12 @@ def of_record(data: Observations, loss: str, known: dict[Law, Fit], progress: bo
             f"fits has a record of {data.components} components; fit each law with ji.fit, and pass a dict of the fits"
         )
     beside = SideBySide(data, loss, known, progress)
-    fits, seen, failures = (
-        {law.name: x for law, x in each.items()} for each in (beside.fits, beside.seen, beside.failures)
-    )
+    fits = {law.name: found for law, found in beside.fits.items()}
+    failures = {law.name: why for law, why in beside.failures.items()}
+    seen = {law.name: found for law, found in beside.seen.items() if law not in beside.fits}
     if not fits:
         raise ValueError(f"fits has a record that no law can be fitted to: {failures}")
-    return _table(fits, failures, {name: x for name, x in seen.items() if name not in fits})
+    return _table(fits, failures, seen)
 
 
 def advised(fit: Any) -> bool:
@@ -151,12 +154,13 @@ def _table(named: dict[str, Fit], failures: dict[str, str], seen: dict[str, Seen
         raise ValueError(f"fits are of different records or methods (readings, method, error unknown): {sorted(kinds)}")
     rows = []
     readings = next(iter(named.values())).readings
-    for name, fit in ((seen or {}) | named).items():
+    either: dict[str, Fit | Seen] = {**(seen or {}), **named}
+    for name, fit in either.items():
         rows.append((name, fit.numbers, fit.deviance, aic(fit), fit.deviance + fit.numbers * np.log(readings)))
     best = min(row[3] for row in rows)
     out = Comparison(tuple(sorted(((*row, row[3] - best) for row in rows), key=lambda row: row[3])))
     out.fits, out.failures = {row[0]: named[row[0]] for row in out if row[0] in named}, failures
-    out.seen = {row[0]: seen[row[0]].values for row in out if row[0] in seen} if seen else {}
+    out.seen = {row[0]: seen[row[0]].values for row in out if seen and row[0] in seen}
     out.correlated = any(fit.diagnostics.whiteness < errors.DOUBT for fit in named.values())
     return out
 

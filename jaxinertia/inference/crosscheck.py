@@ -42,10 +42,8 @@ class Checked(NamedTuple):
 
 def checked(stand: Standing, options: Options) -> Checked:
     """Errors looked up where that is due, and searches gone on from what profiles met that costs less."""
-    r, p = stand.values.shape
-    kept = np.full((r, 2, p), np.nan), np.full((r, p), np.nan)
     if any(kind in MATRICES for kind in stand.parameters.kinds):
-        return Checked(stand, *kept)
+        return unchecked(stand)
     for left in range(AGAIN, -1, -1):
         bent, walks = _bent(stand, np.flatnonzero(doubtful(stand)))
         better = _lower(stand, walks, options) if left else None
@@ -58,7 +56,13 @@ def checked(stand: Standing, options: Options) -> Checked:
             if better is None:
                 return Checked(_ending(stand, walks), *profiled)
         stand = Standing(stand.ended._replace(search=better))
-    return Checked(stand, *kept)
+    return unchecked(stand)
+
+
+def unchecked(stand: Standing) -> Checked:
+    """Errors as the curvature says, or as it is corrected for correlated residuals."""
+    r, p = stand.values.shape
+    return Checked(stand, np.full((r, 2, p), np.nan), np.full((r, p), np.nan))
 
 
 def doubtful(stand: Standing) -> np.ndarray:

@@ -15,7 +15,7 @@ from ..physics.system import System, check_system
 from . import free_leaves, linear, shooting, starts, stochastic, units
 from .between import LINE, Ways, refine
 from .conclude import many_fits, one_fit
-from .crosscheck import Checked, checked
+from .crosscheck import Checked, checked, unchecked
 from .free_motion import free_part, on_whole
 from .loss import SQUARES, check_loss
 from .observations import Observations
@@ -177,12 +177,16 @@ class Task(NamedTuple):
     loss: str
     options: Options
     near: Near | None = None  # where the search of one record begins
+    thorough: bool = True  # whether other starts are tried, and errors looked up
 
 
 def finished(stand: Standing, task: Task) -> Checked:
     """Searches begun anew where residuals ask for it, and errors looked up where the cost may not be a parabola."""
-    alone = task.method != LEAST_SQUARES or task.near is not None
-    again = stand if alone else restarted(stand, task.options, task.loss)
+    if not task.thorough:
+        return unchecked(stand)
+    if task.near is not None:  # other starts were tried; and of a law that does not do, no profile tells the errors
+        return unchecked(stand) if stand.misfits.any() else checked(stand, task.options)
+    again = restarted(stand, task.options, task.loss) if task.method == LEAST_SQUARES else stand
     return checked(again, task.options)
 
 

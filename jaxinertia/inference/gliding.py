@@ -11,10 +11,11 @@ Source: E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differential Equat
 (discontinuities).
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from .._checks import nan_for_bad_values
 from .motion import Motion, rate_of
@@ -27,7 +28,7 @@ class Gliding(Motion):
     """`substeps` steps in each interval, of one component. They are a number of the program, not a part of it: shorter
     steps are no other program."""
 
-    substeps: Float[Array, ""]
+    substeps: Any  # ()
 
     def __init__(self, substeps: int):
         self.substeps = np.asarray(substeps)

@@ -8,7 +8,7 @@ pendulum, take a program each.
 
 import math
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -38,22 +38,25 @@ class Seen(NamedTuple):
     near: Near
 
 
-def screened(viscous: Fit, data: Any, potential: str) -> dict[Law, Seen]:
-    """Of all laws with this potential, or what it holds, from the viscous fit to the same data."""
+def screened(viscous: Fit, own: Fit | None, data: Any, potential: str) -> dict[Law, Seen]:
+    """Of all laws with this potential, or what it holds, from the viscous fit to the same data; and, where a long
+    record keeps no phase from there, from `own`, the fit with this potential and viscous friction."""
     with jax.enable_x64(True):
-        group = _Group(viscous, data, GREATER.get(potential, potential))
+        group = _Group(viscous, own, data, GREATER.get(potential, potential))
         return group.seen()
 
 
 class _Group:
     """The laws of one potential, as one with numbers held."""
 
-    def __init__(self, viscous: Fit, data: Any, potential: str):
-        self.viscous = viscous
+    def __init__(self, viscous: Fit, own: Fit | None, data: Any, potential: str):
+        self.viscous, self.posed = viscous, cast(Any, viscous.posed)
         system, free = pose(Law(potential, ",".join(DRAGS[1:])), force=force_of(data))
-        task = prepare(system, data, free, None, None, None, viscous.posed.likelihood.loss.name, LOOK)
+        bases = [viscous] if own is None else [viscous, own]
+        self.lanes = [(base, share) for base in bases for share in SHARES]  # of each law
+        task = prepare(system, data, free, None, None, None, self.posed.likelihood.loss.name, LOOK)
         self.parameters = task.parameters
-        before = viscous.posed.records
+        before = self.posed.records
         self.records = replace(before, system=task.system, parameters=task.parameters)
         within = [*[k for k, v in GREATER.items() if v == potential], potential]
         frictions = ["linear", *DRAGS[1:], ",".join(DRAGS[1:])]
@@ -64,20 +67,21 @@ class _Group:
         """(coordinates,) of the greater law: which this one has; and all that is fitted beside."""
         held = {f"damping.{name}" for name in DRAGS[1:] if name not in law.added}
         held |= {"potential.cubic"} if law.potential in GREATER else set()
-        beside = self.viscous.posed.u.shape[-1] - self.viscous.posed.records.parameters.size
+        beside = self.posed.u.shape[-1] - self.posed.records.parameters.size
         return [name not in held for name in self.parameters.names] + [True] * beside
 
     def seen(self) -> dict[Law, Seen]:
         """Every law, searched for twice."""
         motion = motion_for(self.records.system, self.records.d, *pace(self.records, self._omega(), self._states(1)))
-        loss = jax.tree.map(lambda x: np.asarray(x)[None], self.viscous.posed.likelihood.loss)
+        loss = jax.tree.map(lambda x: np.asarray(x)[None], self.posed.likelihood.loss)
         whole = posed_as(self.records, self.records.longest, motion, loss=loss)
-        many, each = len(self.laws), len(SHARES)
+        many, each = len(self.laws), len(self.lanes)
         problem = Held(whole.at(np.zeros(many * each, int)), np.repeat(self.free, each, axis=0))
-        u = np.stack([self._start(free, share) for free in self.free for share in SHARES])
-        found = run(problem, u, self._states(many * each)[:, :, 0], LOOK, "a first look")
+        u = np.stack([self._start(free, *lane) for free in self.free for lane in self.lanes])
+        x = np.stack([np.asarray(cast(Any, base.posed).x) for _ in self.free for base, _ in self.lanes])
+        found = run(problem, u, x, LOOK, "a first look")
         best = self._best(found)
-        again = np.stack([best, self._held_more(found, best)], axis=1).ravel()
+        again = np.tile(np.stack([best, self._held_more(found, best)], axis=1), each // 2).ravel()
         u = self._freed(np.asarray(found.u)[again], np.repeat(self.free, each, axis=0))
         found = run(problem, u, np.asarray(found.x)[again], LOOK, "a second look")
         return {law: self._told(found, k) for law, k in zip(self.laws, self._best(found).tolist(), strict=True)}
@@ -87,26 +91,29 @@ class _Group:
 
     def _states(self, lanes: int) -> np.ndarray:
         """(lanes, runs, 1, 2 d): of the viscous fit."""
-        return np.tile(np.asarray(self.viscous.posed.x)[None, :, None], (lanes, 1, 1, 1))
+        return np.tile(np.asarray(self.posed.x)[None, :, None], (lanes, 1, 1, 1))
 
-    def _start(self, free: np.ndarray, share: float) -> np.ndarray:
-        """The viscous fit with a share of its friction given to each that is added."""
-        fit, records = self.viscous, self.records
+    def _start(self, free: np.ndarray, fit: Fit, share: float) -> np.ndarray:
+        """A fit with viscous friction, a share of its friction given to each that is added."""
+        records, values = self.records, {name: float(value) for name, value in fit.values.items()}
         time, length = (np.asarray(x, float)[0] for x in (records.units.time, records.units.length))
-        rate, gamma = float(self._omega()[0] / time), float(fit.values["damping.gamma"])
-        stiffness = float(fit.values["potential.stiffness"])
+        rate, gamma = (
+            float(self._omega()[0] / time),
+            values[next(name for name in ("damping.gamma", "damping.linear") if name in values)],
+        )
+        stiffness = float(self.viscous.values["potential.stiffness"])
         gamma = max(gamma, 1e-3 * rate)
         friction = records.system.damping.likely(share * gamma, rate * length, 1.0)
         known = {f"damping.{name}": value for name, value in friction.items()}
         known |= {"damping.linear": gamma * (1 - share), "potential.linear": stiffness}
         known |= {"potential.frequency": math.sqrt(max(stiffness, 1e-6 * rate**2))}
-        known |= {name: float(value) for name, value in fit.values.items() if name == "force.gain"}
+        known |= {name: value for name, value in values.items() if not name.startswith("damping.")}
         p = self.parameters
         parts = [
             encode(kind, np.full(shape, known.get(name, 0.0)), low, high)
             for name, kind, shape, low, high in zip(p.names, p.kinds, p.shapes, p.low, p.high, strict=True)
         ]
-        u = np.concatenate([*parts, np.asarray(fit.posed.u)[..., fit.posed.records.parameters.size :].ravel()])
+        u = np.concatenate([*parts, _beside(fit)])
         return np.where(free, u, self._nothing(u))
 
     def _nothing(self, u: np.ndarray) -> np.ndarray:
@@ -116,7 +123,7 @@ class _Group:
 
     def _freed(self, u: np.ndarray, free: np.ndarray) -> np.ndarray:
         """With a little of what is free and was not there."""
-        little = np.stack([self._start(row, SHARES[0]) for row in free])
+        little = np.stack([self._start(row, self.viscous, SHARES[0]) for row in free])
         return np.where(free & (u <= starts.NOTHING), little, u)
 
     def _best(self, found: Search) -> np.ndarray:
@@ -132,13 +139,19 @@ class _Group:
 
     def _told(self, found: Search, lane: int) -> Seen:
         fit, cost = self.viscous, float(found.cost[lane])
-        squares = fit.method.endswith(LEAST_SQUARES) and fit.posed.records.unknown.all()
-        squares = squares and not fit.posed.likelihood.robust
-        ratio = max(cost, 1e-300) / max(float(fit.posed.cost), 1e-300)
-        rise = fit.readings * math.log(ratio) if squares else 2 * (cost - float(fit.posed.cost))
-        free = self.free[lane // len(SHARES)][: self.parameters.size]
+        squares = fit.method.endswith(LEAST_SQUARES) and self.posed.records.unknown.all()
+        squares = squares and not self.posed.likelihood.robust
+        ratio = max(cost, 1e-300) / max(float(self.posed.cost), 1e-300)
+        rise = fit.readings * math.log(ratio) if squares else 2 * (cost - float(self.posed.cost))
+        free = self.free[lane // len(self.lanes)][: self.parameters.size]
         values = self.parameters.natural_of_rows(np.asarray(found.u)[lane : lane + 1, : self.parameters.size])[0][0]
         named = {name: float(v) for name, v, own in zip(self.parameters.names, values, free, strict=True) if own}
         beside = np.asarray(found.u)[lane, self.parameters.size :]
         near = Near(values[free], beside, np.asarray(found.x)[lane])
         return Seen(fit.deviance + rise, fit.numbers + int(free.sum()) - len(fit.flat), named, near)
+
+
+def _beside(fit: Fit) -> np.ndarray:
+    """The coordinates of what is fitted beside the parameters."""
+    posed = cast(Any, fit.posed)
+    return np.asarray(posed.u)[posed.records.parameters.size :]

@@ -16,7 +16,7 @@ from .candidates import Law, force_of, pose
 from .fit import fitted, prepare
 from .observations import Observations
 from .result import Fit
-from .screening import Seen, screened
+from .screening import GREATER, Seen, screened
 from .search import Options
 from .shooting import Near
 
@@ -97,10 +97,19 @@ class SideBySide:
         """Of all laws with this potential, at once."""
         if potential not in self._groups:
             started = time.perf_counter()
-            found = screened(self.fits[Law()], self.data, potential)
+            own = self._own(GREATER.get(potential, potential))
+            found = screened(self.fits[Law()], own, self.data, potential)
             self._groups |= dict.fromkeys({potential, *(law.potential for law in found)}, found)
             self._say(f"a first look at {len(found)} laws", started)
         return self._groups[potential]
+
+    def _own(self, potential: str) -> Fit | None:
+        """The fit with this potential and viscous friction, from the data alone; None where there is none."""
+        law = Law(potential)
+        try:
+            return self.known[law] if law in self.known else _fit(self.data, law, self.loss, self.progress, None, False)
+        except ValueError:
+            return None
 
     def _fit_the_best(self) -> None:
         """Till the best is one that was fitted."""
@@ -117,12 +126,12 @@ def aic(found: Any) -> float:
     return found.deviance + 2 * found.numbers
 
 
-def _fit(data: Observations, law: Law, loss: str, progress: bool, near: Near | None) -> Any:
+def _fit(data: Observations, law: Law, loss: str, progress: bool, near: Near | None, thorough: bool = True) -> Any:
     """From where a look has ended; else from what the data alone tell."""
     system, free = pose(law, force=force_of(data))
     with jax.enable_x64(True):
         task = prepare(system, data, free, None, None, None, loss, Options(ITERATIONS, progress))
-        return fitted(task._replace(near=near), data, data)
+        return fitted(task._replace(near=near, thorough=thorough), data, data)
 
 
 def _is_angle(data: Observations) -> bool:

@@ -45,7 +45,9 @@ def tried(monkeypatch, aic, data=DATA, fitted=None):
     this AIC, 1000 if none is said, at a look; and `fitted` if it is fitted, or an error."""
     laws, fitted = [], aic | (fitted or {})
 
-    def fit(_data, law, *_):
+    def fit(_data, law, _loss, _progress, _near, thorough=True):
+        if not thorough:
+            raise ValueError("no start of its own")
         laws.append(law.name)
         value = fitted.get(law.name, 1000.0)
         if isinstance(value, str):
@@ -53,7 +55,7 @@ def tried(monkeypatch, aic, data=DATA, fitted=None):
         diagnostics = SimpleNamespace(converged=np.isfinite(value), warnings=("it did not converge",))
         return SimpleNamespace(deviance=value - 8, numbers=4, diagnostics=diagnostics)
 
-    def look(_viscous, _data, potential):
+    def look(_viscous, _own, _data, potential):
         held = ["quadratic", "duffing"] if potential in ("quadratic", "duffing") else [potential]
         drags = ["linear", "quadratic", "dry", "quadratic,dry"]
         found = [Law(name, drag) for name in held for drag in drags]

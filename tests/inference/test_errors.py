@@ -115,7 +115,7 @@ def test_noise_is_taken_for_a_motion_once_in_a_thousand_times():
 def test_errors_are_looked_up_beside_a_fitted_offset():
     """Of a cycle with much noise, whose level is unknown too: values on straight lines are the parameters' alone."""
     ts = np.linspace(0, 5, 25)
-    y = 0.3 + np.exp(-0.1 * ts) * np.cos(1.3 * ts) + 0.05 * np.random.default_rng(4).normal(size=25)
+    y = 0.3 + np.exp(-0.1 * ts) * np.cos(1.3 * ts) + 0.1 * np.random.default_rng(4).normal(size=25)
     system = ji.System(ji.potentials.Quadratic(), 0.1)
     result = ji.fit(system, ji.Observations(ts, y, offset=None), lambda s: (s.damping.gamma, s.potential.stiffness))
     gamma, error = result.flat[0], np.sqrt(result.covariance[0, 0])

@@ -1,11 +1,15 @@
 """The equations of shared parameters and windows' states, beside their dense matrix."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxinertia.inference.normal import Normal, Step
+from jaxinertia import _tree
+from jaxinertia.inference import search
+from jaxinertia.inference.normal import Held, Normal, Problem, Step, without_states
 
 
 @pytest.mark.parametrize(("p", "w", "k"), [(2, 3, 2), (3, 0, 1), (1, 1, 4)])
@@ -37,3 +41,36 @@ def test_elimination_is_the_dense_solve(p, w, k):
         np.testing.assert_allclose(step, -np.linalg.solve(damped, g), rtol=0, atol=1e-13)
         parabola = -(g @ step + step @ dense @ step / 2)
         assert float(normal.reduction(Step(u, x))) == pytest.approx(parabola, rel=1e-12)
+
+
+@_tree.plain
+class Bowl(Problem):
+    """(u - c)^T H (u - c) / 2."""
+
+    centre: Any
+
+    def own(self):
+        return (self.centre,)
+
+    @property
+    def readings_of_one(self):
+        return 1
+
+    def normal(self, u, x):
+        away, h = u - self.centre, jnp.asarray(BOWL)
+        return without_states(away @ h @ away / 2, jnp.ones(()), h @ away, h)
+
+
+BOWL = np.array([[2.0, 1.0], [1.0, 3.0]])
+
+
+def test_what_is_held_stays_and_all_else_goes_to_its_least():
+    """u_0 = c_0 - H_01 (u_1 - c_1) / H_00 beside a u_1 that is held, and the other way round; c where nothing is."""
+    centre, begin = np.array([0.3, -0.7]), np.array([4.0, 5.0])
+    free = np.array([[True, False], [False, True], [True, True]])
+    problem = Held(Bowl(np.tile(centre, (3, 1))), free)
+    found = search.run(problem, np.tile(begin, (3, 1)), np.zeros((3, 0, 1)), search.Options(50))
+    first = [centre[0] - BOWL[0, 1] * (begin[1] - centre[1]) / BOWL[0, 0], begin[1]]
+    second = [begin[0], centre[1] - BOWL[0, 1] * (begin[0] - centre[0]) / BOWL[1, 1]]
+    np.testing.assert_allclose(found.u, [first, second, centre], atol=1e-4)
+    assert found.ended.all()
