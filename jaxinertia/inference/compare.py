@@ -9,7 +9,6 @@ from .._shown import aligned
 from . import evidence as errors
 from .candidates import Law, pose
 from .doubts import ANOTHER, misfit
-from .fit import as_one
 from .free_motion import free_part
 from .loss import SQUARES, check_loss
 from .observations import Observations
@@ -17,6 +16,7 @@ from .result import Fit
 from .screening import Seen
 from .shooting import LEAST_SQUARES
 from .side_by_side import SideBySide, aic
+from .task import as_one
 
 
 class Comparison(tuple):

@@ -15,13 +15,13 @@ import numpy as np
 
 from . import starts
 from .candidates import DRAGS, Law, force_of, pose
-from .fit import prepare
 from .least_squares import pose as posed_as
 from .normal import Held
 from .parameters import ABOVE, encode
 from .result import Fit
 from .search import Options, Search, run
 from .shooting import LEAST_SQUARES, Near, pace
+from .task import prepare
 from .which_motion import motion_for
 
 GREATER = {"quadratic": "duffing"}  # than the spring's: with numbers that are 0 there

@@ -13,12 +13,13 @@ import numpy as np
 from tqdm import tqdm
 
 from .candidates import Law, force_of, pose
-from .fit import fitted, prepare
+from .fit import fitted
 from .observations import Observations
 from .result import Fit
 from .screening import GREATER, Seen, screened
 from .search import Options
 from .shooting import Near
+from .task import prepare
 
 SUPPORT = 10.0  # of AIC: a law that is this much worse has next to none
 ITERATIONS = 100  # of a search

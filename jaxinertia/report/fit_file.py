@@ -10,11 +10,12 @@ import numpy as np
 
 from ..inference.candidates import Law, force_of, pose
 from ..inference.compare import Comparison, advised, of_record
-from ..inference.fit import check_method, fit
+from ..inference.fit import fit
 from ..inference.loss import check_loss
 from ..inference.observations import Observations
 from ..inference.result import Fit
 from ..inference.shooting import LEAST_SQUARES
+from ..inference.task import check_method
 from .entries import band_of, choice, stem_of
 
 READ: dict[str, Callable | None] = {

@@ -5,10 +5,10 @@ import pytest
 from scipy.linalg import expm
 
 import jaxinertia as ji
-from jaxinertia.inference import fit as fitting
 from jaxinertia.inference import whittle
 from jaxinertia.inference.record import on_one_grid
 from jaxinertia.inference.search import Options
+from jaxinertia.inference.task import prepare
 from jaxinertia.inference.weights import with_clock
 
 from .records import damped
@@ -33,7 +33,7 @@ def both(s):
 def test_the_error_of_times_is_in_the_weights(known):
     """Of readings of known error by the formula; else of the error under which residuals have the variance 1."""
     data = jittered(np.random.default_rng(0), position_error=known, time_error=JITTER)
-    task = fitting.prepare(SYSTEM, data, both, None, None, None, "squares", Options(100))
+    task = prepare(SYSTEM, data, both, None, None, None, "squares", Options(100))
     records = on_one_grid(task.system, task.parameters, [data])
     h = 1e-6
     rate = (damped(TS + h, STIFFNESS, GAMMA) - damped(TS - h, STIFFNESS, GAMMA)) / (2 * h)

@@ -7,9 +7,9 @@ from scipy.linalg import expm
 
 import jaxinertia as ji
 from jaxinertia.inference import between, delay
-from jaxinertia.inference import fit as fitting
 from jaxinertia.inference.record import on_one_grid
 from jaxinertia.inference.search import Options
+from jaxinertia.inference.task import prepare
 
 P = ji.potentials
 SYSTEM = ji.System(P.Quadratic())
@@ -168,7 +168,7 @@ def test_lines_between_samples_lose_part_of_a_wave(cycles):
 
 
 def records_of(data):
-    task = fitting.prepare(SYSTEM, data, free, None, None, None, "squares", Options(100))
+    task = prepare(SYSTEM, data, free, None, None, None, "squares", Options(100))
     return on_one_grid(task.system, task.parameters, [data])
 
 

@@ -10,10 +10,10 @@ import pytest
 from scipy.linalg import expm
 
 import jaxinertia as ji
-from jaxinertia.inference import fit as fitting
 from jaxinertia.inference import kalman, linear, moves, stochastic, whittle
 from jaxinertia.inference.record import Windows, on_one_grid
 from jaxinertia.inference.search import Options
+from jaxinertia.inference.task import prepare
 from jaxinertia.inference.units import Units
 from jaxinertia.physics.linear_flow import linear_flow
 
@@ -30,7 +30,7 @@ def three(s):
 
 def record_of(system, data, free):
     """As a fit takes it."""
-    task = fitting.prepare(system, data, free, None, None, None, "squares", Options(100))
+    task = prepare(system, data, free, None, None, None, "squares", Options(100))
     return on_one_grid(task.system, task.parameters, [data])
 
 

@@ -9,10 +9,10 @@ from scipy.linalg import expm
 from scipy.optimize import least_squares
 
 import jaxinertia as ji
-from jaxinertia.inference import fit as fitting
 from jaxinertia.inference import kalman, readout, starts, stochastic, whittle
 from jaxinertia.inference.record import on_one_grid
 from jaxinertia.inference.search import Options
+from jaxinertia.inference.task import prepare
 
 from .records import damped
 
@@ -117,7 +117,7 @@ def test_one_component_of_two_tells_of_both():
 
 def pose(data, system, free):
     """As a noise-driven fit takes a record."""
-    task = fitting.prepare(system, data, free, None, None, None, "squares", Options(100))
+    task = prepare(system, data, free, None, None, None, "squares", Options(100))
     return starts.sized(on_one_grid(task.system, task.parameters, [data]))
 
 
