@@ -21,6 +21,7 @@ from scipy import stats
 from scipy.optimize import least_squares
 
 import jaxinertia as ji
+from jaxinertia import _tree
 from jaxinertia.inference import normal, search
 
 from .coverage import langevin
@@ -173,6 +174,7 @@ def batched_optimistix(solver: Any) -> Callable:
     return jax.jit(jax.vmap(one))
 
 
+@_tree.plain
 class ClosedForm(normal.Problem):
     """The closed form of every record, for the package's own search."""
 
@@ -198,7 +200,8 @@ def batched_ours(ys):
     def turn(found):
         return jax.vmap(lambda s, y: search.iterate(ClosedForm(y), s))(found, ys)
 
-    first = jax.vmap(lambda _: search.start(jnp.asarray(START), jnp.zeros((0, 1))))(ys)
+    first = search.start(np.tile(START, (len(ys), 1)), np.zeros((len(ys), 0, 1)))
+    first = jax.tree.map(jnp.asarray, first)
     found = jax.lax.while_loop(lambda s: ~jnp.all(s.done), turn, first)
     return found.u, found.iterations
 
