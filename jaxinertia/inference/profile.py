@@ -153,7 +153,7 @@ class Walk:
         parameters, p = self.parameters, self.parameters.size
         with np.errstate(all="ignore"):
             out = inner + part * (_finite(inner) - _finite(before))
-            here, there = (natural(point[:, :p], parameters)[0] for point in (inner, before))
+            here, there = natural(inner, parameters)[0], natural(before, parameters)[0]
             values = here + part * (here - there)
             u = parameters.coordinate(np.arange(p), values)
             out[:, :p] = np.where(np.isfinite(u), u, inner[:, :p])

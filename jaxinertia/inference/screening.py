@@ -72,9 +72,10 @@ class _Group:
 
     def seen(self) -> dict[Law, Seen]:
         """Every law, searched for twice."""
-        motion = motion_for(self.records.system, self.records.d, *pace(self.records, self._omega(), self._states(1)))
+        records, states = self.records, np.asarray(self.posed.x)[None, :, None]
+        motion = motion_for(records.system, records.d, *pace(records, starts.dominant(records), states))
         loss = jax.tree.map(lambda x: np.asarray(x)[None], self.posed.likelihood.loss)
-        whole = posed_as(self.records, self.records.longest, motion, loss=loss)
+        whole = posed_as(records, records.longest, motion, loss=loss)
         many, each = len(self.laws), len(self.lanes)
         problem = Held(whole.at(np.zeros(many * each, int)), np.repeat(self.free, each, axis=0))
         u = np.stack([self._start(free, *lane) for free in self.free for lane in self.lanes])
@@ -86,21 +87,12 @@ class _Group:
         found = run(problem, u, np.asarray(found.x)[again], LOOK, "a second look")
         return {law: self._told(found, k) for law, k in zip(self.laws, self._best(found).tolist(), strict=True)}
 
-    def _omega(self) -> np.ndarray:
-        return starts.dominant(self.records)
-
-    def _states(self, lanes: int) -> np.ndarray:
-        """(lanes, runs, 1, 2 d): of the viscous fit."""
-        return np.tile(np.asarray(self.posed.x)[None, :, None], (lanes, 1, 1, 1))
-
     def _start(self, free: np.ndarray, fit: Fit, share: float) -> np.ndarray:
         """A fit with viscous friction, a share of its friction given to each that is added."""
         records, values = self.records, {name: float(value) for name, value in fit.values.items()}
         time, length = (np.asarray(x, float)[0] for x in (records.units.time, records.units.length))
-        rate, gamma = (
-            float(self._omega()[0] / time),
-            values[next(name for name in ("damping.gamma", "damping.linear") if name in values)],
-        )
+        rate = float(starts.dominant(records)[0] / time)
+        gamma = values[next(name for name in ("damping.gamma", "damping.linear") if name in values)]
         stiffness = float(self.viscous.values["potential.stiffness"])
         gamma = max(gamma, 1e-3 * rate)
         friction = records.system.damping.likely(share * gamma, rate * length, 1.0)
