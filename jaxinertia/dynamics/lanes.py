@@ -74,7 +74,7 @@ def _shaped(atom: Any) -> Any:
 
 def _run(jaxpr: Jaxpr, constants: Sequence[Any], lanes: Sequence[Lane], count: int) -> list[Lane]:
     """The results of a program, mapped or not."""
-    known: dict[Any, Lane] = {var: (x, False) for var, x in zip(jaxpr.constvars, constants, strict=True)}
+    known: dict[Any, Lane] = {var: (jnp.asarray(x), False) for var, x in zip(jaxpr.constvars, constants, strict=True)}
     known.update(zip(jaxpr.invars, lanes, strict=True))
 
     def read(atom: Any) -> Lane:
