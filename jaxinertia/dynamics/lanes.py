@@ -168,10 +168,11 @@ def _wide(lane: Lane, count: int) -> Array:
 
 
 def _at(lanes: Sequence[Lane]) -> list[Array]:
-    """Places in an array, which must be the same for all points."""
+    """Where in an array, and from the first point on. The place must be the same for all points."""
     if any(is_mapped for _, is_mapped in lanes):
         raise Unsupported("it picks from arrays at places of each point's own")
-    return [x for x, _ in lanes]
+    starts = [x for x, _ in lanes]
+    return [*starts, jnp.zeros((), starts[0].dtype if starts else jnp.int32)]
 
 
 # Rules: what an operation of one point is with the points last. At least one operand is mapped.
@@ -230,14 +231,11 @@ def _own(eqn: JaxprEqn, lanes: list[Lane], count: int) -> list[Array]:
 
 
 def _dynamic_slice(eqn: JaxprEqn, lanes: list[Lane], count: int) -> Array:
-    sizes = (*eqn.params["slice_sizes"], count)
-    starts: list[Any] = [*_at(lanes[1:]), 0]
-    return jax.lax.dynamic_slice(_wide(lanes[0], count), starts, sizes)
+    return jax.lax.dynamic_slice(_wide(lanes[0], count), _at(lanes[1:]), (*eqn.params["slice_sizes"], count))
 
 
 def _update_slice(eqn: JaxprEqn, lanes: list[Lane], count: int) -> Array:
-    starts: list[Any] = [*_at(lanes[2:]), 0]
-    return jax.lax.dynamic_update_slice(_wide(lanes[0], count), _wide(lanes[1], count), starts)
+    return jax.lax.dynamic_update_slice(_wide(lanes[0], count), _wide(lanes[1], count), _at(lanes[2:]))
 
 
 def _fold(eqn: JaxprEqn, lanes: list[Lane], count: int) -> Array:

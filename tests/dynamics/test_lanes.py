@@ -93,7 +93,7 @@ def moved(x, shared):
     yield from (jnp.sum(jnp.tile(x, (3, 4)), 0), jnp.sum(jnp.tile(x, (3, 4)), 1))
     yield from (x @ shared.T, shared @ x.T, x @ x.T, jnp.vdot(x, x), jnp.einsum("ij,ij->i", x, shared))
     yield from (jnp.einsum("bij,bj->bi", jnp.stack([x, 2 * x]), x), jnp.tile(x, (1, 4)) @ jnp.tile(x, (1, 4)).T)
-    yield jax.lax.dynamic_slice(x, (jnp.array(1), jnp.array(0)), (1, 2))
+    yield jax.lax.dynamic_slice(x, (jnp.int32(1), jnp.int32(0)), (1, 2))
     yield jax.lax.dynamic_update_slice(shared, x[:1], (jnp.array(1), jnp.array(0)))
     yield jax.lax.scan(lambda c, row: (c + jnp.sum(row), (c, jnp.arange(3))), shared[0, 0], x, reverse=True, unroll=2)
     yield jax.lax.scan(lambda c, _: ((c[1], c[0] + x[0, 0], c[2] + 1), None), (0.0, 1.0, 2), None, 5)
@@ -112,7 +112,7 @@ def test_what_has_no_such_form_says_so():
         lambda x: [jax.lax.cond(x[0, 0] > 0.5, jnp.sin, jnp.cos, x)],
         lambda x: [jax.lax.while_loop(lambda y: y[0, 0] < 1, lambda y: 2 * y, x)],
         lambda x: [jnp.linalg.cholesky(x @ x.T)],
-        lambda x: [jax.lax.dynamic_slice(x, (jnp.int32(x[0, 0] > 0.5), 0), (1, 2))],
+        lambda x: [jax.lax.dynamic_slice(x, (jnp.int32(x[0, 0] > 0.5), jnp.int32(0)), (1, 2))],
         lambda x: [x * jnp.sum(jnp.arange(3.0))],
     ):
         with pytest.raises(Unsupported):
@@ -141,7 +141,9 @@ def test_a_mapped_run_is_one_function_where_it_can_be_and_the_single_runs_anyway
         return traj.position, traj.balance.friction
 
     program = jax.jit(jax.vmap(run)).lower(gammas).compile()
-    lines = [line for line in program.as_text().splitlines() if "to_apply=%many" in line and "xla_cpu_small_call" in line]
+    lines = [
+        line for line in program.as_text().splitlines() if "to_apply=%many" in line and "xla_cpu_small_call" in line
+    ]
     assert len(lines) == 2 * calls  # the blocks' and the rest's
     single = [run(gamma) for gamma in gammas[::25]]
     for found, expected in zip(program(gammas), zip(*single, strict=True), strict=True):
