@@ -31,9 +31,9 @@ def _repeated(scene: Scene, repeat: Repeat, phase: Phase, table: Mapping[str, Su
         stages, maps = unstacked(repeat, columns)
         return advance(scene._replace(maps=maps), stages, phase, None, table)
 
-    columns = jax.tree.map(points_last, scene.maps[repeat])
-    phase, _ = jax.lax.scan(lambda p, x: (pattern(p, x)[0], None), phase, jax.tree.map(lambda x: x[:-1], columns))
-    return pattern(phase, jax.tree.map(lambda x: x[-1], columns))
+    columns, last = scene.maps[repeat]
+    phase, _ = jax.lax.scan(lambda p, x: (pattern(p, x)[0], None), phase, jax.tree.map(points_last, columns))
+    return pattern(phase, last)
 
 
 def advance(

@@ -8,7 +8,7 @@ forward mode of what is to run as a kernel: that is a loop of the step's derivat
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache, partial
 from itertools import compress
 from typing import Any
@@ -26,12 +26,14 @@ from .kernel.launch import call
 from .kernel.layout import Kernel, lay_out
 from .kernel.program import Unsupported
 from .kernel.wish import Wish
-from .pieces import in_pieces
+from .lanes import in_lanes
 from .scan import checkpointed_scan
 from .vectorised import vectorised
 
 CACHE = 2**15  # bytes: a CPU's first cache, for what a block of points carries
+ROWS = 2**20  # ... its second one, for the rows that a block stores
 SMALLEST = 32  # points in a block: fewer are not worth their own loop
+WIDEST = 512  # ... more cannot be worth much
 COPIES = 2**24  # bytes: what is copied to flatten a vmap into another, at most
 KERNELS_COPIES = 2**31  # ... where the loop is to be a kernel, which gains more than copies cost
 
@@ -76,27 +78,27 @@ def looped(
     return jax.tree.unflatten(returned[-1], out)
 
 
-def _plain(*operands, body: ClosedJaxpr, counts: tuple[int, int], length: int, pieces: bool = False):
-    """The loop of one point, in plain JAX; in pieces where it is lowered as one of a block of points."""
+def _plain(*operands, body: ClosedJaxpr, counts: tuple[int, int], length: int, lowered: bool = False):
+    """The loop of one point, in plain JAX; without checkpoints where it is lowered and its derivatives are taken."""
     fixed, carried = counts
     consts, carry, xs = operands[:fixed], operands[fixed : fixed + carried], operands[fixed + carried :]
-    fn = in_pieces(body) if pieces else jaxpr_as_fun(body)
+    fn = jaxpr_as_fun(body)
 
     def row(carry, x):
         out = fn(*consts, *carry, *x)
         return out[:carried], out[carried:]
 
-    ends, rows = (jax.lax.scan if pieces else checkpointed_scan)(row, list(carry), list(xs), length)
+    ends, rows = (jax.lax.scan if lowered else checkpointed_scan)(row, list(carry), list(xs), length)
     return [*ends, *rows]
 
 
-def _program(*operands, points: int | None, mapped: Sequence[bool], kernel: Wish, block: int | None = None, **loop):
-    """The loop of all points, in plain JAX, `block` at a time if given, and then as it is lowered for a CPU."""
+def _program(*operands, points: int | None, mapped, kernel: Wish, block: int | None = None, lanes=False, **loop):
+    """The loop of all points, in plain JAX, `block` at a time if given, and in lanes or not: then as for a CPU."""
     del kernel
-    run = partial(_plain, pieces=block is not None and points is not None, **loop)
     if points is None:
-        return run(*operands)
-    many = jax.vmap(run, [0 if is_mapped else None for is_mapped in mapped])
+        return _plain(*operands, **loop)
+    run = partial(_plain, lowered=block is not None, **loop)
+    many = in_lanes(run, mapped) if lanes else jax.vmap(run, [0 if is_mapped else None for is_mapped in mapped])
     if block is None or points < 2 * block:
         return many(*operands)
 
@@ -113,11 +115,26 @@ def _program(*operands, points: int | None, mapped: Sequence[bool], kernel: Wish
     return out
 
 
-def _on_cpu(*operands, body, counts, **rest):
-    carried = body.in_avals[counts[0] : sum(counts)]
-    each = sum(math.prod(aval.shape) * aval.dtype.itemsize for aval in carried)
-    block = 2 ** int(math.log2(max(CACHE / (2 * each), 1)))
-    return _program(*operands, body=body, counts=counts, block=block if block >= SMALLEST else None, **rest)
+def _on_cpu(*operands, body, counts, length, **rest):
+    carried, stored = body.out_avals[: counts[1]], body.out_avals[counts[1] :]
+    block = _power_of_two(CACHE, 2 * _bytes(carried))
+    run = partial(_program, *operands, body=body, counts=counts, length=length, **rest)
+    wide = min(2 * block, WIDEST)  # what is one function goes through its arrays quicker
+    if rest["points"] and wide >= SMALLEST:
+        try:
+            return run(block=min(wide, max(_power_of_two(ROWS, length * _bytes(stored)), SMALLEST)), lanes=True)
+        except Unsupported:
+            pass
+    return run(block=block if block >= SMALLEST else None)
+
+
+def _bytes(avals) -> int:
+    return sum(math.prod(aval.shape) * aval.dtype.itemsize for aval in avals)
+
+
+def _power_of_two(room: int, each: int) -> int:
+    """The largest that fits."""
+    return 2 ** int(math.log2(max(room / max(each, 1), 1)))
 
 
 def _on_cuda(*operands, **params):

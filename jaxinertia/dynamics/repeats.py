@@ -80,7 +80,7 @@ _FREE = {"copy", "squeeze", "slice", "pad", "reshape", "broadcast_in_dim", "conv
 
 
 def stacked(repeat: Repeat, maps: Any, h: Scalar, t: Scalar) -> Any:
-    """What a scan over the patterns reads: of each of their stages the numbers, and the O map if it has one."""
+    """What a scan over all patterns but the last reads, and the last: of each stage its numbers, and O map if any."""
 
     def column(stages: Sequence[Stage]) -> Any:
         numbers = tuple(
@@ -91,7 +91,8 @@ def stacked(repeat: Repeat, maps: Any, h: Scalar, t: Scalar) -> Any:
             return numbers, None
         return numbers, jax.tree.map(lambda *leaves: jnp.stack(leaves), *(maps[stage.flow] for stage in stages))
 
-    return [column(stages) for stages in zip(*repeat.patterns, strict=True)]
+    columns = [column(stages) for stages in zip(*repeat.patterns, strict=True)]
+    return jax.tree.map(lambda x: x[:-1], columns), jax.tree.map(lambda x: x[-1], columns)
 
 
 def unstacked(repeat: Repeat, columns: Any) -> tuple[list[Stage], dict[Any, Any]]:
