@@ -24,7 +24,7 @@ from .labels import Timed, name_of, timed
 
 LANES = "points"
 # Bytes: parameters of a chunk that take no more are looked up for all its points at once. XLA shares out a look-up in a
-# large array among threads, and waits for them, although each has points of its own to do: here once, not in each block.
+# large array among threads and waits for them, though each has points of its own to do: here once, not in each block.
 TAKEN = 2**24
 
 
