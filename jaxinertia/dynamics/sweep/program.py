@@ -1,6 +1,7 @@
 """The compiled part of a sweep: one chunk of points, over all devices of this process."""
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -22,6 +23,9 @@ from .contents import Contents, Held
 from .labels import Timed, name_of, timed
 
 LANES = "points"
+# Bytes: parameters of a chunk that take no more are looked up for all its points at once. XLA shares out a look-up in a
+# large array among threads and waits for them, though each has points of its own to do: here once, not in each block.
+TAKEN = 2**24
 
 
 class Outputs(NamedTuple):
@@ -112,33 +116,59 @@ def _binder(fn: Callable, axes: Axes, key: Any) -> Callable[[dict[str, Any]], in
 
 @lru_cache(maxsize=16)
 def compile_chunk(program: Program, box: tuple[int, ...], names: tuple, mesh: Mesh, width: int, block: int) -> Callable:
-    """A function (chunk, arrays, key) -> leaves of leading size `width`, computed in one share per device.
+    """A function (chunk, arrays, key, into) -> leaves of leading size `width`, computed in one share per device.
 
     Arguments:
         box: the shape of a full chunk; names: the parameters of each of its axes.
-        chunk (of the function): `words` of its first point and its count; arrays: the parameters in its box.
+        chunk (of the function): `words` of its first point and its count; arrays: the parameters in its box; into:
+            `room` for the leaves, or those of a chunk that is done with, whose memory they take: new memory for each
+            chunk would be cleared twice, by the system and by XLA, and that costs more than to fill it.
     """
     share = width // mesh.size
 
-    def on_one_device(chunk, arrays, key):
+    def taken(arrays, offset):
+        """The parameters in these arrays at an offset into the chunk's box."""
+        found, rest = {}, offset
+        for length, of_axis in zip(reversed(box), reversed(names), strict=True):
+            place, rest = jax.lax.rem(rest, jnp.int32(length)), jax.lax.div(rest, jnp.int32(length))
+            found |= {name: arrays[name][place] for name in of_axis if name in arrays}
+        return found
+
+    def on_one_device(chunk, arrays, key, into):
         high, low, count = chunk
         lane = jax.lax.axis_index(LANES).astype(jnp.int32)
-        offset = jnp.minimum(lane * share + jnp.arange(share, dtype=jnp.int32), count.astype(jnp.int32) - 1)
+        offsets = jnp.minimum(lane * share + jnp.arange(share, dtype=jnp.int32), count.astype(jnp.int32) - 1)
+        small = {name: x for name, x in arrays.items() if share * math.prod(x.shape[1:]) * x.dtype.itemsize <= TAKEN}
+        large = {name: x for name, x in arrays.items() if name not in small}
 
-        def at(offset):
+        def at(point):
+            offset, known = point
             index = low + offset.astype(jnp.uint32)
-            parameters, rest = {}, offset
-            for length, of_axis in zip(reversed(box), reversed(names), strict=True):
-                place, rest = rest % length, rest // length
-                parameters |= {name: arrays[name][place] for name in of_axis}
             carried = high + (index < low).astype(jnp.uint32)
+            parameters = known | taken(large, offset)
             return jaxpr_as_fun(program.jaxpr)(*jax.tree.leaves((parameters, (carried, index), key)))
 
-        return jax.vmap(at)(offset) if share == block else jax.lax.map(at, offset, batch_size=block)
+        points = offsets, jax.vmap(partial(taken, small))(offsets)
+
+        def write(number, into):
+            start = number * block
+            here = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, block), points)
+            new = jax.vmap(at)(here)
+            return [jax.lax.dynamic_update_slice_in_dim(x, y, start, 0) for x, y in zip(into, new, strict=True)]
+
+        return write(0, into) if share == block else jax.lax.fori_loop(0, share // block, write, into)
 
     everywhere, split = PartitionSpec(), PartitionSpec(LANES)
-    inputs = (everywhere, everywhere, everywhere)
-    return jax.jit(jax.shard_map(on_one_device, mesh=mesh, in_specs=inputs, out_specs=split, check_vma=False))
+    inputs = (everywhere, everywhere, everywhere, split)
+    mapped = jax.shard_map(on_one_device, mesh=mesh, in_specs=inputs, out_specs=split, check_vma=False)
+    return jax.jit(mapped, donate_argnums=3)
+
+
+def room(outputs: Outputs, mesh: Mesh, width: int) -> list[jax.Array]:
+    """Memory on the devices for the leaves of one chunk."""
+    split = NamedSharding(mesh, PartitionSpec(LANES))
+    empty = [np.zeros((width, *x.shape), x.dtype) for x in outputs.shapes.values()]
+    return [jax.device_put(x, split, may_alias=False) for x in empty]  # donated: it must not be NumPy's own
 
 
 def words(start: int, count: int) -> np.ndarray:

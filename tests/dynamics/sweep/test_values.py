@@ -1,5 +1,7 @@
 """A sweep is the plain loop over its points, whatever the chunks; its statistics are those of all values."""
 
+from typing import ClassVar
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -10,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxinertia as ji
+from jaxinertia.dynamics.sweep.axes import parse
 from jaxinertia.dynamics.sweep.chunks import plan
-from jaxinertia.dynamics.sweep.program import compile_chunk
+from jaxinertia.dynamics.sweep.collect import Collector
+from jaxinertia.dynamics.sweep.program import compile_chunk, mesh_of, room, trace, words
 
 pytestmark = pytest.mark.optimised
 
@@ -92,6 +96,83 @@ def test_zipped_axes_and_rows():
     labelled = runs.to_xarray()
     assert labelled["value"].dims == ("q0_p0", "start")
     np.testing.assert_array_equal(labelled["q0"], [1.0, 2.0])
+
+
+def test_parameters_that_fit_are_looked_up_once_a_chunk_and_not_in_its_blocks(monkeypatch):
+    axes = {"row": np.arange(12.0).reshape(6, 2), "q0": np.linspace(0.0, 1.0, 300)}
+    parsed, mesh = parse(axes), mesh_of(jax.devices()[:1])
+    program = trace(lambda row, q0: row.sum() + q0, parsed, None)
+
+    def run():
+        """Values, and how many look-ups the loop over blocks has in it."""
+        compile_chunk.cache_clear()
+        chunk = compile_chunk(program, parsed.shape, (("row",), ("q0",)), mesh, 2048, 512)
+        given = (words(0, 1800), axes, None, room(program.outputs, mesh, 2048))
+        within = jax.make_jaxpr(chunk)(*given).eqns[0].params["jaxpr"].eqns[0].params["jaxpr"]
+        (loop,) = [equation for equation in within.eqns if equation.primitive.name == "scan"]
+        return chunk(*given)[0][:1800], str(loop.params["jaxpr"]).count("gather[")
+
+    values, in_blocks = run()
+    assert in_blocks == 0
+    np.testing.assert_array_equal(values, np.add.outer(axes["row"].sum(1), axes["q0"]).reshape(-1))
+    monkeypatch.setattr("jaxinertia.dynamics.sweep.program.TAKEN", 2048 * 8)
+    values_by_rows_in_blocks, in_blocks = run()
+    assert in_blocks == 1  # the rows alone are larger
+    np.testing.assert_array_equal(values_by_rows_in_blocks, values)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16, np.float32, np.float64, np.complex128])
+def test_failures_of_every_type_are_counted_in_their_place(dtype):
+    bad = [0, 700, 1333, 1999]  # in the first, the last and other pieces that are copied at a time
+
+    def rows(number):
+        row = jnp.full(300, number).astype(dtype)
+        poison = jnp.where(jnp.isin(number, jnp.array(bad)), jnp.inf, 0.0).astype(dtype)
+        return {"row": row.at[17].add(-poison), "none": row[:0], "whole": number}
+
+    runs = ji.sweep(rows, {"number": np.arange(2000)}, chunk_size=1100)
+    assert runs.failed == len(bad)
+    assert [point["number"] for point in runs.failures] == bad
+    assert np.isnan(runs.values["row"][bad, 17]).all()
+    assert np.isnan(runs.values["row"]).sum() == len(bad)
+
+
+@pytest.mark.parametrize("chunk_size", [32, 4096])  # a block of each device, and several
+def test_chunks_are_written_into_the_memory_of_those_done_with(chunk_size, monkeypatch):
+    taken, take = [], Collector.take
+
+    def noting(self, share, chunk, leaves):
+        take(self, share, chunk, leaves)
+        taken.extend(leaves)
+
+    monkeypatch.setattr(Collector, "take", noting)
+    x = np.arange(10.0 * chunk_size)
+    runs = ji.sweep(lambda x: x + np.arange(3.0), {"x": x}, chunk_size=chunk_size)
+    np.testing.assert_array_equal(runs.values, np.add.outer(x, np.arange(3.0)))
+    assert [leaf.is_deleted() for leaf in taken] == [True] * 7 + [False] * 3
+
+
+def test_what_a_statistic_keeps_of_a_chunk_is_not_written_over():
+    class Kept(ji.reductions.Statistic):
+        name = "kept"
+        seen: ClassVar[list[np.ndarray]] = []
+
+        def empty(self, cells):
+            return {"value": np.zeros(cells)}
+
+        def of(self, values):
+            self.seen.append(values)
+            return {"value": values[0]}
+
+        def merge(self, a, b):
+            return b
+
+        def finish(self, state):
+            return state["value"]
+
+    axes = {"x": np.arange(160.0), "y": np.arange(2.0)}
+    ji.sweep(lambda x, y: x - y, axes, chunk_size=32, reduce={"x": Kept()}, devices=jax.devices()[:1])
+    np.testing.assert_array_equal(np.concatenate(Kept.seen), np.subtract.outer(axes["x"], axes["y"]))
 
 
 def test_gradients_of_every_point():
