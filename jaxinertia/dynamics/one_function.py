@@ -10,7 +10,7 @@ from typing import Any
 import equinox as eqx
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
-from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr
 
 MOST = 4096  # numbers in any one array: long ones are better cut between threads
 # What XLA's compiler of such functions can do: no calls of libraries and of the host, no sorting, no scattering. With
@@ -61,13 +61,11 @@ def as_one_function(fn: Callable[..., Any]) -> Callable[..., Any]:
             others.append(other)
             return found
 
-        program, shapes = jax.make_jaxpr(numbers, return_shape=True)(arrays)
-        call, given = jaxpr_as_fun(program), jax.tree.leaves(arrays)
+        one = jax.jit(numbers)
+        program, found = jax.make_jaxpr(one)(arrays), one(arrays)  # traced once
         if _can_be_one(program):
-            found = set_xla_metadata(jax.jit(call)(*given), xla_cpu_small_call="true", inlineable="false")
-        else:
-            found = call(*given)
-        return eqx.combine(jax.tree.unflatten(jax.tree.structure(shapes), found), others[0])
+            found = set_xla_metadata(found, xla_cpu_small_call="true", inlineable="false")
+        return eqx.combine(found, others[0])
 
     return run
 

@@ -303,12 +303,12 @@ def _matrix(gamma, gyroscopic, sigma, inverse, h):
     rate = gamma  # of loss: v^T Gamma v = p^T rate p
     if inverse is not None:
         drift, rate = drift @ inverse, inverse @ gamma @ inverse
-    decay, passage, *_ = linear_flow(drift, jnp.zeros_like(drift), h)
+    decay, passage, *_ = linear_flow(drift, None, h)
     # int e^{D^T s} 2 rate e^{D s} ds = M^-1 - E^T M^-1 E: as its own integral it loses no digits.
-    lost = linear_flow(drift.T, 2 * rate, h).covariance
+    lost = linear_flow(drift.T, 2 * rate, h, driven=False).covariance
     if sigma is None:
         return Matrix(decay, drift @ passage, passage, None, lost, jnp.zeros((), gamma.dtype), turns)
-    *_, covariance, integral = linear_flow(drift, sigma @ sigma.T, h)
+    *_, covariance, integral = linear_flow(drift, sigma @ sigma.T, h, driven=False)
     heat = jnp.sum(rate * integral)  # int tr(rate C(s)) ds
     return Matrix(decay, drift @ passage, passage, _root_along(covariance / h, sigma), lost, heat, turns)
 

@@ -70,7 +70,7 @@ class AbstractQuadratic(AbstractKinetic):
     def slowed(self, friction, momentum):
         inverse = self.inverse_mass(momentum)
         if inverse.matrix:
-            flow = linear_flow(-friction * inverse.value, jnp.zeros_like(inverse.value), jnp.ones_like(friction)).flow
+            flow = linear_flow(-friction * inverse.value, None, jnp.ones_like(friction), driven=False).flow
             return jax.tree.map(lambda p: flow @ p, momentum)
         return jax.tree.map(lambda p, w: p + p * jnp.expm1(-friction * w), momentum, inverse.value)
 
