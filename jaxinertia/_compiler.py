@@ -20,7 +20,8 @@ _refused: set[Options] = set()  # by the compiler of this process: their names a
 
 def compiled_under(options: Options, fn: Callable[..., Any]) -> Callable[..., Any]:
     """`eqx.filter_jit(fn)` under these options where the default device is a CPU and its compiler knows them."""
-    plain, special = eqx.filter_jit(fn), eqx.filter_jit(fn, compiler_options=dict(options))
+    under: dict[str, Any] = {"compiler_options": dict(options)}
+    plain, special = eqx.filter_jit(fn), eqx.filter_jit(fn, **under)
 
     def call(*args: Any) -> Any:
         if options in _refused or jax.default_backend() != "cpu":

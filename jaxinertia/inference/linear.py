@@ -57,7 +57,7 @@ def _columns(noise: Any, like: Any, d: int) -> Float[Array, "d d"]:
 
 def kicks(step: LinearFlow, force: Float[Array, "m d"], h: Float[Array, " steps"], d: int) -> Float[Array, "steps n"]:
     """What the force adds in each step: f is constant, and ramps to its next value."""
-    constant, ramp = step.passage[..., :, d:], step.ramp[..., :, d:]
+    constant, ramp = step.passage[..., :, d:], step.ramp[..., :, d:]  # type: ignore[index]  # asked for
     slope = jnp.diff(force, axis=0) / h[:, None]
     return jnp.sum(constant * force[:-1, None, :], -1) + jnp.sum(ramp * slope[:, None, :], -1)
 

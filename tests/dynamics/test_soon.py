@@ -11,8 +11,10 @@ from jaxinertia import _compiler
 from jaxinertia._compiler import SOONER, at_top, compiled_under
 from jaxinertia.dynamics.one_function import MOST, as_one_function
 from jaxinertia.dynamics.soon import FEW, is_short
+from jaxinertia.physics.system import prepare
 
 OSCILLATOR = ji.System(ji.potentials.Duffing(), damping=0.1)
+TURNED = [[2.0, 0.3], [0.3, 1.0]]
 
 
 def ended(system, q, ts, **options):
@@ -144,3 +146,22 @@ def test_one_function_is_the_same_to_the_last_bit(noise):
 
     one, apart = (compiled_under(SOONER, fn)(jnp.asarray(1.0)) for fn in (as_one_function(run), run))
     jax.tree.map(np.testing.assert_array_equal, one, apart)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        lambda: {"noise": 0.1, "force": lambda t: jnp.stack([jnp.cos(t), t])},
+        lambda: {"noise": ji.noise.White([0.1, 0.2]), "damping": ji.damping.Drag([0.1, 0.2], 0.1, 0.1)},
+        lambda: {"noise": ji.noise.White(TURNED), "damping": ji.damping.Linear(TURNED)},
+        lambda: {"noise": ji.noise.Colored(0.1, 2.0), "damping": ji.damping.PowerLaw(0.1, 1.5)},
+        lambda: {"damping": ji.damping.Linear(TURNED, gyroscopic=[[0.0, 1.0], [-1.0, 0.0]])},
+        lambda: {"kinetic": ji.kinetic.Relativistic(3.0), "damping": ji.damping.nesterov(3.0)},
+        lambda: {"kinetic": ji.kinetic.PowerLaw(1.5), "damping": ji.damping.CurvatureAware(0.5)},
+        lambda: {"kinetic": ji.kinetic.Mass(TURNED), "damping": ji.damping.Momentum(0.1)},
+    ],
+)
+def test_checks_of_what_is_known_compile_nothing(programs, parts):
+    system = ji.System(ji.potentials.Quadratic(), **parts())
+    prepare(system, np.ones(2), None)
+    assert set(programs) <= {"jit(inv)"}  # of a mass, which is a number of the run

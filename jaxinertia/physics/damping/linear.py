@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._checks import as_float, is_symmetric_psd, is_traced, require
+from ..._checks import as_float, is_symmetric_psd, is_traced, known, require
 from ..._tree import dot, sum_leaves
 from ..._types import ArrayLike, Position, Scalar
 from ..linear_flow import cholesky, linear_flow
@@ -164,10 +164,10 @@ def _skew(x):
         raise ValueError(f"damping gyroscopic must be a (d, d) array, got shape {x.shape}")
     if not is_traced(x) and not np.all(np.isfinite(np.asarray(x))):
         raise ValueError(f"damping gyroscopic must be finite, got {np.asarray(x).tolist()}")
-    slack = 64 * len(x) * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(jax.lax.stop_gradient(x)))
     shown = "" if is_traced(x) else f", got {np.asarray(x).tolist()}"
-    skew = jnp.max(jnp.abs(x + x.T)) <= slack
-    return require(x, skew, f"damping gyroscopic must be skew{shown}; pass A - A.T")
+    turn = known(jax.lax.stop_gradient(x))
+    slack = 64 * len(x) * jnp.finfo(x.dtype).eps * abs(turn).max()
+    return require(x, abs(turn + turn.T).max() <= slack, f"damping gyroscopic must be skew{shown}; pass A - A.T")
 
 
 def _rate(x, bare):

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from ... import _tree
-from ..._checks import as_float, is_traced, require
+from ..._checks import as_float, is_traced, known, require
 from ..._types import ArrayLike, Key, Position, Scalar
 from ..damping.linear import as_matrix
 from ..linear_flow import cholesky, linear_flow
@@ -60,7 +60,7 @@ class Colored(AbstractNoise):
         if tau.ndim:
             raise ValueError(f"noise tau must be one number, got shape {tau.shape}; all components share it")
         shown = "" if is_traced(tau) else f", got {tau}"
-        holds = (tau > 0) & jnp.isfinite(tau)
+        holds = (known(tau) > 0) & (known(tau) < jnp.inf)
         self.tau = require(tau, holds, f"noise tau must be positive and finite{shown}; it is the correlation time")
         self.initial = None if initial is None else leaves_of("noise initial", initial)
 
