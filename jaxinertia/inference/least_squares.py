@@ -85,7 +85,7 @@ class LeastSquares(Likelihood):
 
             both = jnp.concatenate([u, state])
             push = partial(jax.jvp, residual, (both,))
-            return jax.vmap(lambda v: push((v,)), out_axes=(None, -1))(jnp.eye(len(both)))
+            return jax.vmap(lambda v: push((v,)), out_axes=(None, -1))(np.eye(len(both)))
 
         return self._over_windows(one, u, x)
 

@@ -45,7 +45,7 @@ class Normal(NamedTuple):
 
     def diagonal(self) -> Step:
         """Of H."""
-        return Step(jnp.diag(self.a), jnp.diagonal(self.c, axis1=-2, axis2=-1))
+        return Step(jnp.diagonal(self.a), jnp.diagonal(self.c, axis1=-2, axis2=-1))
 
     def damped(self, damping: Step) -> Step:
         """-(H + D)^-1 gradient, for a diagonal D."""
@@ -156,4 +156,4 @@ def solve(matrix: Any, right: Any, xp: ModuleType = jnp) -> Any:
 
 
 def _embed(x: Float[Array, "*many n"]) -> Float[Array, "*many n n"]:
-    return x[..., :, None] * jnp.eye(x.shape[-1])
+    return x[..., :, None] * np.eye(x.shape[-1])

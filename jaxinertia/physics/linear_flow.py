@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._tree import vary_alike
@@ -53,7 +54,7 @@ def linear_flow(
     size = jax.lax.stop_gradient(jnp.max(jnp.sum(jnp.abs(drift), axis=-2), axis=-1) * jnp.abs(h))
     doublings = jnp.clip(jnp.ceil(jnp.log2(jnp.maximum(2 * size, 1.0))), 0, most)[..., None, None]
     s = h[..., None, None] / 2**doublings
-    one = jnp.broadcast_to(jnp.eye(drift.shape[-1], dtype=drift.dtype), (*s.shape[:-2], *drift.shape[-2:]))
+    one = jnp.broadcast_to(np.eye(drift.shape[-1], dtype=drift.dtype), (*s.shape[:-2], *drift.shape[-2:]))
     one, s = vary_alike((one, s), lambda: (drift, rate, h))
     pushed = (one * s, one * s * s / 2) if driven else (None, None)
     grown = (None, None) if rate is None else (rate * s, rate * s * s / 2)
