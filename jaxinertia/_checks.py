@@ -1,7 +1,7 @@
 """Bad input becomes a ValueError when it is known, and a run-time error when it is traced."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -23,6 +23,17 @@ def is_traced(tree: Any) -> bool:
 def is_zero(tree: Any) -> bool:
     """Whether every leaf is known, now, to be zero."""
     return not is_traced(tree) and all(np.all(np.asarray(x) == 0) for x in jax.tree.leaves(tree))
+
+
+def known(x: Any) -> Any:
+    """NumPy's array where the numbers are known: a condition on it is known too, and is no program of XLA's."""
+    return x if is_traced(x) else np.asarray(x)
+
+
+def everywhere(holds: Callable[[Any], Any], tree: Any) -> Any:
+    """Whether it holds of all numbers of all leaves."""
+    each = [holds(known(x)).all() for x in jax.tree.leaves(tree)]
+    return jnp.stack(each).all() if is_traced(each) else all(each)
 
 
 _poison: ContextVar[bool] = ContextVar("poison", default=False)
@@ -81,11 +92,12 @@ def is_key(x: Any) -> bool:
 
 def as_float(name: str, x: Any) -> jax.Array:
     """A number, an array or nested lists of numbers as a float array; ValueError for anything else."""
-    known = np.asarray(x) if isinstance(x, (bool, int, float, np.generic, np.ndarray)) else None
-    if known is not None and known.dtype.kind in "biuf" and known.dtype.itemsize <= 8:
-        return _host.put(known, jnp.result_type(float, jax.dtypes.canonicalize_dtype(known.dtype)))
     try:
-        array = jnp.asarray(np.asarray(x) if isinstance(x, (list, tuple)) else x)
+        if isinstance(x, (bool, int, float, np.generic, np.ndarray, list, tuple)):
+            x = np.asarray(x)
+            if x.dtype.kind in "biuf" and x.dtype.itemsize <= 8:
+                return _host.put(x, jnp.result_type(float, jax.dtypes.canonicalize_dtype(x.dtype)))
+        array = jnp.asarray(x)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} = {shown(x)} is not a number or an array of numbers") from error
     if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):

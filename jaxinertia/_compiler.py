@@ -4,30 +4,37 @@ On CPUs XLA has two ways to make a loop of a fusion. The newer one compiles two 
 in pieces; of few numbers both run as fast, and say the same to the last bit.
 """
 
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
+import equinox as eqx
 import jax
 
-SOONER = (("xla_cpu_use_fusion_emitters", False), ("xla_cpu_parallel_codegen_split_count", 1))
-PLAIN = (*SOONER, ("xla_backend_optimization_level", 0), ("xla_llvm_disable_expensive_passes", True))
+Options: TypeAlias = tuple[tuple[str, Any], ...]
+
+SOONER: Options = (("xla_cpu_use_fusion_emitters", False), ("xla_cpu_parallel_codegen_split_count", 1))
+PLAIN: Options = (*SOONER, ("xla_backend_optimization_level", 0), ("xla_llvm_disable_expensive_passes", True))
+
+_refused: set[Options] = set()  # by the compiler of this process: their names are XLA's own affair
 
 
-@lru_cache(maxsize=2)
-def options(wanted: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
-    """For `jit` on the default device; none where its compiler does not know them: their names are XLA's own affair."""
-    known = jax.default_backend() == "cpu" and (_knows(PLAIN) or (wanted != PLAIN and _knows(wanted)))
-    return {"compiler_options": dict(wanted)} if known else {}
+def compiled_under(options: Options, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`eqx.filter_jit(fn)` under these options where the default device is a CPU and its compiler knows them."""
+    under: dict[str, Any] = {"compiler_options": dict(options)}
+    plain, special = eqx.filter_jit(fn), eqx.filter_jit(fn, **under)
 
+    def call(*args: Any) -> Any:
+        if options in _refused or jax.default_backend() != "cpu":
+            return plain(*args)
+        try:
+            return special(*args)
+        except jax.errors.JaxRuntimeError as error:
+            if not any(name in str(error) for name, _ in options):
+                raise
+        _refused.add(options)
+        return plain(*args)
 
-@lru_cache(maxsize=2)
-def _knows(wanted: tuple[tuple[str, Any], ...]) -> bool:
-    """Whether the compiler takes them; who takes the longer list takes its parts."""
-    try:
-        jax.jit(lambda: 0, compiler_options=dict(wanted)).lower().compile()
-    except Exception:  # whatever it says
-        return False
-    return True
+    return call
 
 
 def at_top() -> bool:

@@ -55,8 +55,12 @@ def test_the_citation_has_this_version():
 
 
 def test_import_loads_neither_matplotlib_nor_optax():
+    """And fits load little of SciPy, most of which takes longer to import than they take."""
     heavy = ("matplotlib", "optax", "typer", "sklearn", "xarray", "pandas")
-    assert python(f"import sys, jaxinertia; print(*[m for m in {heavy!r} if m in sys.modules])") == []
+    parts = [f"scipy.{part}" for part in ("stats", "signal", "optimize", "integrate", "interpolate")]
+    loaded = "print(*[m for m in {!r} if m in sys.modules])"
+    program = f"import sys, jaxinertia as ji; {loaded.format(heavy)}; ji.fit; {loaded.format(parts)}"
+    assert python(program) == []
 
 
 def test_import_does_not_change_jax():

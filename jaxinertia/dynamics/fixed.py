@@ -38,8 +38,7 @@ def run(system: System, grid: Grid, position, momentum, solver: Splitting, key: 
     setting, state = _set_out(system, grid, position, momentum, solver, key, path)
     few, summed = is_short(setting.system, state[0], grid.origin), is_traced((setting, state))
     trajectory, inertia = judged(*_integrate(few, setting, state, grid.ends, summed))
-    if inertia is not None:
-        _origin.note_sum(trajectory.kinetic, trajectory.potential, inertia)
+    _origin.note_sum(trajectory.kinetic, trajectory.potential, inertia)
     return eqx.tree_at(lambda x: x.ts, trajectory, grid.ts)
 
 
@@ -76,7 +75,7 @@ def _set_out(system, grid, position, momentum, solver, key, path) -> tuple[_Sett
 
 @Soon
 def _integrate(setting: _Setting, state, ends, summed: bool):
-    """The trajectory and, if it is `summed` in the loop, I (else None); and what letters keep."""
+    """The trajectory and I, `summed` in the loop or behind it; and what letters keep."""
     plan = _plan(setting, state[1])
     first, gradient, energies = _begin(setting, plan, state)
     (last, _), rows = _rows(setting, plan, (first, gradient), jnp.arange(setting.grid.rows), setting.grid)
@@ -87,7 +86,7 @@ def _integrate(setting: _Setting, state, ends, summed: bool):
     inertia = inertia if summed else kinetic + potential  # XLA drops what is not read
     balance = close(inertia, phase.friction, phase.noise, phase.work)
     trajectory = Trajectory(setting.grid.ts, phase.position, phase.momentum, kinetic, potential, balance)
-    return (trajectory, inertia if summed else None), last.memory
+    return (trajectory, inertia), last.memory
 
 
 def _begin(setting: _Setting, plan: "_Plan", state: tuple[Any, Any]):

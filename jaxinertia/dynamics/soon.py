@@ -4,15 +4,15 @@ A run of many numbers is twice as fast the longer way (4096 Duffing oscillators;
 """
 
 from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import equinox as eqx
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from .._compiler import SOONER, at_top, options
+from .._compiler import SOONER, at_top, compiled_under
 from ..physics.system import System
+from .one_function import as_one_function, inside, largest
 
 FEW = 16  # numbers in any one array of a step
 
@@ -22,14 +22,10 @@ class Soon:
 
     def __init__(self, fn: Callable[..., Any]):
         self._usual = eqx.filter_jit(fn)
-        self._fn = fn
+        self._sooner = compiled_under(SOONER, as_one_function(fn))
 
     def __call__(self, few: bool, *args: Any) -> Any:
         return (self._sooner if few else self._usual)(*args)
-
-    @cached_property
-    def _sooner(self) -> Callable[..., Any]:
-        return eqx.filter_jit(self._fn, **options(SOONER))
 
 
 def is_short(system: System, position: Any, t: Any) -> bool:
@@ -53,15 +49,4 @@ def _largest(structure: Any, arrays: tuple[Any, ...], rest: tuple[Any, ...]) -> 
         velocity = system.kinetic.velocity_at(position, position)
         return system.gradient(position, t), system.damping.force_at(t, position, position, velocity)
 
-    return max(_sizes(jax.make_jaxpr(forces)(*(x for x in arrays if x is not None))), default=0)
-
-
-def _sizes(program: ClosedJaxpr | Jaxpr) -> list[int]:
-    jaxpr = program.jaxpr if isinstance(program, ClosedJaxpr) else program
-    variables = [*jaxpr.invars, *jaxpr.constvars, *(x for eqn in jaxpr.eqns for x in eqn.outvars)]
-    sizes = [getattr(x.aval, "size", 1) for x in variables]
-    for eqn in jaxpr.eqns:
-        for inside in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda x: isinstance(x, ClosedJaxpr | Jaxpr)):
-            if isinstance(inside, ClosedJaxpr | Jaxpr):
-                sizes += _sizes(inside)
-    return sizes
+    return max(map(largest, inside(jax.make_jaxpr(forces)(*(x for x in arrays if x is not None)))))

@@ -66,7 +66,7 @@ def linear_sde(
         raise ValueError(f"shapes {found} do not fit: mean (d,), drift and covariance (d, d), diffusion (d, noises)")
 
     def at(time):
-        flow, _, _, grown, _ = linear_flow(drift, diffusion @ diffusion.T, time)
+        flow, _, _, grown, _ = linear_flow(drift, diffusion @ diffusion.T, time, driven=False)
         return Gaussian(flow @ mean, flow @ start @ flow.T + grown)
 
     law = jax.vmap(at)(jnp.ravel(t))

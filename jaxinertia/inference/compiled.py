@@ -5,12 +5,9 @@ Kalman filter).
 """
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
-import equinox as eqx
-
-from .._compiler import PLAIN, SOONER, options
+from .._compiler import PLAIN, SOONER, compiled_under
 
 LITTLE = 1000  # readings: up to here calling a program costs more than what it does
 
@@ -19,7 +16,7 @@ class Compiled:
     """`eqx.filter_jit(fn)`, compiled sooner where XLA lets us. It is called on the host, never in another jit."""
 
     def __init__(self, fn: Callable[..., Any]):
-        self._fn = fn
+        self._well, self._plainly = compiled_under(SOONER, fn), compiled_under(PLAIN, fn)
 
     def __call__(self, *args: Any) -> Any:
         return self._well(*args)
@@ -27,11 +24,3 @@ class Compiled:
     def over(self, readings: int) -> Callable[..., Any]:
         """The function, compiled for so many readings."""
         return self._plainly if readings <= LITTLE else self._well
-
-    @cached_property
-    def _well(self) -> Callable[..., Any]:
-        return eqx.filter_jit(self._fn, **options(SOONER))
-
-    @cached_property
-    def _plainly(self) -> Callable[..., Any]:
-        return eqx.filter_jit(self._fn, **options(PLAIN))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from . import evidence as errors
 from . import profile
@@ -115,7 +115,7 @@ def _profiled(stand: Standing, bent: np.ndarray) -> tuple[np.ndarray, np.ndarray
     lanes, sides = _lanes(stand, np.repeat(row, 2), np.repeat(at, 2))
     wide = _inflation(stand, np.unique(row))[lanes.row, lanes.coordinate]
     walk, freedom = _walk(stand, lanes), np.asarray(stand.ended.likelihood.freedom)[lanes.row]
-    reach = stats.t.ppf((1 + LEVEL) / 2, freedom)
+    reach = special.stdtrit(freedom, (1 + LEVEL) / 2)
     first = lanes.value + sides * reach * _widths(stand)[lanes.row, lanes.coordinate]
     end = profile.ends(walk, first, reach * wide, np.ones(lanes.size, bool))
     ends[lanes.row, (sides > 0).astype(int), lanes.coordinate] = end

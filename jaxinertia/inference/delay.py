@@ -15,8 +15,8 @@ searched to their ends, and the lowest of these is kept, with another that is as
 from dataclasses import replace
 
 import numpy as np
+import scipy  # what fft is not in loads where it is asked for: a first fit needs little of it
 from scipy import fft
-from scipy.interpolate import CubicSpline
 
 from .record import Records, joined
 
@@ -44,7 +44,7 @@ def moved(records: Records, delay: np.ndarray, smooth: bool = True) -> Records:
         known = (at >= ts[0] - EDGE) & (at <= ts[-1] + EDGE)
         inside = np.clip(at, ts[0], ts[-1])
         if smooth:
-            curve = CubicSpline(ts, u, axis=0)
+            curve = scipy.interpolate.CubicSpline(ts, u, axis=0)
             force[r, k, :n], slope[r, k, :n] = curve(inside), curve(inside, 1) * known[:, None]
         else:
             force[r, k, :n] = np.stack([np.interp(inside, ts, x) for x in u.T], axis=-1)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import ndimage, signal, stats
+from scipy import fft, ndimage, special
 
 from . import clock, modulation
 from . import evidence as errors
@@ -176,7 +176,7 @@ def peak_of(posed: Any) -> Peak | None:
     r = np.zeros(at.max() + 1)  # 0 where nothing was read: what is there keeps its time
     r[at] = evidence.residuals[first] - evidence.residuals[first].mean()
     step = float(records.step[0])
-    frequency, power = signal.periodogram(r, 1 / step, nfft=4 * len(r), detrend=False)
+    frequency, power = fft.rfftfreq(4 * len(r), step), np.abs(fft.rfft(r, 4 * len(r)))
     return Peak(float(frequency[np.argmax(power)]), 2 / (len(r) * step))
 
 
@@ -275,8 +275,8 @@ def _far_off(r: np.ndarray) -> np.ndarray:
     n, size = len(r), np.abs(r)
     around = min(AROUND, n - 1 + n % 2)
     before, after = (ndimage.median_filter(size, around, origin=side) for side in (around // 2, -(around // 2)))
-    unit = np.maximum(np.median(size), np.maximum(before, after)) / stats.norm.isf(0.25)
-    limit = stats.norm.isf(RARE / n / 2) * (1 + 3 / math.sqrt(around))  # the median of so few is off itself
+    unit = np.maximum(np.median(size), np.maximum(before, after)) / -special.ndtri(0.25)
+    limit = -special.ndtri(RARE / n / 2) * (1 + 3 / math.sqrt(around))  # the median of so few is off itself
     beside = np.maximum(np.append(size[1:], 0.0), np.append(0.0, size[:-1]))
     return np.where(beside < size / 2, size / np.maximum(limit * unit, 1e-300), 0.0)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import signal, stats
+from scipy import fft, special
 
 from .coordinates import MATRICES
 from .parameters import Parameters
@@ -193,9 +193,9 @@ def steadiness_of_all(residuals: np.ndarray, taken: np.ndarray) -> np.ndarray:
     sums = np.stack([np.sum(np.where(x, size, 0.0), (1, 2, 3)) for x in inside], -1)
     total = np.sum(np.where(taken, size**2, 0.0), (1, 2, 3))
     between = np.sum(sums**2 / np.maximum(counts, 1), -1)
-    among = between - sums.sum(-1) ** 2 / np.maximum(counts.sum(-1), 1)
+    among = np.maximum(between - sums.sum(-1) ** 2 / np.maximum(counts.sum(-1), 1), 0.0)
     rest = np.maximum(counts.sum(-1) - PARTS, 1)
-    return stats.f.sf(among / (PARTS - 1) / np.maximum((total - between) / rest, 1e-300), PARTS - 1, rest)
+    return special.fdtrc(PARTS - 1, rest, among / (PARTS - 1) / np.maximum((total - between) / rest, 1e-300))
 
 
 def steadiness(evidence: Evidence) -> float:
@@ -216,7 +216,7 @@ def ljung_box(products: np.ndarray, counts: np.ndarray) -> Any:
     lags = np.minimum(len(lag), n // 5)
     terms = (products[..., 1:] / np.maximum(products[..., :1], 1e-300)) ** 2 / np.maximum(n - lag, 1)
     statistic = n[..., 0] * (n[..., 0] + 2) * np.sum(np.where(lag <= lags, terms, 0.0), -1)
-    return stats.chi2.sf(statistic, lags[..., 0])
+    return np.where(lags[..., 0] > 0, special.chdtrc(lags[..., 0], statistic), np.nan)
 
 
 def correlation_length(evidence: Evidence) -> int:
@@ -240,7 +240,8 @@ def _products(r: np.ndarray, lags: int) -> tuple[np.ndarray, np.ndarray]:
     n = len(r)
     products, counts = np.zeros(lags + 1), np.maximum(n - np.arange(lags + 1), 0)
     inner = min(n, lags + 1)
-    products[:inner] = signal.correlate(r, r)[n - 1 : n - 1 + inner]
+    padded = fft.next_fast_len(2 * n, real=True)
+    products[:inner] = fft.irfft(np.abs(fft.rfft(r, padded)) ** 2, padded)[:inner]
     return products, counts
 
 

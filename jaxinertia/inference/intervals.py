@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from . import search
 from .coordinates import MATRICES
@@ -23,7 +23,7 @@ def profile(fit: Any, level: float, which: np.ndarray) -> np.ndarray:
     posed, parameters = fit.posed, fit.parameters
     if any(kind in MATRICES for kind in parameters.kinds):
         raise ValueError("method = 'profile' is for numbers and components, not for matrices; use 'bootstrap'")
-    reach = float(stats.t.ppf((1 + level) / 2, fit.freedom))
+    reach = float(special.stdtrit(fit.freedom, (1 + level) / 2))
     spread = np.sqrt(np.diag(fit.covariance_curvature))
     widths = np.where(np.isfinite(spread) & (spread > 0), spread, 1e-3 * np.abs(fit.flat) + 1e-300)
     at = np.repeat(np.flatnonzero(which), 2)

@@ -266,7 +266,7 @@ def _before(system, first, problem):
             place = looks.place_of(system, first, variances, problem)
         return place, jnp.diag(variances)
     drag = linear.rate(system, d, problem.units)[d:, d:]
-    slower = jnp.linalg.inv(linear_flow(drag, jnp.zeros_like(drag), 1.0, forward=True).passage) * problem.speed
+    slower = jnp.linalg.inv(linear_flow(drag, None, 1.0, forward=True).passage) * problem.speed
     none = jnp.zeros((d, d))
     return jnp.zeros(2 * d), VAGUE * jnp.block([[jnp.eye(d), none], [none, slower @ slower.T]])
 

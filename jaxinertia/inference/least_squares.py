@@ -85,7 +85,7 @@ class LeastSquares(Likelihood):
 
             both = jnp.concatenate([u, state])
             push = partial(jax.jvp, residual, (both,))
-            return jax.vmap(lambda v: push((v,)), out_axes=(None, -1))(jnp.eye(len(both)))
+            return jax.vmap(lambda v: push((v,)), out_axes=(None, -1))(np.eye(len(both)))
 
         return self._over_windows(one, u, x)
 
@@ -235,13 +235,13 @@ class LeastSquares(Likelihood):
 
 @Compiled
 def _linearise(likelihood: LeastSquares, u: Any, x: Any) -> Any:
-    return eqx.filter_vmap(lambda u, x, one: one.linearise(u, x), in_axes=(0, 0, likelihood.axes()))(u, x, likelihood)
+    return likelihood.of_all(lambda one, u, x: one.linearise(u, x))(u, x)
 
 
 @eqx.filter_jit
 def rates_of_all(likelihood: LeastSquares, u: Any, x: Any) -> Any:
     """The derivative of every reading by time, of many records (r, w, m, c)."""
-    return eqx.filter_vmap(lambda u, x, one: one.rates(u, x), in_axes=(0, 0, likelihood.axes()))(u, x, likelihood)
+    return likelihood.of_all(lambda one, u, x: one.rates(u, x))(u, x)
 
 
 def pose(records: Records, length: int, motion: Motion, loss: Loss = SQUARES) -> LeastSquares:

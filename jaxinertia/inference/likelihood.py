@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -92,7 +91,7 @@ class Likelihood(Problem):
 
 @Compiled
 def _all_innovations(likelihood: Likelihood, u: Any, x: Any) -> Any:
-    return eqx.filter_vmap(lambda u, x, one: one.innovations(u, x), in_axes=(0, 0, likelihood.axes()))(u, x, likelihood)
+    return likelihood.of_all(lambda one, u, x: one.innovations(u, x))(u, x)
 
 
 def innovations_of_all(likelihood: Likelihood, u: Any, x: Any) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..physics.force import Sampled
@@ -33,7 +34,8 @@ def rate(system: System, d: int, units: Units) -> Float[Array, "n n"]:
     potential: Any = system.potential
     gamma = _full(match("damping gamma", _as_vector(system.damping.linear_part), like), d) * units.time
     stiffness = _full(match("stiffness", _as_vector(potential.stiffness), like), d) * units.time**2
-    return jnp.block([[jnp.zeros((d, d)), jnp.eye(d)], [-stiffness, -gamma]])
+    below = jnp.concatenate([-stiffness, -gamma], axis=1)
+    return jnp.concatenate([np.eye(d, 2 * d, d), below])
 
 
 def rest(system: System, d: int, units: Units) -> Float[Array, " d"]:
@@ -57,7 +59,7 @@ def _columns(noise: Any, like: Any, d: int) -> Float[Array, "d d"]:
 
 def kicks(step: LinearFlow, force: Float[Array, "m d"], h: Float[Array, " steps"], d: int) -> Float[Array, "steps n"]:
     """What the force adds in each step: f is constant, and ramps to its next value."""
-    constant, ramp = step.passage[..., :, d:], step.ramp[..., :, d:]
+    constant, ramp = step.passage[..., :, d:], step.ramp[..., :, d:]  # type: ignore[index]  # asked for
     slope = jnp.diff(force, axis=0) / h[:, None]
     return jnp.sum(constant * force[:-1, None, :], -1) + jnp.sum(ramp * slope[:, None, :], -1)
 
@@ -76,4 +78,4 @@ def _as_vector(x):
 def _full(coefficient: Coefficient, d: int) -> Float[Array, "d d"]:
     if coefficient.matrix:
         return coefficient.value
-    return jnp.diag(coefficient.value + jnp.zeros(d))
+    return jnp.where(np.eye(d, dtype=bool), coefficient.value, 0.0)

@@ -6,7 +6,7 @@ A motion that noise drives wanders in phase, so that no sinusoid takes its peak 
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage, optimize
+import scipy  # its parts load where they are asked for
 
 from .whittle import SHORTEST, Run, periodogram
 
@@ -31,7 +31,7 @@ def taken_away(runs: list[Run]) -> tuple[list[Run], list[Line]]:
         if first.readings < max(SHORTEST, AROUND):
             break
         omega, power = periodogram(first)
-        ratio = power / np.maximum(ndimage.median_filter(power, AROUND), 1e-300)
+        ratio = power / np.maximum(scipy.ndimage.median_filter(power, AROUND), 1e-300)
         best = int(np.argmax(np.where(ratio > LOUD, power, 0.0)))
         if ratio[best] <= LOUD:
             break
@@ -48,7 +48,7 @@ def taken_away(runs: list[Run]) -> tuple[list[Run], list[Line]]:
 
 def _frequency(run: Run, omega: float, step: float) -> float:
     """Of the sinusoid that takes the most, within a bin."""
-    found = optimize.minimize_scalar(
+    found = scipy.optimize.minimize_scalar(
         lambda w: float(np.sum(_without(run, w)[0].y ** 2)), bounds=(omega - step, omega + step), method="bounded"
     )
     return float(found.x)

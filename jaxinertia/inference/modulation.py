@@ -14,7 +14,7 @@ Source: J. B. Ramsey, J. R. Stat. Soc. B 31, 350 (1969); whatever the scatter: J
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 ENOUGH = 50  # readings
 POWERS = 2, 3
@@ -66,7 +66,7 @@ def _chance(evidence: Any, columns: np.ndarray) -> float:
     pull = own.T @ r
     as_found = float(pull @ np.linalg.pinv((own * r[:, None] ** 2).T @ own, hermitian=True) @ pull)
     alike = float(pull @ pull) * evidence.freedom / max(float(r @ r), 1e-300)
-    return float(stats.chi2.sf(min(as_found, alike), own.shape[1]))
+    return float(special.chdtrc(own.shape[1], max(min(as_found, alike), 0.0)))
 
 
 def _less(columns: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ def linear_steps(system: System, window: Windows, frame: Any, noise: Any) -> Lin
     """The exact step of a linear system: one for all intervals on even times, else one for each."""
     rate = linear.rate(system, frame.d, frame.units)
     h = jnp.ones(()) if window.even else jnp.diff(window.ts)
-    return linear_flow(rate, jnp.zeros_like(rate) if noise is None else noise, h, forward=True)
+    return linear_flow(rate, noise, h, driven=system.force is not None, forward=True)
 
 
 def drive(system: System, window: Windows, units: Units) -> Float[Array, "m d"]:

@@ -10,6 +10,7 @@ and costs as much as the windows are many, whether there is one or there are tho
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -45,7 +46,7 @@ class Normal(NamedTuple):
 
     def diagonal(self) -> Step:
         """Of H."""
-        return Step(jnp.diag(self.a), jnp.diagonal(self.c, axis1=-2, axis2=-1))
+        return Step(jnp.diagonal(self.a), jnp.diagonal(self.c, axis1=-2, axis2=-1))
 
     def damped(self, damping: Step) -> Step:
         """-(H + D)^-1 gradient, for a diagonal D."""
@@ -98,10 +99,20 @@ class Problem(ABC):
     def readings_of_one(self) -> int:
         """Rows of a record, whose work goes with them."""
 
-    def axes(self) -> Any:
-        """Which arrays have the axis of records, as vmap asks."""
+    def of_all(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """fn(problem, *numbers) of one record as a function of the numbers of all, with their axis; a single one does
+        without it inside, which costs whoever traces and compiles it."""
+        if len(jax.tree.leaves(self.own())[0]) == 1:
+            alone = self.with_own(jax.tree.map(lambda x: x[0], self.own()))
+
+            def of_one(*each):
+                out = fn(alone, *jax.tree.map(lambda x: x[0], each))
+                return jax.tree.map(lambda x: x[None], out)
+
+            return of_one
         nowhere, own = jax.tree.map(lambda _: None, self), jax.tree.map(lambda _: 0, self.own())
-        return eqx.tree_at(lambda p: p.own(), nowhere, own, is_leaf=lambda x: x is None)
+        axes = eqx.tree_at(lambda p: p.own(), nowhere, own, is_leaf=lambda x: x is None)
+        return lambda *each: eqx.filter_vmap(fn, in_axes=(axes, *([0] * len(each))))(self, *each)
 
     def at(self, rows: Any) -> Any:
         """Of some of the records, of neighbours without a copy; or of one, without its axis."""
@@ -156,4 +167,4 @@ def solve(matrix: Any, right: Any, xp: ModuleType = jnp) -> Any:
 
 
 def _embed(x: Float[Array, "*many n"]) -> Float[Array, "*many n n"]:
-    return x[..., :, None] * jnp.eye(x.shape[-1])
+    return x[..., :, None] * np.eye(x.shape[-1])

@@ -8,7 +8,7 @@ stop, begins none.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.interpolate import CubicSpline
+import scipy  # its parts load where they are asked for
 
 from . import local, swings
 from .local import Local, Series
@@ -201,7 +201,7 @@ def _is_one_motion(series: Series, seen: Local, start: float, time: float) -> bo
     here = int(np.searchsorted(even, start))
     if len(even) - here < FEWEST or np.max(gaps) > max(time / 8, GAP * step):
         return False
-    grid = CubicSpline(ts, y)(even)
+    grid = scipy.interpolate.CubicSpline(ts, y)(even)
     both, after = swings.of(grid), swings.of(grid[here:])
     told = after.rms < TOLD * _share(seen.rms, 0.2) and both.rms < AS_GOOD * after.rms
     return told and both.number <= after.number + min(DIED, here // (2 * swings.NUMBERS))

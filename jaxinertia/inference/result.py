@@ -7,7 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from .._shown import preformatted
 from ..physics.system import System
@@ -160,7 +160,7 @@ class Fit(eqx.Module):
         check_level(level)
         if method not in (None, "normal", "profile", "bootstrap"):
             raise ValueError(f"method = {method!r} must be 'normal', 'profile' or 'bootstrap', or None")
-        reach = stats.t.ppf((1 + level) / 2, self.freedom) * np.sqrt(np.diag(self.covariance))
+        reach = special.stdtrit(self.freedom, (1 + level) / 2) * np.sqrt(np.diag(self.covariance))
         low, high = self.parameters.within(self.flat - reach), self.parameters.within(self.flat + reach)
         bent = ~np.isnan(self.ends[0]) & ~np.all(self.parameters.limits == self.ends.T, axis=1)
         if method == "normal" or (method is None and not bent.any()):
@@ -311,7 +311,7 @@ class Fits(eqx.Module):
         profile where errors are not symmetric, as `Fit.interval` has it."""
         check_level(level)
         spread = np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
-        reach = stats.t.ppf((1 + level) / 2, self.freedom)[:, None] * spread
+        reach = special.stdtrit(self.freedom, (1 + level) / 2)[:, None] * spread
         low, high = (self.parameters.within(self.flat + sign * reach) for sign in (-1, 1))
         open_ends = np.all(np.swapaxes(self.ends, 1, 2) == self.parameters.limits, axis=2)
         bent = ~np.isnan(self.ends[:, 0]) & ~open_ends

@@ -15,7 +15,6 @@ Source: J. J. More, The Levenberg-Marquardt algorithm, 1978 (scaling by the grea
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -190,13 +189,13 @@ def _block(search: Search, problem: Problem, options: Options) -> Search:
 @Compiled
 def _run(problem: Problem, search: Search, tolerance: jax.Array, most: jax.Array, few: int) -> tuple[Search, jax.Array]:
     """Until no more than `few` are left, and the iterations left then."""
-    one = eqx.filter_vmap(lambda s, p: iterate(p, s, tolerance), in_axes=(0, problem.axes()))
+    one = problem.of_all(lambda p, s: iterate(p, s, tolerance))
 
     def unfinished(state):
         search, left = state
         return (left > 0) & (jnp.sum(~search.done) > few)
 
-    return jax.lax.while_loop(unfinished, lambda state: (one(state[0], problem), state[1] - 1), (search, most))
+    return jax.lax.while_loop(unfinished, lambda state: (one(state[0]), state[1] - 1), (search, most))
 
 
 def _all_finite(tree):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from scipy import fft, integrate, signal
+from scipy import fft
 
 from .._machine import cores
 from ..physics.system import System
@@ -47,8 +47,9 @@ def dominant(records: Records, rising: bool = False) -> np.ndarray:
     y = y / np.sqrt(np.maximum(np.sum(y**2, 2, keepdims=True) / rows, 1e-300))
     padded = 4 * 2 ** math.ceil(math.log2(records.longest))
     with fft.set_workers(cores()):
-        omega, power = signal.periodogram(y, 2 * np.pi, nfft=padded, detrend=False, axis=2)
-    power = np.sum(power, axis=(1, 3)) * (omega**2 if rising else 1.0)
+        spectrum = fft.rfft(y, padded, axis=2)
+    omega = 2 * np.pi * fft.rfftfreq(padded)
+    power = np.sum(np.abs(spectrum) ** 2, axis=(1, 3)) * (omega**2 if rising else 1.0)
     return omega[1 + np.argmax(power[:, 1:], axis=1)] / step
 
 
@@ -112,7 +113,8 @@ def relaxing(records: Records, kept: float) -> Relaxing | None:
     inside = records.within[..., None]
     y, ts = np.where(inside, records.y[..., :d], 0.0), np.where(inside, records.ts[..., None], 0.0)
     first = y[:, :, :1]
-    rise = integrate.cumulative_trapezoid(y - first, records.ts[..., None], axis=2, initial=0.0)
+    pieces = np.diff(records.ts[..., None], axis=2) * (y[:, :, 1:] + y[:, :, :-1] - 2 * first) / 2
+    rise = np.concatenate([np.zeros_like(first), np.cumsum(pieces, axis=2)], axis=2)  # by trapezoids
     left, total = _centred(y, inside), np.where(inside, rise, 0.0)
     if records.offset is None:
         total, slope = _without(total, ts, inside)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from .local import spikes
 from .loss import Loss, Squares, Student
@@ -135,7 +135,7 @@ def _own(loss: Loss, z: np.ndarray, taken: np.ndarray, shares: np.ndarray) -> np
     middle = np.sum(n * log, 1, keepdims=True) / np.maximum(np.sum(n, 1, keepdims=True), 1)
     statistic = np.sum(n * (log - middle) ** 2, 1) / np.maximum(spread, 0.1)
     runs = np.sum(enough, 1)
-    unlike = stats.chi2.sf(statistic, np.maximum(runs - 1, 1)) < UNLIKE
+    unlike = special.chdtrc(np.maximum(runs - 1, 1), statistic) < UNLIKE
     low, high = (f(np.where(enough, s, fill), axis=1) for f, fill in ((np.min, np.inf), (np.max, 0.0)))
     return (runs > 1) & unlike & (high > MATTERS * low) & (high > EXACT)
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy import fft, signal, special
+from scipy import fft, special
 
 from .. import _tree
 from ..physics.system import System
@@ -164,8 +164,8 @@ def periodogram(run: Run) -> tuple[np.ndarray, np.ndarray]:
         return _at_the_times(run.ts[run.read], run.y[run.read])
     even = np.linspace(0, run.ts[-1], len(run.ts))
     y, step = np.interp(even, run.ts, run.y), even[1] - even[0]
-    frequency, power = signal.periodogram(y, 1 / step, detrend="constant")
-    return 2 * np.pi * frequency[1:-1], power[1:-1] / 2  # of either sign
+    frequency, power = fft.rfftfreq(len(y), step), np.abs(fft.rfft(y - np.mean(y))) ** 2 * (step / len(y))
+    return 2 * np.pi * frequency[1:-1], power[1:-1]  # of either sign
 
 
 def _at_the_times(ts: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

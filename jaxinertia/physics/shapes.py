@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .. import _tree
-from .._checks import as_float, is_traced, require
+from .._checks import as_float, everywhere, is_symmetric_psd, is_traced, require
 from .._shown import shown
 from .._types import ArrayLike, Position
 
@@ -57,15 +57,14 @@ def check_damping(gamma: Coefficient, position: Position) -> Position:
             + ("" if is_traced(gamma.value) else f", got {gamma.value.tolist()}")
             + "; symmetrise it, or build it as R @ R.T"
         )
+        if not is_traced(gamma.value):
+            return require(position, is_symmetric_psd(np.asarray(gamma.value)), message)
         value = jax.lax.stop_gradient(gamma.value)
         slack = 64 * len(value) * jnp.finfo(value.dtype).eps * jnp.max(jnp.abs(value))
         symmetric = jnp.all(jnp.abs(value - value.T) <= slack)
         return require(position, symmetric & jnp.all(jnp.linalg.eigvalsh(value) >= -slack), message)
     message = "damping gamma must not be negative in any component; pass gamma >= 0"
-    leaves = jax.tree.leaves(gamma.value)
-    if not is_traced(leaves):
-        return require(position, all(np.all(np.asarray(leaf) >= 0) for leaf in leaves), message)
-    return require(position, jnp.all(jnp.stack([jnp.all(leaf >= 0) for leaf in leaves])), message)
+    return require(position, everywhere(lambda x: x >= 0, gamma.value), message)
 
 
 def leaves_of(name: str, value: ArrayLike) -> PyTree:

@@ -239,7 +239,7 @@ def _check_force(system: System, position: Position) -> None:
     if system.force is None:
         return
     force = system.force
-    out = eqx.filter_eval_shape(lambda t: jax.tree.map(jnp.asarray, force(t)), jnp.zeros((), _tree.dtype(position)))
+    out = eqx.filter_eval_shape(lambda t: jax.tree.map(jnp.asarray, force(t)), _host.put(0.0, _tree.dtype(position)))
     if any(jnp.issubdtype(f.dtype, jnp.complexfloating) for f in jax.tree.leaves(out)):
         raise ValueError(f"force returns complex numbers, {out}; take the real part")
     pairs = zip(jax.tree.leaves(out), jax.tree.leaves(position), strict=False)

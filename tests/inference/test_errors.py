@@ -45,6 +45,7 @@ def test_whiteness_is_ljung_and_boxs_test(channels):
         chances.append(stats.chi2.sf(N * (N + 2) * np.sum(r**2 / (N - np.arange(1, lags + 1))), lags))
     assert errors.whiteness(one) == pytest.approx(min(1.0, channels * min(chances)), rel=1e-10)
     assert errors.whiteness(one) < 1
+    assert np.isnan(errors.ljung_box(np.array([1.0, 0.5]), np.array([4, 3])))  # no lag of so few
 
 
 def test_steadiness_is_brown_and_forsythes_test():
@@ -63,6 +64,7 @@ def test_steadiness_is_brown_and_forsythes_test():
         assert found[r] == pytest.approx(stats.f_oneway(*parts).pvalue, rel=1e-10)
     one = evidence(runs=2)._replace(residuals=residuals[0, :, :60].ravel())
     assert errors.steadiness(one) == pytest.approx(found[0], rel=1e-12)
+    assert errors.steadiness(one._replace(residuals=np.ones(120))) == 1.0
     falls = np.linspace(1.3, 0.3, 60)[:, None]
     assert errors.steadiness_of_all(residuals[:1, :, :60] * falls, taken[:1, :, :60])[0] < errors.DOUBT < found.min()
 

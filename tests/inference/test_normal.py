@@ -74,3 +74,22 @@ def test_what_is_held_stays_and_all_else_goes_to_its_least():
     second = [begin[0], centre[1] - BOWL[0, 1] * (begin[0] - centre[0]) / BOWL[1, 1]]
     np.testing.assert_allclose(found.u, [first, second, centre], atol=1e-4)
     assert found.ended.all()
+
+
+def test_a_single_record_is_searched_as_it_is_among_others_without_their_axis():
+    centres, begin = np.array([[0.3, -0.7], [2.0, 5.0]]), np.array([[4.0, 5.0], [1.0, -3.0]])
+
+    def batched(centre, u):
+        """Over how many axes the products of a search's matrices go."""
+        gradient = Bowl(centre).of_all(lambda one, u: one.normal(u, jnp.zeros((0, 1))).g)
+        products = [x for x in jax.make_jaxpr(gradient)(u).eqns if x.primitive.name == "dot_general"]
+        return {len(x.params["dimension_numbers"][1][0]) + x.outvars[0].aval.ndim for x in products}
+
+    def ended(centre, u):
+        return search.run(Bowl(centre), u, np.zeros((len(u), 0, 1)), search.Options(50)).u
+
+    both = ended(centres, begin)
+    for k in range(2):
+        alone = centres[k : k + 1], begin[k : k + 1]
+        assert max(batched(*alone)) < max(batched(centres, begin))
+        np.testing.assert_allclose(ended(*alone), both[k : k + 1], rtol=1e-12)

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ... import _tree
+from ... import _host, _tree
 from ..._checks import is_zero
 from ..._types import Position, Scalar
 from ..relaxation import AbstractRelaxation, Split, one_step
@@ -146,7 +146,7 @@ class AbstractDamping(eqx.Module):
 
     def check(self, position: Position) -> Position:
         """The position, if the law can act there; ValueError, or a run-time error where traced, if not."""
-        t = jnp.zeros((), _tree.dtype(position))
+        t = _host.put(0.0, _tree.dtype(position))
         given = jax.eval_shape(lambda q: jax.tree.map(jnp.asarray, self.force_at(t, q, q, q)), position)
         if not _tree.same_structure(given, position) or _tree.shapes(given) != _tree.shapes(position):
             raise ValueError(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ... import _tree
-from ..._checks import as_float, is_traced, require
+from ..._checks import as_float, is_traced, known, require
 from ..._types import ArrayLike, Scalar
 from .abstract import AbstractDamping
 
@@ -39,7 +39,7 @@ class CurvatureAware(AbstractDamping):
         shown = "" if is_traced(ratio) else f", got {np.asarray(ratio)}"
         if ratio.ndim:
             raise ValueError(f"damping ratio must be one number{shown}")
-        holds = (ratio >= 0) & jnp.isfinite(ratio)
+        holds = (known(ratio) >= 0) & (known(ratio) < np.inf)
         self.ratio = require(ratio, holds, f"damping ratio must be finite and not negative{shown}; 1 is critical")
 
     nonnegative: ClassVar[tuple[str, ...]] = ("ratio",)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._checks import is_traced, require
+from ..._checks import everywhere, is_traced, known, require
 from ..._tree import dot
 from ..._types import ArrayLike, Position
 from ..relaxation import AbstractMemoryless
@@ -121,14 +121,14 @@ class Drag(AbstractDamping):
 
     def check(self, position):
         for value in self._laid_out(position):
-            least = jnp.stack([jnp.min(x) for x in jax.tree.leaves(value)]).min()
-            position = require(position, least >= 0, "drag must not be negative in any component")
+            holds = everywhere(lambda x: x >= 0, value)
+            position = require(position, holds, "drag must not be negative in any component")
         return position
 
     def check_backwards(self, position):
         if self.dry is None:
             return position
-        none = jnp.all(jnp.stack([jnp.all(x == 0) for x in jax.tree.leaves(self.dry)]))
+        none = everywhere(lambda x: x == 0, self.dry)
         message = "drag dry stops a motion, which cannot run backwards in time: take a word without negative weights"
         return require(position, none, message + ", such as 'AFA' or 'BAOAB'")
 
@@ -155,7 +155,7 @@ def _not_negative(name, x):
     if not is_traced(x) and not np.all(np.isfinite(np.asarray(x))):
         raise ValueError(f"drag {name} must be finite, got {x}; replace the NaN or inf")
     shown = "" if is_traced(x) else f", got {x}"
-    return require(x, x >= 0, f"drag {name} must not be negative{shown}; pass {name} >= 0")
+    return require(x, known(x) >= 0, f"drag {name} must not be negative{shown}; pass {name} >= 0")
 
 
 def _rubbed(h, a, c, b, p, push):

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._checks import as_float, is_symmetric_psd, is_traced, require
+from ..._checks import as_float, is_symmetric_psd, is_traced, known, require
 from ..._tree import dot, sum_leaves
 from ..._types import ArrayLike, Position, Scalar
 from ..linear_flow import cholesky, linear_flow
@@ -164,10 +164,10 @@ def _skew(x):
         raise ValueError(f"damping gyroscopic must be a (d, d) array, got shape {x.shape}")
     if not is_traced(x) and not np.all(np.isfinite(np.asarray(x))):
         raise ValueError(f"damping gyroscopic must be finite, got {np.asarray(x).tolist()}")
-    slack = 64 * len(x) * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(jax.lax.stop_gradient(x)))
     shown = "" if is_traced(x) else f", got {np.asarray(x).tolist()}"
-    skew = jnp.max(jnp.abs(x + x.T)) <= slack
-    return require(x, skew, f"damping gyroscopic must be skew{shown}; pass A - A.T")
+    turn = known(jax.lax.stop_gradient(x))
+    slack = 64 * len(x) * jnp.finfo(x.dtype).eps * abs(turn).max()
+    return require(x, abs(turn + turn.T).max() <= slack, f"damping gyroscopic must be skew{shown}; pass A - A.T")
 
 
 def _rate(x, bare):
@@ -303,12 +303,12 @@ def _matrix(gamma, gyroscopic, sigma, inverse, h):
     rate = gamma  # of loss: v^T Gamma v = p^T rate p
     if inverse is not None:
         drift, rate = drift @ inverse, inverse @ gamma @ inverse
-    decay, passage, *_ = linear_flow(drift, jnp.zeros_like(drift), h)
+    decay, passage, *_ = linear_flow(drift, None, h)
     # int e^{D^T s} 2 rate e^{D s} ds = M^-1 - E^T M^-1 E: as its own integral it loses no digits.
-    lost = linear_flow(drift.T, 2 * rate, h).covariance
+    lost = linear_flow(drift.T, 2 * rate, h, driven=False).covariance
     if sigma is None:
         return Matrix(decay, drift @ passage, passage, None, lost, jnp.zeros((), gamma.dtype), turns)
-    *_, covariance, integral = linear_flow(drift, sigma @ sigma.T, h)
+    *_, covariance, integral = linear_flow(drift, sigma @ sigma.T, h, driven=False)
     heat = jnp.sum(rate * integral)  # int tr(rate C(s)) ds
     return Matrix(decay, drift @ passage, passage, _root_along(covariance / h, sigma), lost, heat, turns)
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from ..._checks import require
+from ..._checks import everywhere, require
 from ..._types import ArrayLike, Position
 from ..series import phi
 from ..shapes import match
@@ -83,8 +83,8 @@ class Momentum(AbstractDamping):
         return self.gamma
 
     def check(self, position):
-        least = jnp.stack([jnp.min(g) for g in jax.tree.leaves(self._rates(position))]).min()
-        return require(position, least >= 0, "damping gamma must not be negative in any component; pass gamma >= 0")
+        holds = everywhere(lambda g: g >= 0, self._rates(position))
+        return require(position, holds, "damping gamma must not be negative in any component; pass gamma >= 0")
 
     def _rates(self, like):
         gamma = match("damping gamma", self.gamma, like)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from ..._checks import require
+from ..._checks import everywhere, require
 from ..._shown import shown
 from ..potentials import as_module
 from ..series import phi
@@ -63,11 +63,8 @@ class PositionDependent(AbstractDamping):
         return kinetic.is_euclidean
 
     def check(self, position):
-        values = [jnp.min(g) for g in jax.tree.leaves(jax.lax.stop_gradient(self._rates(position).value))]
-        least = jnp.stack(values).min()
-        return require(
-            position, least >= 0, "damping gamma(q) must not be negative, and is at the start; raise it there"
-        )
+        holds = everywhere(lambda g: g >= 0, jax.lax.stop_gradient(self._rates(position).value))
+        return require(position, holds, "damping gamma(q) must not be negative, and is at the start; raise it there")
 
     def _rates(self, position):
         value = leaves_of("damping gamma(q)", self.gamma(position))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ... import _tree
-from ..._checks import as_float, is_traced, require
+from ..._checks import as_float, is_traced, known, require
 from ..._types import ArrayLike, Position, Scalar
 from ..power_flow import power_flow
 from .abstract import AbstractDamping
@@ -91,7 +91,7 @@ class PowerLaw(AbstractDamping):
 
     def check_backwards(self, position):
         message = "damping exponent below 1 stops a motion, which cannot run backwards in time: take 'BAOAB' or 'OBABO'"
-        return require(position, self.exponent >= 1, message)
+        return require(position, known(self.exponent) >= 1, message)
 
     @property
     def strength(self) -> Any:
@@ -115,6 +115,5 @@ def _number(name, x):
     if x.ndim:
         raise ValueError(f"damping {name} must be one number, got shape {x.shape}; damping.Drag takes one a component")
     shown = "" if is_traced(x) else f", got {np.asarray(x)}"
-    return require(
-        x, (x >= 0) & jnp.isfinite(x), f"damping {name} must be finite and not negative{shown}; pass {name} >= 0"
-    )
+    holds = (known(x) >= 0) & (known(x) < np.inf)
+    return require(x, holds, f"damping {name} must be finite and not negative{shown}; pass {name} >= 0")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._checks import as_float, is_traced, require
+from ..._checks import as_float, is_traced, known, require
 from ..._shown import shown
 from ..._types import ArrayLike, Position, Scalar
 from ..potentials import as_module
@@ -108,7 +108,8 @@ class Nesterov(AbstractTimeVarying):
         shown = "" if is_traced(r) else f" = {np.asarray(r)}"
         if r.ndim:
             raise ValueError(f"r{shown} must be one number")
-        self.r = require(r, (r > 0) & jnp.isfinite(r), f"r{shown} must be positive and finite; Nesterov's is 3")
+        holds = (known(r) > 0) & (known(r) < np.inf)
+        self.r = require(r, holds, f"r{shown} must be positive and finite; Nesterov's is 3")
 
     nonnegative: ClassVar[tuple[str, ...]] = ("r",)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ... import _tree
-from ..._checks import as_float, is_traced, require
+from ..._checks import as_float, is_traced, known, require
 from ..._types import ArrayLike, Position, Scalar
 from ..power_flow import power_flow
 from .abstract import AbstractKinetic
@@ -37,7 +37,7 @@ class PowerLaw(AbstractKinetic):
         if exponent.ndim:
             raise ValueError(f"exponent must be one number, got shape {exponent.shape}")
         shown = "" if is_traced(exponent) else f", got {np.asarray(exponent)}"
-        holds = (exponent > 1) & jnp.isfinite(exponent)
+        holds = (known(exponent) > 1) & (known(exponent) < np.inf)
         self.exponent = require(exponent, holds, f"exponent must be above 1 and finite{shown}; 2 is Euclidean")
 
     def energy(self, momentum: Position) -> Scalar:

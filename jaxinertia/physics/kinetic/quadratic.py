@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ... import _tree
-from ..._checks import is_symmetric_psd, is_traced, require
+from ..._checks import everywhere, is_symmetric_psd, is_traced, known, require
 from ..._types import ArrayLike, Position, Scalar
 from ..linear_flow import linear_flow
 from ..shapes import Coefficient, leaves_of, match
@@ -70,7 +70,7 @@ class AbstractQuadratic(AbstractKinetic):
     def slowed(self, friction, momentum):
         inverse = self.inverse_mass(momentum)
         if inverse.matrix:
-            flow = linear_flow(-friction * inverse.value, jnp.zeros_like(inverse.value), jnp.ones_like(friction)).flow
+            flow = linear_flow(-friction * inverse.value, None, jnp.ones_like(friction), driven=False).flow
             return jax.tree.map(lambda p: flow @ p, momentum)
         return jax.tree.map(lambda p, w: p + p * jnp.expm1(-friction * w), momentum, inverse.value)
 
@@ -119,12 +119,15 @@ class Mass(AbstractQuadratic):
     def check(self, position):
         mass = match("mass", self.mass, position)
         if not mass.matrix:
-            least = jnp.stack([jnp.min(m) for m in jax.tree.leaves(mass.value)]).min()
-            return require(position, least > 0, "mass must be positive in every component")
+            holds = everywhere(lambda m: m > 0, mass.value)
+            return require(position, holds, "mass must be positive in every component")
+        message = "mass, used as a matrix, must be symmetric and positive definite: R @ R.T + m"
+        if not is_traced(mass.value):
+            return require(position, _definite(np.asarray(mass.value)), message)
         value = jax.lax.stop_gradient(mass.value)
         slack = 64 * len(value) * jnp.finfo(value.dtype).eps * jnp.max(jnp.abs(value))
         holds = jnp.all(jnp.abs(value - value.T) <= slack) & jnp.all(jnp.linalg.eigvalsh(value) > 0)
-        return require(position, holds, "mass, used as a matrix, must be symmetric and positive definite: R @ R.T + m")
+        return require(position, holds, message)
 
     def bound(self, position):
         return BoundMass(self.inverse_mass(position))
@@ -154,7 +157,7 @@ def _positive(x, bare):
             raise ValueError(f"mass, a matrix, must be positive definite, got eigenvalues {np.linalg.eigvalsh(value)}")
         return x
     shown = "" if value is None else f", got {value}"
-    return require(x, x > 0, f"mass must be positive{shown}; a component that should not move is no coordinate")
+    return require(x, known(x) > 0, f"mass must be positive{shown}; a component that should not move is no coordinate")
 
 
 def _definite(matrix):

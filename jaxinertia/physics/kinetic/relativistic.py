@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ... import _tree
-from ..._checks import as_float, is_traced, require
+from ..._checks import as_float, is_traced, known, require
 from ..._types import ArrayLike, Position, Scalar
 from .abstract import AbstractKinetic
 
@@ -99,4 +99,4 @@ def _number(name, x):
     if x.ndim:
         raise ValueError(f"{name} must be one number, got shape {x.shape}")
     shown = "" if is_traced(x) else f", got {np.asarray(x)}"
-    return require(x, (x > 0) & jnp.isfinite(x), f"{name} must be positive and finite{shown}")
+    return require(x, (known(x) > 0) & (known(x) < np.inf), f"{name} must be positive and finite{shown}")

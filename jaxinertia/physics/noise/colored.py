@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from ... import _tree
-from ..._checks import as_float, is_traced, require
+from ..._checks import as_float, is_traced, known, require
 from ..._types import ArrayLike, Key, Position, Scalar
 from ..damping.linear import as_matrix
 from ..linear_flow import cholesky, linear_flow
@@ -60,7 +60,7 @@ class Colored(AbstractNoise):
         if tau.ndim:
             raise ValueError(f"noise tau must be one number, got shape {tau.shape}; all components share it")
         shown = "" if is_traced(tau) else f", got {tau}"
-        holds = (tau > 0) & jnp.isfinite(tau)
+        holds = (known(tau) > 0) & (known(tau) < jnp.inf)
         self.tau = require(tau, holds, f"noise tau must be positive and finite{shown}; it is the correlation time")
         self.initial = None if initial is None else leaves_of("noise initial", initial)
 
@@ -169,7 +169,7 @@ def _component(gamma, tau, h):
     zero, one = jnp.zeros_like(gamma), jnp.ones_like(gamma)
     drift = _two_by_two(-gamma, one, zero, -one / tau)
     moved = linear_flow(drift, _two_by_two(zero, zero, zero, 2 * one / tau), h)
-    taken = linear_flow(jnp.swapaxes(drift, -1, -2), _two_by_two(gamma, zero, zero, zero), h)
+    taken = linear_flow(jnp.swapaxes(drift, -1, -2), _two_by_two(gamma, zero, zero, zero), h, driven=False)
     c = moved.covariance
     force = jnp.sqrt(2 / tau * phi(2 * h / tau))  # its standard deviation over sqrt(h)
     shared = c[..., 0, 1] / (force * h)
@@ -218,10 +218,10 @@ def _coupled(gamma, sigma, tau, h):
     zero, one = jnp.zeros_like(gamma), jnp.eye(len(gamma), dtype=gamma.dtype)
     drift = jnp.block([[-gamma, one], [zero, -one / tau]])
     rate = 2 / tau * sigma @ sigma.T
-    unit = linear_flow(drift, jnp.block([[zero, zero], [zero, 2 / tau * one]]), h)
+    unit = linear_flow(drift, jnp.block([[zero, zero], [zero, 2 / tau * one]]), h, driven=False)
     moved = linear_flow(drift, jnp.block([[zero, zero], [zero, rate]]), h)
     friction = jnp.block([[gamma, zero], [zero, zero]])
-    taken = linear_flow(drift.T, friction, h)
+    taken = linear_flow(drift.T, friction, h, driven=False)
     d = len(gamma)
     force = jnp.sqrt(2 / tau * phi(2 * h / tau))
     shared = unit.covariance[:d, d:] @ sigma / (force * h)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._checks import as_float, is_symmetric_psd, is_traced, require
+from ..._checks import as_float, is_symmetric_psd, is_traced, known, require
 from ..._shown import shown
 from ..._types import ArrayLike, Position
 from ..damping import AbstractDamping, Linear
@@ -96,7 +96,7 @@ def thermal(temperature: ArrayLike, damping: ArrayLike, law: str = "gaussian") -
     if temperature.ndim:
         raise ValueError(f"temperature must be one number, got shape {temperature.shape}")
     said = "" if is_traced(temperature) else f", got {temperature}"
-    holds = (temperature >= 0) & jnp.isfinite(temperature)
+    holds = (known(temperature) >= 0) & (known(temperature) < np.inf)
     temperature = require(temperature, holds, f"temperature must be finite and not negative{said}")
     if isinstance(damping, AbstractDamping) and not isinstance(damping, Linear):
         raise ValueError(
@@ -120,4 +120,4 @@ def amplitude_of(x):
     if x.ndim == 2 and x.shape[0] == x.shape[1]:
         return x  # may be a matrix, whose signs carry meaning
     shown = "" if is_traced(x) else f", got {x}"
-    return require(x, x >= 0, f"noise sigma must not be negative{shown}; pass its absolute value")
+    return require(x, known(x) >= 0, f"noise sigma must not be negative{shown}; pass its absolute value")
