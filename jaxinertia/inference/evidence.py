@@ -174,9 +174,10 @@ def whiteness_of_all(residuals: np.ndarray, taken: np.ndarray) -> np.ndarray:
     if np.any(taken[:, :, 1:] & ~taken[:, :, :-1]):  # what was not taken goes to the end
         order = np.argsort(~taken, axis=2, kind="stable")
         residuals, taken = (np.take_along_axis(x, order, axis=2) for x in (residuals, taken))
-    r, m = np.where(taken, residuals, 0.0), residuals.shape[2]
-    lagged = [(r[:, :, k:] * r[:, :, : m - k], taken[:, :, k:]) for k in range(min(LAGS, m - 1) + 1)]
-    products, counts = (np.stack([np.sum(x, (1, 2)) for x in parts], -1) for parts in zip(*lagged, strict=True))
+    r, m, n = np.where(taken, residuals, 0.0), residuals.shape[2], taken.sum(2)[..., None]
+    lags = range(min(LAGS, m - 1) + 1)
+    products = np.stack([np.einsum("rwmc,rwmc->rc", r[:, :, k:], r[:, :, : m - k]) for k in lags], -1)
+    counts = np.sum(np.maximum(n - np.array(lags), 0), 1)
     chances = ljung_box(products, counts)
     return np.minimum(1.0, chances.shape[1] * chances.min(1))
 
