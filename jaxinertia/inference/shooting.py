@@ -311,6 +311,11 @@ def integrate(
     enough = LINEAR if linear.is_linear(records.system) else START
     options = options._replace(most=enough, tolerance=ROUGH, damping=search.BOLD)
     found = run(problem, parameters.loosen(first), states, options, "start values")
+    left = np.flatnonzero(~found.ended)
+    if left.size:  # what is not linear in a number that is far off, as a pendulum in its frequency, does not get there
+        some, likely = padded(left), parameters.loosen(starts.sensible(records, omega, 1.0))
+        other = run(problem.at(some), likely[some], states[some], options, "start values")
+        found = found.put(some, found.at(some).better(other))
     u = parameters.tighten(np.asarray(found.u), first)
     u = np.concatenate([u, beside], axis=1)
     return u, np.array(found.x).reshape(r, w, -1, 2 * d), found.cost
