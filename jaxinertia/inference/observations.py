@@ -183,7 +183,7 @@ class Observations(eqx.Module):
     def unknown_errors(self) -> np.ndarray:
         """Of each channel, those of `position` and then the momentum's, whether its error is unknown."""
         errors = [self.position_error] if self.momentum is None else [self.position_error, self.momentum_error]
-        return np.repeat([error is None for error in errors], self.channels)
+        return np.array([error is None for error in errors for _ in range(self.channels)])
 
     def between(self, start: Any = None, stop: Any = None) -> "Observations":
         """The readings with start <= t <= stop, in the unit of `ts`; None: from the first, to the last.
