@@ -20,7 +20,8 @@ from .normal import Held
 from .parameters import ABOVE, encode
 from .result import Fit
 from .search import Options, Search, run
-from .shooting import KEPT, LEAST_SQUARES, Near, pace
+from .shooting import KEPT, LEAST_SQUARES, Near
+from .short_windows import pace
 from .task import prepare
 from .which_motion import motion_for
 

@@ -6,7 +6,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import jaxinertia as ji
-from jaxinertia.inference import shooting, starts
+from jaxinertia.inference import short_windows, starts
 from jaxinertia.inference.record import on_one_grid
 from jaxinertia.inference.search import Options
 from jaxinertia.inference.task import prepare
@@ -67,7 +67,7 @@ def test_a_pendulum_begins_at_the_frequency_of_its_record():
         records = on_one_grid(task.system, task.parameters, [data])
         omega = starts.dominant(records)
         length = starts.first_length(records.longest, float(omega[0]))
-        u, _, cost = shooting.integrate(records, omega, length, options)
+        u, _, cost = short_windows.integrate(records, omega, length, options)
     assert cost < 1e-3 * len(ts) / 2
     assert u[0, 1] == pytest.approx(6.0, rel=1e-3)
 
