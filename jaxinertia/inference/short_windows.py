@@ -49,10 +49,10 @@ def integrate(
     problem = pose(replace(flat.without_level(), parameters=parameters.unbounded()), length, Integral())
     position = problem.windows.y[:, :, 0, :d]
     states = np.concatenate([position, np.zeros_like(position)], axis=-1)
-    enough = LINEAR if linear.is_linear(records.system) else START
-    options = options._replace(most=enough, tolerance=ROUGH, damping=search.BOLD)
+    once = linear.is_linear(records.system)
+    options = options._replace(most=LINEAR if once else START, tolerance=ROUGH, damping=search.BOLD)
     found = run(problem, parameters.loosen(first), states, options, "start values")
-    left = np.flatnonzero(~found.ended)
+    left = np.flatnonzero(~found.ended & (not once))
     if left.size:  # what is not linear in a number that is far off, as a pendulum in its frequency, does not get there
         some, likely = padded(left), parameters.loosen(starts.sensible(records, omega, 1.0))
         other = run(problem.at(some), likely[some], states[some], options, "start values")
