@@ -111,7 +111,7 @@ def headed(asked: str, result: Fit, beside: Comparison | None) -> Iterator[str]:
     yield f"{best}, the best of {len(behind)} laws{doubt}"
     yield values(beside.best)
     if best != asked:
-        yield f"asked for was {asked}, whose AIC is greater by {behind[asked]:.4g}"
+        yield f"asked for was {asked}, whose AIC is greater by {behind[asked]:,.1f}"
         yield values(result)
 
 

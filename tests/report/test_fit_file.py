@@ -209,7 +209,7 @@ def test_the_figure_is_of_the_law_that_was_found(ringdown, monkeypatch, better, 
     assert lines[1] == fit_figure.values(of) != fit_figure.values(rest)
     doubt = "" if white > 1e-3 else ", none of which describes the record: residuals are still correlated"
     assert lines[0] == f"{'dry friction' if better > 0 else 'viscous'}, the best of 2 laws{doubt}"
-    beside = ["asked for was viscous, whose AIC is greater by 30", fit_figure.values(asked[0])]
+    beside = ["asked for was viscous, whose AIC is greater by 30.0", fit_figure.values(asked[0])]
     assert lines[2:] == (beside if better > 0 else [])
 
 
