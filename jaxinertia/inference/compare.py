@@ -38,6 +38,11 @@ class Comparison(tuple):
         """The first."""
         return next(iter(self.fits.values()))
 
+    @property
+    def describes(self) -> bool:
+        """Whether the best leaves residuals that are no more correlated than chance has them."""
+        return not self.best.diagnostics.whiteness < errors.DOUBT
+
     def __str__(self) -> str:
         head = ("fit", "numbers", "-2 log L", "AIC", "BIC", "delta AIC", "delta BIC", *_QUALITY)
         least = min(row[4] for row in self)
@@ -52,7 +57,7 @@ class Comparison(tuple):
         return "\n".join([*lines, *self._verdict()])
 
     def _verdict(self) -> Iterable[str]:
-        if self.best.diagnostics.whiteness < errors.DOUBT:
+        if not self.describes:
             yield (
                 "none of these describes the record: the residuals of the best are still correlated, for which its "
                 "errors are corrected, and not looked up any further"

@@ -171,27 +171,33 @@ def whiteness(evidence: Evidence) -> float:
 
 def whiteness_of_all(residuals: np.ndarray, taken: np.ndarray) -> np.ndarray:
     """The same of many records, whose residuals (r, w, m, c) were taken where `taken` says."""
-    if np.any(taken[:, :, 1:] & ~taken[:, :, :-1]):  # what was not taken goes to the end
-        order = np.argsort(~taken, axis=2, kind="stable")
-        residuals, taken = (np.take_along_axis(x, order, axis=2) for x in (residuals, taken))
-    r, m = np.where(taken, residuals, 0.0), residuals.shape[2]
-    lagged = [(r[:, :, k:] * r[:, :, : m - k], taken[:, :, k:]) for k in range(min(LAGS, m - 1) + 1)]
-    products, counts = (np.stack([np.sum(x, (1, 2)) for x in parts], -1) for parts in zip(*lagged, strict=True))
+    residuals, taken = _taken_first(residuals, taken)
+    r, m, n = np.where(taken, residuals, 0.0), residuals.shape[2], taken.sum(2)[..., None]
+    lags = range(min(LAGS, m - 1) + 1)
+    products = np.stack([np.einsum("rwmc,rwmc->rc", r[:, :, k:], r[:, :, : m - k]) for k in lags], -1)
+    counts = np.sum(np.maximum(n - np.array(lags), 0), 1)
     chances = ljung_box(products, counts)
     return np.minimum(1.0, chances.shape[1] * chances.min(1))
+
+
+def _taken_first(residuals: np.ndarray, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """With what was not taken at the end of each run."""
+    if not np.any(taken[:, :, 1:] & ~taken[:, :, :-1]):
+        return residuals, taken
+    order = np.argsort(~taken, axis=2, kind="stable")
+    return np.take_along_axis(residuals, order, axis=2), np.take_along_axis(taken, order, axis=2)
 
 
 def steadiness_of_all(residuals: np.ndarray, taken: np.ndarray) -> np.ndarray:
     """The chance that residuals (r, w, m, c) scatter as unlike early, in the middle and late in their runs: Brown and
     Forsythe's test of a few parts of every run, of equal counts, about 0."""
-    order = np.argsort(~taken, axis=2, kind="stable")
-    size, taken = np.abs(np.take_along_axis(residuals, order, 2)), np.take_along_axis(taken, order, 2)
-    n = taken.sum(2, keepdims=True)
+    residuals, taken = _taken_first(residuals, taken)
+    size, n = np.where(taken, np.abs(residuals), 0.0), taken.sum(2, keepdims=True)
     part = PARTS * np.arange(taken.shape[2])[:, None] // np.maximum(n, 1)
     inside = [taken & (part == k) for k in range(PARTS)]
-    counts = np.stack([x.sum((1, 2, 3)) for x in inside], -1)
-    sums = np.stack([np.sum(np.where(x, size, 0.0), (1, 2, 3)) for x in inside], -1)
-    total = np.sum(np.where(taken, size**2, 0.0), (1, 2, 3))
+    counts = np.stack([np.count_nonzero(x, (1, 2, 3)) for x in inside], -1)
+    sums = np.stack([np.einsum("rwmc,rwmc->r", size, x) for x in inside], -1)
+    total = np.einsum("rwmc,rwmc->r", size, size)
     between = np.sum(sums**2 / np.maximum(counts, 1), -1)
     among = np.maximum(between - sums.sum(-1) ** 2 / np.maximum(counts.sum(-1), 1), 0.0)
     rest = np.maximum(counts.sum(-1) - PARTS, 1)

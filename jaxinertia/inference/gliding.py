@@ -61,13 +61,15 @@ class _Glide:
         """After h, whatever happens in it."""
         side = jnp.where(z[1] == 0, self.pushed(z[0], t), jnp.sign(z[1]))
         tau, turns = self.turning(jax.lax.stop_gradient(z), jax.lax.stop_gradient(t), h, side)
-        z = self.smooth(z, t, tau, side)
-        # The derivative of tau, which is no longer than the step.
-        fall = self.sided(z, t + tau, side)[1]
-        tau = jnp.where(turns, tau - (z[1] - jax.lax.stop_gradient(z[1])) / jnp.where(turns, fall, 1.0), tau)
-        z = jnp.where(turns, z.at[1].set(0.0), z)
-        side = jnp.where(turns, self.pushed(z[0], t + tau), side)
-        return self.smooth(z, t + tau, jnp.where(turns, h - tau, 0.0), side)
+        there = self.smooth(z, t, tau, side)
+
+        def turned(there):
+            # The derivative of tau, which is no longer than the step.
+            late = tau - (there[1] - jax.lax.stop_gradient(there[1])) / self.sided(there, t + tau, side)[1]
+            there = there.at[1].set(0.0)
+            return self.smooth(there, t + late, h - late, self.pushed(there[0], t + late))
+
+        return _repeat(turned, there, jnp.where(turns, 1, 0))
 
     def turning(self, z, t, h, side):
         """(how far to go with this sign, whether the velocity vanishes there)."""
@@ -75,14 +77,13 @@ class _Glide:
         turns = end < 0
         speed = side * z[1]
 
-        def newton(_, tau):
+        def newton(tau):
             there = self.smooth(z, t, tau, side)
             fall = self.sided(there, t + tau, side)[1]
             return jnp.clip(tau - there[1] / jnp.where(fall == 0, 1.0, fall), 0.0, h)
 
         first = h * speed / jnp.where(turns, speed - end, 1.0)
-        tau = jax.lax.fori_loop(0, NEWTON, newton, jnp.where(turns, first, h))
-        return jnp.where(turns, tau, h), turns
+        return _repeat(newton, jnp.where(turns, first, h), jnp.where(turns, NEWTON, 0)), turns
 
     def pushed(self, x, t):
         """Which way a particle at rest goes: 1, -1, or 0 where friction holds it."""
@@ -104,3 +105,9 @@ class _Glide:
         b = stage(a, 0.5)
         c = stage(b, 0.5)
         return z + h / 6 * (a + 2 * b + 2 * c + stage(c, 1.0))
+
+
+def _repeat(change, x, times):
+    """`change` so many times: of many at once none is computed where all are done, as `lax.cond` would do; few steps
+    turn, and those that do take most of the work."""
+    return jax.lax.while_loop(lambda s: s[1] > 0, lambda s: (change(s[0]), s[1] - 1), (x, times))[0]

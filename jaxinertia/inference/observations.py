@@ -1,6 +1,5 @@
 """What was recorded: times, readings, and what is known of their error."""
 
-import reprlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from . import release, row_checks, several
 from .reading import columns
 from .times import in_seconds
 
-_shortened = reprlib.Repr()
-_shortened.maxother = 60
 FEWEST = 8  # finite positions: two of state, two of parameters, and as many to judge them by
 
 
@@ -105,25 +102,25 @@ class Observations(eqx.Module):
             raise ValueError(
                 "position is None: pass readings; of momenta alone they are position=..., with read=lambda q, p: p"
             )
-        self.ts = _numbers("ts", in_seconds("ts", ts), missing=False)
+        self.ts = row_checks.numbers("ts", in_seconds("ts", ts), missing=False)
         if self.ts.ndim != 1:
             raise ValueError(f"ts must be one-dimensional, got shape {self.ts.shape}")
-        self.position = _numbers("position", position)
+        self.position = row_checks.numbers("position", position)
         if self.position.ndim not in (1, 2) or len(self.position) != len(self.ts):
             raise ValueError(
                 f"position has shape {self.position.shape}, ts {self.ts.shape}; one row a time: (n,) or (n, d)"
             )
-        self.momentum = None if momentum is None else _like("momentum", momentum, self.position)
-        self.position_error = _error("position_error", position_error, self.position)
-        self.momentum_error = _error("momentum_error", momentum_error, self.position)
+        self.momentum = None if momentum is None else row_checks.like("momentum", momentum, self.position)
+        self.position_error = row_checks.error_of("position_error", position_error, self.position)
+        self.momentum_error = row_checks.error_of("momentum_error", momentum_error, self.position)
         self.segment = row_checks.groups("segment", segment, len(self.ts))
         self.record = row_checks.in_order(row_checks.groups("record", record, len(self.ts)))
-        self.input = None if input is None else _numbers("input", input, missing=False)
+        self.input = None if input is None else row_checks.numbers("input", input, missing=False)
         if self.input is not None and len(self.input) != len(self.ts):
             raise ValueError(f"input has shape {self.input.shape}, ts {self.ts.shape}; pass one row for each time")
         self.time_error = row_checks.time_error(time_error, self.ts)
         self.input_delay = row_checks.delay(input_delay, self.input)
-        self.offset = None if offset is None else _numbers("offset", offset, missing=False)
+        self.offset = None if offset is None else row_checks.numbers("offset", offset, missing=False)
         if self.offset is not None and self.offset.shape not in ((), self.position.shape[1:]):
             raise ValueError(f"offset has shape {self.offset.shape}; pass a number, or one for each component")
         self.reading, self.labels, self.rows = tuple(reading), labels, None
@@ -183,7 +180,7 @@ class Observations(eqx.Module):
     def unknown_errors(self) -> np.ndarray:
         """Of each channel, those of `position` and then the momentum's, whether its error is unknown."""
         errors = [self.position_error] if self.momentum is None else [self.position_error, self.momentum_error]
-        return np.repeat([error is None for error in errors], self.channels)
+        return np.array([error is None for error in errors for _ in range(self.channels)])
 
     def between(self, start: Any = None, stop: Any = None) -> "Observations":
         """The readings with start <= t <= stop, in the unit of `ts`; None: from the first, to the last.
@@ -196,7 +193,7 @@ class Observations(eqx.Module):
         Example:
             >>> ji.fit(system, data.between(16.5, 120.0), free)
         """
-        low, high = (_bound(name, x) for name, x in (("start", start), ("stop", stop)))
+        low, high = (row_checks.bound(name, x) for name, x in (("start", start), ("stop", stop)))
         first, last = float(self.ts.min()), float(self.ts.max())
         low, high = first if low is None else low, last if high is None else high
         if not low < high:
@@ -358,47 +355,3 @@ class Observations(eqx.Module):
             return cls(**found.arrays, **given, offset=offset, reading=found.said, labels=found.labels)
         except ValueError as problem:
             raise ValueError(f"{path}: {found.table.named(str(problem))}") from problem
-
-
-def _bound(name: str, x: Any) -> float | None:
-    """One finite time, or None."""
-    if x is None:
-        return None
-    value = _numbers(name, x, missing=False)
-    if value.shape != ():
-        raise ValueError(f"{name} has shape {value.shape}; pass one time")
-    return float(value)
-
-
-def _numbers(name: str, x: Any, missing: bool = True) -> np.ndarray:
-    try:
-        raw = np.asarray(np.ma.filled(np.ma.asarray(x).astype(float), np.nan) if np.ma.isMaskedArray(x) else x)
-        if np.iscomplexobj(raw) or raw.dtype.kind in "mM":
-            raise TypeError(raw.dtype.name)
-        array = np.asarray(raw, np.float64)
-    except (TypeError, ValueError) as error:
-        shown = " ".join(_shortened.repr(x).split())
-        raise ValueError(f"{name} = {shown} is not an array of real numbers") from error
-    if np.any(np.isinf(array)) or (not missing and np.any(np.isnan(array))):
-        i = int(np.argmax(~np.isfinite(array.ravel())))
-        allowed = "write a missing reading as NaN" if missing else "interpolate it, or drop the row"
-        raise ValueError(f"{name} has {array.ravel()[i]} at entry {i}; {allowed}")
-    return array
-
-
-def _like(name: str, x: Any, position: np.ndarray) -> np.ndarray:
-    array = _numbers(name, x)
-    if array.shape != position.shape:
-        raise ValueError(f"{name} has shape {array.shape}, position {position.shape}; pass equal shapes")
-    return array
-
-
-def _error(name: str, x: Any, position: np.ndarray) -> np.ndarray | None:
-    if x is None:
-        return None
-    array = _numbers(name, x, missing=False)
-    if array.shape not in ((), position.shape[1:], position.shape):
-        raise ValueError(f"{name} has shape {array.shape}; pass a number, or the shape of position {position.shape}")
-    if np.any(array <= 0):
-        raise ValueError(f"{name} must be positive, got {array.min()}; pass None if it is unknown")
-    return array

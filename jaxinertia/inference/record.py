@@ -300,7 +300,10 @@ def on_one_grid(system: System, parameters: Parameters, data: list[Observations]
             force[r, k] = filled(grid.ts[k], force[r, k])
     offset = None
     if first.offset is not None:
-        offset = np.stack([np.broadcast_to(np.asarray(one.offset), (first.channels,)) for one in data]) / unit
+        offset = np.empty((n, first.channels))
+        for k, one in enumerate(data):
+            offset[k] = one.offset
+        offset /= unit
     many = [np.broadcast_to(x, (n, *x.shape)).copy() for x in (grid.start, grid.ts, grid.row, grid.counts)]
     units = Units(np.full(n, grid.origin), np.full(n, grid.step), length, None if read is None else unit)
     unknown = np.stack([one.unknown_errors for one in data])

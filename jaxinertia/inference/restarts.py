@@ -17,7 +17,7 @@ from .between import LINE
 from .coordinates import ABOVE, MATRICES, REAL
 from .parameters import Parameters
 from .record import Records
-from .search import Options, Search, run
+from .search import Options, Search, padded, run
 from .standing import Standing
 
 NONE = ("force.gain", "potential.cubic", "potential.quadratic")  # what a simpler model has none of
@@ -36,7 +36,7 @@ def restarted(stand: Standing, options: Options, loss: str) -> Standing:
     rows = np.flatnonzero(stand.misfits & ~(computed & ended.search.ended))
     if not rows.size:
         return stand
-    rows = shooting.padded(rows)
+    rows = padded(rows)
     some, likelihood = records.at(rows), ended.likelihood.at(rows)
     found = ended.search.at(rows)
     begin = [start for name in names for start in _simpler(some, name, options, loss)]

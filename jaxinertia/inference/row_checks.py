@@ -1,7 +1,8 @@
-"""What one row of a record holds, if not the position: checks of what a user says of it."""
+"""What a record holds, and what one row of it is of: checks of what a user says of it."""
 
 import inspect
 import math
+import reprlib
 from typing import Any
 
 import jax
@@ -10,6 +11,8 @@ import numpy as np
 
 from .._shown import shown
 
+_shortened = reprlib.Repr()
+_shortened.maxother = 60
 REMEDY = "return what one row of `position` holds, as read=lambda q, p: p"
 
 
@@ -106,3 +109,50 @@ def in_order(names: np.ndarray) -> np.ndarray:
     """Groups as numbers 0, 1, ... in the order in which they first appear."""
     _, first, number = np.unique(names, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[number]
+
+
+def bound(name: str, x: Any) -> float | None:
+    """One finite time, or None; or ValueError."""
+    if x is None:
+        return None
+    value = numbers(name, x, missing=False)
+    if value.shape != ():
+        raise ValueError(f"{name} has shape {value.shape}; pass one time")
+    return float(value)
+
+
+def numbers(name: str, x: Any, missing: bool = True) -> np.ndarray:
+    """Real numbers, with NaN only where some may be missing; or ValueError."""
+    try:
+        raw = np.asarray(np.ma.filled(np.ma.asarray(x).astype(float), np.nan) if np.ma.isMaskedArray(x) else x)
+        if np.iscomplexobj(raw) or raw.dtype.kind in "mM":
+            raise TypeError(raw.dtype.name)
+        array = np.asarray(raw, np.float64)
+    except (TypeError, ValueError) as error:
+        said = " ".join(_shortened.repr(x).split())
+        raise ValueError(f"{name} = {said} is not an array of real numbers") from error
+    if np.any(np.isinf(array)) or (not missing and np.any(np.isnan(array))):
+        i = int(np.argmax(~np.isfinite(array.ravel())))
+        allowed = "write a missing reading as NaN" if missing else "interpolate it, or drop the row"
+        raise ValueError(f"{name} has {array.ravel()[i]} at entry {i}; {allowed}")
+    return array
+
+
+def like(name: str, x: Any, position: np.ndarray) -> np.ndarray:
+    """Real numbers, as many as positions; or ValueError."""
+    array = numbers(name, x)
+    if array.shape != position.shape:
+        raise ValueError(f"{name} has shape {array.shape}, position {position.shape}; pass equal shapes")
+    return array
+
+
+def error_of(name: str, x: Any, position: np.ndarray) -> np.ndarray | None:
+    """The standard deviation of a reading, one or as many as positions; ValueError unless it is positive."""
+    if x is None:
+        return None
+    array = numbers(name, x, missing=False)
+    if array.shape not in ((), position.shape[1:], position.shape):
+        raise ValueError(f"{name} has shape {array.shape}; pass a number, or the shape of position {position.shape}")
+    if np.any(array <= 0):
+        raise ValueError(f"{name} must be positive, got {array.min()}; pass None if it is unknown")
+    return array

@@ -2,8 +2,8 @@
 
 A law is a greater one with some of its numbers held: without dry friction it is 0, without a bend so is the cubic. So
 one search after another goes on side by side, from the viscous fit with a little or much of its friction given to
-what is added; then each from the best that holds more of it. Laws that have no greater one in common, a spring and a
-pendulum, take a program each.
+what is added; then each from where it ended, and from the best that holds no more than it. Laws that have no greater
+one in common, a spring and a pendulum, take a program each.
 """
 
 import math
@@ -20,7 +20,8 @@ from .normal import Held
 from .parameters import ABOVE, encode
 from .result import Fit
 from .search import Options, Search, run
-from .shooting import LEAST_SQUARES, Near, pace
+from .shooting import KEPT, LEAST_SQUARES, Near
+from .short_windows import pace
 from .task import prepare
 from .which_motion import motion_for
 
@@ -38,9 +39,15 @@ class Seen(NamedTuple):
     near: Near
 
 
+def keeps_phase(fit: Fit) -> bool:
+    """Whether a fit explains most of a record, so that a search for another law may begin there."""
+    posed = cast(Any, fit.posed)
+    return bool(posed.cost < KEPT * posed.likelihood.level)
+
+
 def screened(viscous: Fit, own: Fit | None, data: Any, potential: str) -> dict[Law, Seen]:
-    """Of all laws with this potential, or what it holds, from the viscous fit to the same data; and, where a long
-    record keeps no phase from there, from `own`, the fit with this potential and viscous friction."""
+    """Of all laws with this potential, or what it holds, from the viscous fit to the same data; or those with this
+    potential from `own`, the fit with it and viscous friction, where that tells more of the record."""
     with jax.enable_x64(True):
         group = _Group(viscous, own, data, GREATER.get(potential, potential))
         return group.seen()
@@ -52,8 +59,6 @@ class _Group:
     def __init__(self, viscous: Fit, own: Fit | None, data: Any, potential: str):
         self.viscous, self.posed = viscous, cast(Any, viscous.posed)
         system, free = pose(Law(potential, ",".join(DRAGS[1:])), force=force_of(data))
-        bases = [viscous] if own is None else [viscous, own]
-        self.lanes = [(base, share) for base in bases for share in SHARES]  # of each law
         task = prepare(system, data, free, None, None, None, self.posed.likelihood.loss.name, LOOK)
         self.parameters = task.parameters
         before = self.posed.records
@@ -62,6 +67,8 @@ class _Group:
         frictions = ["linear", *DRAGS[1:], ",".join(DRAGS[1:])]
         self.laws = [Law(name, drag).plain for name in within for drag in frictions]
         self.free = np.array([self._is_free(law) for law in self.laws])
+        better = own if own is not None and own.deviance < viscous.deviance else viscous
+        self.bases = [better if law.potential == potential else viscous for law in self.laws]
 
     def _is_free(self, law: Law) -> list[bool]:
         """(coordinates,) of the greater law: which this one has; and all that is fitted beside."""
@@ -71,19 +78,20 @@ class _Group:
         return [name not in held for name in self.parameters.names] + [True] * beside
 
     def seen(self) -> dict[Law, Seen]:
-        """Every law, searched for twice."""
+        """Every law, searched for twice, from two starts each time."""
         records, states = self.records, np.asarray(self.posed.x)[None, :, None]
         motion = motion_for(records.system, records.d, *pace(records, starts.dominant(records), states))
         loss = jax.tree.map(lambda x: np.asarray(x)[None], self.posed.likelihood.loss)
         whole = posed_as(records, records.longest, motion, loss=loss)
-        many, each = len(self.laws), len(self.lanes)
-        problem = Held(whole.at(np.zeros(many * each, int)), np.repeat(self.free, each, axis=0))
-        u = np.stack([self._start(free, *lane) for free in self.free for lane in self.lanes])
-        x = np.stack([np.asarray(cast(Any, base.posed).x) for _ in self.free for base, _ in self.lanes])
+        free = np.repeat(self.free, len(SHARES), axis=0)
+        problem = Held(whole.at(np.zeros(len(free), int)), free)
+        each = zip(self.free, self.bases, strict=True)
+        u = np.stack([self._start(free, base, share) for free, base in each for share in SHARES])
+        x = np.repeat(np.stack([np.asarray(cast(Any, base.posed).x) for base in self.bases]), len(SHARES), axis=0)
         found = run(problem, u, x, LOOK, "a first look")
         best = self._best(found)
-        again = np.tile(np.stack([best, self._held_more(found, best)], axis=1), each // 2).ravel()
-        u = self._freed(np.asarray(found.u)[again], np.repeat(self.free, each, axis=0))
+        again = np.stack([best, self._held_more(found, best)], axis=1).ravel()
+        u = self._freed(np.asarray(found.u)[again], free)
         found = run(problem, u, np.asarray(found.x)[again], LOOK, "a second look")
         return {law: self._told(found, k) for law, k in zip(self.laws, self._best(found).tolist(), strict=True)}
 
@@ -135,7 +143,7 @@ class _Group:
         squares = squares and not self.posed.likelihood.robust
         ratio = max(cost, 1e-300) / max(float(self.posed.cost), 1e-300)
         rise = fit.readings * math.log(ratio) if squares else 2 * (cost - float(self.posed.cost))
-        free = self.free[lane // len(self.lanes)][: self.parameters.size]
+        free = self.free[lane // len(SHARES)][: self.parameters.size]
         values = self.parameters.natural_of_rows(np.asarray(found.u)[lane : lane + 1, : self.parameters.size])[0][0]
         named = {name: float(v) for name, v, own in zip(self.parameters.names, values, free, strict=True) if own}
         beside = np.asarray(found.u)[lane, self.parameters.size :]

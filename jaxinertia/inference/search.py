@@ -198,6 +198,11 @@ def _run(problem: Problem, search: Search, tolerance: jax.Array, most: jax.Array
     return jax.lax.while_loop(unfinished, lambda state: (one(state[0]), state[1] - 1), (search, most))
 
 
+def padded(rows: np.ndarray) -> np.ndarray:
+    """Rows, some of them twice: as many as a power of two, so that few programs serve all counts."""
+    return np.resize(rows, 2 ** int(np.ceil(np.log2(len(rows)))))
+
+
 def _all_finite(tree):
     flags = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]
     return jnp.all(jnp.stack(flags))

@@ -13,25 +13,24 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from . import delay, linear, search, starts
+from . import delay, linear, starts
 from .between import BAND, INPUTS, Ways, most_likely
 from .least_squares import LeastSquares, pose, rates_of_all
 from .likelihood import Likelihood, innovations_of_all
 from .loss import SQUARES, Loss, Squares, named
-from .motion import Integral
 from .record import Records, joined
-from .search import Options, Search, go_on, run
+from .search import Options, Search, go_on, padded, run
+from .short_windows import ROUGH, integrate, pace, start_cost
 from .weights import change, told, weighed, with_clock, without_spikes
 from .which_motion import motion_for
 
 GROWTH = 6  # how much longer the next windows are
 KEPT = 0.2  # of the motion may be left unexplained where a search over whole runs begins
 HALVINGS = 6  # of the step, till it no longer matters
-STARTS = 16  # phases of a swing
 REWEIGHTINGS, ROBUST = 4, 20  # by residuals: of squares, and of another loss
 SETTLED = 1e-6  # changes of weights that matter no more
-ROUGH = 1e-2  # of the cost of a standard error: start values need no more
-LINEAR, START, TRIAL, STAGE = 2, 8, 5, 30  # iterations that start values, a first look, and windows are worth
+STAGE = 30  # iterations that windows are worth
+TRIAL, BENT = 5, 15  # and whole runs that may have lost phase: if not linear, windows take longer to compile than these
 
 
 class Ended(NamedTuple):
@@ -216,7 +215,8 @@ def _settle(records: Records, omega: np.ndarray, options: Options) -> tuple[Leas
     motion = motion_for(records.system, records.d, *pace(records, omega, x))
     whole = pose(records, longest, motion)
     states = x[:, :, 0].copy()
-    quick = options if length >= longest else options._replace(most=TRIAL)
+    trial = TRIAL if linear.is_linear(records.system) else BENT
+    quick = options if length >= longest else options._replace(most=trial)
     found, floor = run(whole, u, states, quick, "whole runs"), np.zeros(len(records))
     left = np.arange(len(records))
     while length < longest:
@@ -269,82 +269,10 @@ def _of_relaxing(records: Records, whole: LeastSquares, found: Search, options: 
     return found
 
 
-def padded(rows: np.ndarray) -> np.ndarray:
-    """Rows, some of them twice: as many as a power of two, so that few programs serve all counts."""
-    return np.resize(rows, 2 ** int(np.ceil(np.log2(len(rows)))))
-
-
 def in_phase(cost: np.ndarray, level: np.ndarray, floor: Any) -> np.ndarray:
     """Whether a prediction explains most of what windows, each with a state of its own, could explain."""
     floor = np.minimum(floor, level)
     return cost - floor < KEPT * (level - floor)
-
-
-def start_cost(records: Records, omega: np.ndarray, length: int, options: Options) -> np.ndarray:
-    """Of each record, how well short windows can be explained."""
-    u, x, cost = integrate(records, omega, length, options)
-    if cost is not None:
-        return cost
-    motion = motion_for(records.system, records.d, *pace(records, omega, x))
-    few = options._replace(most=START, tolerance=ROUGH)
-    return run(pose(records, length, motion), u, x.reshape(len(records), -1, x.shape[-1]), few, "start values").cost
-
-
-def integrate(
-    records: Records, omega: np.ndarray, length: int, options: Options
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Start values u, the states of windows (r, runs, windows, 2 d), and what was left: the equation of motion,
-    integrated twice, with the readings put in, over windows of two cycles.
-
-    It is linear in damping, stiffness and the like, needs no derivative of the data, and no guess.
-    """
-    r, w, d = len(records), records.y.shape[1], records.d
-    parameters = records.parameters
-    flat, line = starts.without_trend(records)
-    beside = np.concatenate([flat.middle, line, np.zeros((r, int(records.free_delay)))], axis=1)
-    if records.readout is not None:
-        return *_by_spectrum(records, omega, beside, length), None
-    first = starts.sensible(records, omega)
-    problem = pose(replace(flat.without_level(), parameters=parameters.unbounded()), length, Integral())
-    position = problem.windows.y[:, :, 0, :d]
-    states = np.concatenate([position, np.zeros_like(position)], axis=-1)
-    enough = LINEAR if linear.is_linear(records.system) else START
-    options = options._replace(most=enough, tolerance=ROUGH, damping=search.BOLD)
-    found = run(problem, parameters.loosen(first), states, options, "start values")
-    u = parameters.tighten(np.asarray(found.u), first)
-    u = np.concatenate([u, beside], axis=1)
-    return u, np.array(found.x).reshape(r, w, -1, 2 * d), found.cost
-
-
-def _by_spectrum(records: Records, omega: np.ndarray, beside: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Start values where readings are not of the position: the frequency is theirs too; states at rest, from where one
-    step finds all of them if the reading is a linear function of these, else the likeliest phase of a swing."""
-    r, w, d = len(records), records.y.shape[1], records.d
-    u = starts.sensible(records, omega, 1.0 if d == 1 else 100.0)
-    u = np.concatenate([u, beside], axis=1)
-    count = -(-records.longest // length)
-    states = np.zeros((r, w * count, 2 * d))
-    if not records.readout.is_affine:  # type: ignore[union-attr]
-        motion = motion_for(records.system, records.d, *pace(records, omega, states[:, None]))
-        problem, best = pose(records, length, motion), np.full(states.shape[:2], np.inf)
-        for phase in 2 * np.pi * np.arange(STARTS) / STARTS:
-            at = phase + np.pi * np.arange(d) / (2 * d)
-            swing = np.sqrt(2) * np.concatenate([np.cos(at) + 0 * omega[:, None], -np.sin(at) * omega[:, None]], axis=1)
-            trial = np.broadcast_to(swing[:, None], states.shape)
-            cost = np.sum(innovations_of_all(problem, u, trial) ** 2, (2, 3))
-            better = cost < best
-            states, best = np.where(better[..., None], trial, states), np.where(better, cost, best)
-    return u, states.reshape(r, w, count, 2 * d)
-
-
-def pace(records: Records, omega: np.ndarray, x: np.ndarray) -> tuple[float, float, float]:
-    """The fastest record's angular frequency, the longest interval and the longest run."""
-    d = records.d
-    size, speed = (np.sqrt(np.sum(part**2, (1, 2, 3))) for part in (x[..., :d], x[..., d:]))
-    swing = speed / np.maximum(size, 1e-300)
-    fastest = np.max(np.maximum(omega, np.minimum(np.where(np.isfinite(swing), swing, 0.0), 2 * omega)))
-    inner = np.diff(records.ts, axis=2)[records.within[:, :, 1:]]
-    return float(fastest), float(np.max(inner, initial=1.0)), float(np.max(records.ts * records.within))
 
 
 def shorten(

@@ -16,7 +16,7 @@ from .candidates import Law, force_of, pose
 from .fit import fitted
 from .observations import Observations
 from .result import Fit
-from .screening import GREATER, Seen, screened
+from .screening import GREATER, Seen, keeps_phase, screened
 from .search import Options
 from .shooting import Near
 from .task import prepare
@@ -98,8 +98,9 @@ class SideBySide:
         """Of all laws with this potential, at once."""
         if potential not in self._groups:
             started = time.perf_counter()
-            own = self._own(GREATER.get(potential, potential))
-            found = screened(self.fits[Law()], own, self.data, potential)
+            viscous = self.fits[Law()]
+            own = None if keeps_phase(viscous) else self._own(GREATER.get(potential, potential))
+            found = screened(viscous, own, self.data, potential)
             self._groups |= dict.fromkeys({potential, *(law.potential for law in found)}, found)
             self._say(f"a first look at {len(found)} laws", started)
         return self._groups[potential]

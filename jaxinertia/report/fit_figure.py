@@ -1,5 +1,6 @@
 """One figure of a fit: the record under its prediction, what is left, and where the energy goes."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ..dynamics.compositions import kahan_li6
 from ..dynamics.simulate import simulate
 from ..dynamics.splitting import Splitting
 from ..dynamics.trajectory import Trajectory
+from ..inference.compare import Comparison
 from ..inference.observations import Observations
 from ..inference.result import Fit
 from ..physics.system import System, prepare
@@ -26,6 +28,7 @@ SHOWN = 4000  # readings of the first run that are drawn
 SMOOTH = 2000  # points, at least, of the fit's curve
 SWINGS = 3  # turning points, at least, of what is given an envelope
 FLAT, SHORT = 6.0, 100.0  # greatest over least: below the one a linear axis does; below the other, decades are too few
+LINE, ABREAST = 0.14, 5  # inches of a heading's further lines, and how many values one has
 SYMBOLS = {
     "damping.gamma": r"$\gamma$",
     "damping.linear": "linear drag",
@@ -33,6 +36,7 @@ SYMBOLS = {
     "damping.dry": "dry friction",
     "damping.coefficient": "drag",
     "damping.exponent": "exponent",
+    "potential.cubic": "cubic stiffness",
     "kinetic.mass": "$m$",
     "kinetic.speed_limit": "$c$",
     "natural_frequency": "$f_0$",
@@ -72,20 +76,43 @@ def fit(result: Fit, axes: Any = None, *, data: Observations | None = None, whol
     return axes
 
 
-def overview(result: Fit, data: Observations, path: Path, whole: Observations | None = None) -> Path:
-    """The figure of `fit` in a file.
+def overview(
+    result: Fit, data: Observations, path: Path, whole: Observations | None = None, heading: str | None = None
+) -> Path:
+    """The figure of `fit` in a file; its heading, if not the fit's numbers alone.
 
     Raises:
         ValueError: if the file's format is unknown.
     """
     with style.applied():
-        fig = Figure(figsize=(style.PAGE, 4.6))
+        lines = 0 if heading is None else heading.count("\n")
+        fig = Figure(figsize=(style.PAGE, 4.6 + LINE * lines))
         fit(result, fig.subplots(2, 2), data=data, whole=whole)
+        if heading is not None:
+            fig.suptitle(heading, fontsize=8)
         try:
             fig.savefig(path, dpi=150)
         except ValueError as error:
             raise ValueError(f"figure = {str(path)!r} cannot be written: {error}") from error
     return path
+
+
+def headed(asked: str, result: Fit, beside: Comparison | None) -> Iterator[str]:
+    """Lines above the figure: which law is drawn, what the text says against it, and its numbers; then the same of the
+    law that was asked for, if that is another."""
+    if beside is None:
+        warnings = len(result.diagnostics.warnings)
+        told = f", with {warnings} warning{'s' * (warnings > 1)}, told in the table" if warnings else ""
+        yield asked + (told if result.diagnostics.converged else ": the search did not converge")
+        yield values(result)
+        return
+    best, behind = next(iter(beside.fits)), {name: delta for name, *_, delta in beside}
+    doubt = "" if beside.describes else ", none of which describes the record: residuals are still correlated"
+    yield f"{best}, the best of {len(behind)} laws{doubt}"
+    yield values(beside.best)
+    if best != asked:
+        yield f"asked for was {asked}, whose AIC is greater by {behind[asked]:,.1f}"
+        yield values(result)
 
 
 def _beside(result: Fit, data: Observations) -> Fit:
@@ -130,10 +157,11 @@ def _panels(result: Fit, data: Observations, whole: Observations | None, axes: A
 
 
 def values(result: Fit) -> str:
-    """The dampings, frequency, quality and temperature with their errors, in one line."""
+    """The dampings, frequency, quality and temperature with their errors, few in a line."""
     named = dict(zip(result.labels, zip(result.flat, np.sqrt(np.diag(result.covariance)), strict=True), strict=True))
     named |= result.derived
-    return ",   ".join(f"{text} = {_rounded(*named[name])}" for name, text in SYMBOLS.items() if name in named)
+    each = [f"{text} = {_rounded(*named[name])}" for name, text in SYMBOLS.items() if name in named]
+    return ",\n".join(",   ".join(each[k : k + ABREAST]) for k in range(0, len(each), ABREAST))
 
 
 def _rounded(value: float, error: float) -> str:

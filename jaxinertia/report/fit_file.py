@@ -94,7 +94,7 @@ def run(
         tell("\nby its residuals this law does not do; others beside it (--no-compare leaves them out):")
         beside = of_record(data, choices.loss, {law: result}, progress)
         tell(str(beside))
-    return Fitted(result, beside, _write(result, beside, data, whole, stem, figure))
+    return Fitted(result, beside, _write(result, beside, data, whole, stem, law.plain.name if figure else None))
 
 
 def check_files(paths: Sequence[Path], together: bool, out: Path | None) -> None:
@@ -160,19 +160,22 @@ def fit_options(choices: Choices) -> dict[str, Any]:
 
 
 def _write(
-    result: Fit, beside: Comparison | None, data: Observations, whole: Observations, stem: Path, figure: bool
+    result: Fit, beside: Comparison | None, data: Observations, whole: Observations, stem: Path, asked: str | None
 ) -> list[Path]:
-    """The JSON file, and the figure if it is wanted."""
+    """The JSON file, and a figure of the best law that was found, whichever was asked for; none if there is no name of
+    that."""
     written = [stem.with_name(stem.name + ".fit.json")]
     try:
         told = result.to_json() | {"reading": list(data.reading)}
         if beside is not None:
             told["compared"] = {name: fit.to_json() for name, fit in beside.fits.items()}
         written[0].write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
-        if figure:
-            from .fit_figure import overview  # noqa: PLC0415  matplotlib loads only when a figure is wanted
+        if asked is not None:
+            from .fit_figure import headed, overview  # noqa: PLC0415  matplotlib loads only when a figure is wanted
 
-            written.append(overview(result, data, stem.with_name(stem.name + ".fit.png"), whole))
+            heading = "\n".join(headed(asked, result, beside))
+            best = result if beside is None else beside.best
+            written.append(overview(best, data, stem.with_name(stem.name + ".fit.png"), whole, heading))
     except OSError as error:
         raise ValueError(f"out = {str(stem)!r} cannot be written: {error}") from error
     return written

@@ -40,13 +40,15 @@ def test_laws_by_name():
 NEAR = Near(np.zeros(2), np.zeros(1), np.zeros((1, 2)))
 
 
-def tried(monkeypatch, aic, data=DATA, fitted=None):
+def tried(monkeypatch, aic, data=DATA, fitted=None, own=None):
     """(the laws that were fitted, in order; fits, and what was only seen, by name; failures by name) where each has
-    this AIC, 1000 if none is said, at a look; and `fitted` if it is fitted, or an error."""
+    this AIC, 1000 if none is said, at a look; and `fitted` if it is fitted, or an error. Where there is a list `own`
+    the viscous fit keeps no phase, and the list gets the laws that a look asks a start of."""
     laws, fitted = [], aic | (fitted or {})
 
     def fit(_data, law, _loss, _progress, _near, thorough=True):
         if not thorough:
+            own.append(law.name)
             raise ValueError("no start of its own")
         laws.append(law.name)
         value = fitted.get(law.name, 1000.0)
@@ -63,6 +65,7 @@ def tried(monkeypatch, aic, data=DATA, fitted=None):
 
     monkeypatch.setattr(side_by_side, "_fit", fit)
     monkeypatch.setattr(side_by_side, "screened", look)
+    monkeypatch.setattr(side_by_side, "keeps_phase", lambda _: own is None)
     beside = side_by_side.SideBySide(data, "squares", {})
     return laws, *({law.name: x for law, x in each.items()} for each in (beside.fits, beside.seen, beside.failures))
 
@@ -89,6 +92,12 @@ def test_the_best_is_fitted_and_the_next_where_it_turns_out_to_be_better(monkeyp
     assert tried(monkeypatch, seen)[0] == ["viscous", "dry friction"]
     laws, fits, *_ = tried(monkeypatch, seen, fitted={"dry friction": 960.0})
     assert laws == ["viscous", "dry friction", "Duffing"] == list(fits)
+
+
+def test_a_look_has_a_start_of_its_own_where_the_viscous_fit_keeps_no_phase(monkeypatch):
+    own = []
+    tried(monkeypatch, {"dry friction": 900.0}, own=own)
+    assert own == ["Duffing", "pendulum"]
 
 
 def test_a_law_that_cannot_be_fitted_is_told(monkeypatch):

@@ -6,6 +6,10 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import jaxinertia as ji
+from jaxinertia.inference import short_windows, starts
+from jaxinertia.inference.record import on_one_grid
+from jaxinertia.inference.search import Options
+from jaxinertia.inference.task import prepare
 
 from .records import damped
 
@@ -42,6 +46,30 @@ def test_a_constant_input_and_a_free_offset_are_called_collinear():
     fits = ji.fit_many(ji.System(P.Quadratic(2.0), 0.3), [varied, constant], free)
     assert set(fits.failures) == {1}
     assert "collinear" in fits.failures[1]
+
+
+def test_a_pendulum_begins_at_the_frequency_of_its_record():
+    """The frequency enters squared: of 6 the first step from 1 lands at 18.5, where the cost is greater, and that is
+    all of it. Simpson's rule over 26 readings a swing is right to (2 pi / 26)^4 / 180 of a force, and sharper peaks to
+    a few times that."""
+
+    def move(_, z):
+        return [z[1], -0.1 * z[1] - 36 * np.sin(z[0])]
+
+    ts = np.linspace(0, 8, 200)
+    y = solve_ivp(move, (0, 8), [1.5, 0.0], t_eval=ts, rtol=1e-10, atol=1e-12).y[0]
+    system, options = ji.System(P.Pendulum(1.0), 0.1), Options(100)
+    with jax.enable_x64(True):
+        data = ji.Observations(ts, y)
+        task = prepare(
+            system, data, lambda s: (s.damping.gamma, s.potential.frequency), None, None, None, "squares", options
+        )
+        records = on_one_grid(task.system, task.parameters, [data])
+        omega = starts.dominant(records)
+        length = starts.first_length(records.longest, float(omega[0]))
+        u, _, cost = short_windows.integrate(records, omega, length, options)
+    assert cost < 1e-3 * len(ts) / 2
+    assert u[0, 1] == pytest.approx(6.0, rel=1e-3)
 
 
 @pytest.mark.slow

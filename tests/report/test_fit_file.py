@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -175,3 +176,51 @@ def test_a_figure_names_its_columns_values_and_the_part_that_it_shows(tmp_path, 
     assert labels[2][0] == labels[0][0]
     title = drawn[0].get_suptitle()
     assert re.match(r"\$\\gamma\$ = 0\.0[12]\d+ \$\\pm\$ .*\$f_0\$ = 0\.18.*\$Q\$ = ", title)
+
+
+@pytest.mark.parametrize(("better", "white"), [(30.0, 0.5), (30.0, 1e-9), (-30.0, 0.5), (None, 0.5)])
+def test_the_figure_is_of_the_law_that_was_found(ringdown, monkeypatch, better, white):
+    """Drawn and headed by it, whichever was asked for: of another with half the amplitude and twice the error, and by
+    `better` the likelier."""
+    asked, drawn = [], []
+
+    def found(_data, _loss, known, _progress):
+        (result,) = known.values()
+        half, left = tuple(x / 2 for x in result.initial), 2 * result.diagnostics.residuals
+        told = replace(result.diagnostics, residuals=left, whiteness=white)
+        other = replace(result, initial=half, covariance=4 * result.covariance, diagnostics=told)
+        other = replace(other, deviance=result.deviance - better)
+        asked.extend([result, other])
+        return ji.compare({"viscous": result, "dry friction": other})
+
+    monkeypatch.setattr(fit_file, "advised", lambda _: better is not None)
+    monkeypatch.setattr(fit_file, "of_record", found)
+    monkeypatch.setattr(Figure, "savefig", lambda fig, *_, **__: drawn.append(fig))
+    said = RUNNER.invoke(cli.app, ["fit", str(ringdown), "--time", "t", "--position", "y"])
+    assert said.exit_code == 0, said.output
+    lines, panels = drawn[0].get_suptitle().split("\n"), drawn[0].axes
+    if better is None:
+        assert lines[0] == "viscous"
+        return
+    of, rest = asked[::-1] if better > 0 else asked
+    curve = {line.get_label(): line for line in panels[0].lines}["fit"].get_ydata()
+    assert curve[0] - of.offset[0][0] == pytest.approx(of.initial[0][0], rel=1e-12)
+    np.testing.assert_array_equal(panels[1].lines[0].get_ydata(), of.diagnostics.residuals)
+    assert lines[1] == fit_figure.values(of) != fit_figure.values(rest)
+    doubt = "" if white > 1e-3 else ", none of which describes the record: residuals are still correlated"
+    assert lines[0] == f"{'dry friction' if better > 0 else 'viscous'}, the best of 2 laws{doubt}"
+    beside = ["asked for was viscous, whose AIC is greater by 30.0", fit_figure.values(asked[0])]
+    assert lines[2:] == (beside if better > 0 else [])
+
+
+def test_a_figure_says_what_the_table_warns_of(ringdown):
+    data = ji.Observations.from_csv(ringdown, time="t", position="y", offset=None)
+    result = ji.fit(ji.System(ji.potentials.Quadratic()), data, lambda s: (s.damping.gamma, s.potential.stiffness))
+    for warnings, converged, first in (
+        ((), True, "viscous"),
+        (("a",), True, "viscous, with 1 warning, told in the table"),
+        (("a", "b"), True, "viscous, with 2 warnings, told in the table"),
+        (("it did not",), False, "viscous: the search did not converge"),
+    ):
+        other = replace(result, diagnostics=replace(result.diagnostics, warnings=warnings, converged=converged))
+        assert list(fit_figure.headed("viscous", other, None)) == [first, fit_figure.values(result)]
