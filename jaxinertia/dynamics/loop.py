@@ -30,7 +30,8 @@ from .pieces import in_pieces
 from .scan import checkpointed_scan
 from .vectorised import vectorised
 
-CACHE = 2**15  # bytes: a CPU's first cache, for what a block of points carries
+CARRIED = 2**11  # numbers in a block of points: in float64 half of a CPU's first cache. Of more, which would fit in
+# float32, XLA hands parts of a step to other threads, each step anew, where it has a sine in it.
 SMALLEST = 32  # points in a block: fewer are not worth their own loop
 COPIES = 2**24  # bytes: what is copied to flatten a vmap into another, at most
 KERNELS_COPIES = 2**31  # ... where the loop is to be a kernel, which gains more than copies cost
@@ -114,8 +115,8 @@ def _program(*operands, points: int | None, mapped: Sequence[bool], kernel: Wish
 
 def _on_cpu(*operands, body, counts, **rest):
     carried = body.in_avals[counts[0] : sum(counts)]
-    each = sum(math.prod(aval.shape) * aval.dtype.itemsize for aval in carried)
-    block = 2 ** int(math.log2(max(CACHE / (2 * each), 1)))
+    each = sum(math.prod(aval.shape) for aval in carried)
+    block = 2 ** int(math.log2(max(CARRIED / each, 1)))
     return _program(*operands, body=body, counts=counts, block=block if block >= SMALLEST else None, **rest)
 
 
