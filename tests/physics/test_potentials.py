@@ -81,6 +81,23 @@ def test_the_inertia_is_kinetic_plus_potential():
     assert many[1] == pytest.approx(4 * float(many[0]), rel=8 * EPS)
 
 
+def test_the_derivatives_of_a_quadratic_are_those_by_hand():
+    """L = sum(S (x - c)^2) / 2: also in S and c, and mixed and second ones, forwards and backwards."""
+    stiffness, center = np.array([1.5, -0.4]), np.array([0.2, 0.1])
+    offset = X - center
+
+    def value(stiffness, center, x):
+        return P.Quadratic(stiffness, center)(x)
+
+    for transform in (jax.jacfwd, jax.jacrev):
+        slopes = transform(value, (0, 1, 2))(stiffness, center, X)
+        for slope, by_hand in zip(slopes, (offset**2 / 2, -stiffness * offset, stiffness * offset), strict=True):
+            np.testing.assert_allclose(slope, by_hand, rtol=8 * EPS)
+        seconds = transform(jax.grad(value, 2), (0, 1, 2))(stiffness, center, X)
+        for second, by_hand in zip(seconds, (offset, -stiffness, stiffness), strict=True):
+            np.testing.assert_allclose(second, np.diag(by_hand), rtol=8 * EPS)
+
+
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_parameters_are_leaves_and_have_gradients(name):
     potential, _, _ = CATALOGUE[name]

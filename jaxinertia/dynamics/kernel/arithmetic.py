@@ -41,14 +41,14 @@ def compute(program: Program, name: str, params: dict[str, Any], dtype: Any, num
 
 
 def _simplified(name: str, numbers: list[Number]) -> Number | None:
-    """What needs no operation: x * 1, x / 1, x - 0. (x + 0.0 is another number where x is -0.0.)"""
-    neutral = {"mul": 1, "div": 1, "sub": 0}.get(name)
+    """What needs no operation: x * 1, x / 1, x - 0, and x + 0, which XLA takes for x too, also where x is -0.0."""
+    neutral = {"mul": 1, "div": 1, "sub": 0, "add": 0}.get(name)
     if neutral is None:
         return None
     first, second = numbers
     if not isinstance(second, Value) and second == neutral:
         return first
-    if name == "mul" and not isinstance(first, Value) and first == neutral:
+    if name in ("mul", "add") and not isinstance(first, Value) and first == neutral:
         return second
     return None
 

@@ -62,15 +62,26 @@ _FUNCTIONS = {
 }
 
 
-def source(kernel: Kernel, points: int) -> str:
-    """The kernel for so many trajectories, as text."""
+def source(kernel: Kernel, points: int, each: int = 1) -> str:
+    """The kernel for so many trajectories, `each` of them in a thread, as text.
+
+    A thread's are as far apart as there are threads, so that neighbouring threads read neighbouring numbers; past the
+    end they are the last once more.
+    """
+    threads = -(-points // each)
+    place, last = "point0 + {}LL".format, f"{points - 1}LL"
+    others = [
+        f"  const long long point{k} = {place(k * threads)} < {last} ? {place(k * threads)} : {last};"
+        for k in range(1, each)
+    ]
     parameters = [f"const {_type(b)}* __restrict__ in{k}" for k, b in enumerate(kernel.inputs)]
     parameters += [f"{_type(b)}* __restrict__ out{k}" for k, b in enumerate(kernel.outputs)]
     lines = [
         f'extern "C" __global__ void __launch_bounds__({THREADS}) {NAME}({", ".join(parameters)})',
         "{",
-        "  const long long point = blockIdx.x * (long long)blockDim.x + threadIdx.x;",
-        f"  if (point >= {points}LL) return;",
+        "  const long long point0 = blockIdx.x * (long long)blockDim.x + threadIdx.x;",
+        f"  if (point0 >= {threads}LL) return;",
+        *others,
         *_Writer(kernel, points).block(kernel.program.statements, "  "),
         "}",
         "",
@@ -93,17 +104,17 @@ class _Writer:
 
     def _line(self, statement: Operation | Load | Store) -> str:
         if isinstance(statement, Store):
-            place = self._place(self.kernel.outputs[statement.output], statement.row, statement.component)
+            place = self._place(self.kernel.outputs[statement.output], statement)
             return f"out{statement.output}[{place}] = {_text(statement.value)};"
         if isinstance(statement, Load):
-            place = self._place(self.kernel.inputs[statement.operand], statement.row, statement.component)
+            place = self._place(self.kernel.inputs[statement.operand], statement)
             return f"const {_declared(statement.result)} = in{statement.operand}[{place}];"
         return f"const {_declared(statement.result)} = {_expression(statement)};"
 
-    def _place(self, buffer: Buffer, row: Number | None, component: int) -> str:
+    def _place(self, buffer: Buffer, of: Load | Store) -> str:
         """Where a number lies: rows first, then components, points last, so that neighbours read neighbours."""
-        first = str(component) if row is None else f"({_text(row)} * {buffer.components}LL + {component})"
-        return f"{first} * {self.points}LL + point" if buffer.mapped else first
+        first = str(of.component) if of.row is None else f"({_text(of.row)} * {buffer.components}LL + {of.component})"
+        return f"{first} * {self.points}LL + point{of.copy}" if buffer.mapped else first
 
     def _loop(self, loop: Loop, indent: str) -> list[str]:
         pairs = list(zip(loop.variables, loop.starts, strict=True))

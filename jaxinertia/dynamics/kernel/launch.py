@@ -15,6 +15,7 @@ import numpy as np
 from .cuda import NAME, THREADS, source
 from .layout import Buffer, Kernel
 from .program import Unsupported
+from .together import together
 
 _TARGET = "__gpu$xla.gpu.ptx"
 _LIBRARIES = ("libnvrtc.so.13", "libnvrtc.so.12")
@@ -29,7 +30,8 @@ def call(kernel: Kernel, points: int | None, operands: list[Any]) -> list[Any]:
     count = 1 if points is None else points
     given = [_points_last(x, buffer) for x, buffer in zip(operands, kernel.inputs, strict=True)]
     shapes = [jax.ShapeDtypeStruct(_outer(buffer, count), buffer.dtype) for buffer in kernel.outputs]
-    results = launch(source(kernel, count), shapes, given, count)
+    kernel, each = together(kernel, count)
+    results = launch(source(kernel, count, each), shapes, given, -(-count // each))
     return [_points_first(x, buffer, points) for x, buffer in zip(results, kernel.outputs, strict=True)]
 
 
@@ -50,9 +52,9 @@ def _points_first(x: Any, buffer: Buffer, points: int | None) -> Any:
     return x[0] if points is None else x
 
 
-def launch(text: str, shapes: list[jax.ShapeDtypeStruct], operands: list[Any], points: int) -> list[Any]:
-    """One thread for each point."""
-    grid = {"grid_x": -(-points // THREADS), "grid_y": 1, "grid_z": 1}
+def launch(text: str, shapes: list[jax.ShapeDtypeStruct], operands: list[Any], threads: int) -> list[Any]:
+    """So many threads of a kernel."""
+    grid = {"grid_x": -(-threads // THREADS), "grid_y": 1, "grid_z": 1}
     block = {"block_x": THREADS, "block_y": 1, "block_z": 1, "shared_mem_bytes": 0}
     numbers = {name: np.int32(n) for name, n in (grid | block).items()}
     run = jax.ffi.ffi_call(_TARGET, shapes)

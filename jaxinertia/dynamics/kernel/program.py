@@ -45,6 +45,7 @@ class Load(NamedTuple):
     operand: int
     row: Number | None
     component: int
+    copy: int = 0  # of the thread's trajectories
 
 
 class Store(NamedTuple):
@@ -54,6 +55,7 @@ class Store(NamedTuple):
     row: Number | None
     component: int
     value: Number
+    copy: int = 0  # of the thread's trajectories
 
 
 class Loop(NamedTuple):
@@ -161,6 +163,11 @@ def _read_by(statement: Operation | Load | Store) -> set[Value]:
 
 def _stores(statement: Statement) -> bool:
     return isinstance(statement, Store) or (isinstance(statement, Loop) and any(map(_stores, statement.body)))
+
+
+def size(statements: Sequence[Statement]) -> int:
+    """How many statements there are, in loops too."""
+    return sum(size(statement.body) if isinstance(statement, Loop) else 1 for statement in statements)
 
 
 def operations(statements: Sequence[Statement]) -> int:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import jaxinertia as ji
+from jaxinertia.dynamics.kernel import together
+from jaxinertia.dynamics.kernel.layout import lay_out
 
 from ..test_laws import CASES as LAWS
 from ..test_laws import START, system_of, word_of
@@ -34,12 +36,12 @@ def simulated(system, start, solver, scale, key=None, ts=TS):
     return kept, accounts
 
 
-def check(threads, system, start, word="BAOAB", key=None, most=300, ts=TS):  # noqa: F811
+def check(threads, system, start, word="BAOAB", key=None, most=300, ts=TS, scales=SCALES):  # noqa: F811
     """Some 16 steps of numbers of size 1, rounded some ten times each: the kernel and the loop differ by rounding."""
     runs = {}
     for kernel in (False, True):
         solver = ji.solvers.Splitting(ji.solvers.Splitting(word).letters, kernel=kernel)
-        runs[kernel] = jax.vmap(lambda scale, solver=solver: simulated(system, start, solver, scale, key, ts))(SCALES)
+        runs[kernel] = jax.vmap(lambda scale, solver=solver: simulated(system, start, solver, scale, key, ts))(scales)
     assert len(threads) == 1
     for ours, theirs in zip(jax.tree.leaves(runs[True]), jax.tree.leaves(runs[False]), strict=True):
         assert ours.dtype == theirs.dtype
@@ -193,6 +195,33 @@ def test_what_nobody_reads_is_not_computed(threads):  # noqa: F811
     assert bare < booked
 
 
+@pytest.mark.parametrize("each", [pytest.param(2, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("name", some(["Rosenbrock", "its own loop", "loss"], "Rosenbrock"))
+def test_several_trajectories_in_a_thread(name, each, threads, monkeypatch):  # noqa: F811
+    """Three points or five, in two threads: the last thread's places past the end are the last point's once more."""
+    for bound, value in {"FILLING": 1, "MOST": each, "REGISTERS": 10**6, "STATEMENTS": 10**6}.items():
+        monkeypatch.setattr(together, bound, value)
+    potential, start = POTENTIALS[name]
+    system = ji.System(potential, damping=0.3, noise=0.2)
+    scales = SCALES if each == 2 else jnp.linspace(0.8, 1.2, 5)
+    check(threads, system, (start,), "OBABO", jax.random.key(1), scales=scales)
+    assert "if (point0 >= 2LL) return;" in threads[0]
+    assert f"point{each - 1}]" in threads[0]
+
+
+def test_few_trajectories_or_large_ones_have_a_thread_each(threads):  # noqa: F811
+    """More threads fill a GPU first; and the states of all must fit into a thread's registers."""
+
+    def plan(size):
+        body = jax.make_jaxpr(lambda x: [2 * x])(jnp.ones(size))
+        return lay_out(body, (0, 1), 5, (True,))
+
+    def each(size):
+        return [together.together(plan(size), points)[1] for points in (2**16, 2**23)]
+
+    assert [each(size) for size in (1, 12, 40)] == [[1, 4], [1, 2], [1, 1]]
+
+
 def test_a_run_of_its_own_is_one_thread(threads):  # noqa: F811
     assert final(0.3, kernel=True) == pytest.approx(float(final(0.3, kernel=False)), rel=1e-14)
-    assert "if (point >= 1LL) return;" in threads[0]
+    assert "if (point0 >= 1LL) return;" in threads[0]

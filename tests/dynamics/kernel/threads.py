@@ -1,4 +1,7 @@
-"""A GPU of one thread after the other: the kernels' own text, compiled for the CPU by a C compiler."""
+"""The kernels' own texts where they run: on a GPU if there is one, or compiled for the CPU by a C compiler.
+
+With `JAX_PLATFORMS=cuda`, the tests of kernels are those of the GPU.
+"""
 
 import ctypes
 import re
@@ -38,7 +41,8 @@ static double erfinv(double y) {
 static float erfinvf(float y) { return (float)erfinv(y); }
 """
 
-needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+on_gpu = jax.default_backend() == "gpu"
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None and not on_gpu, reason="there is no C compiler")
 texts: list[str] = []  # of the kernels that ran
 
 
@@ -71,12 +75,24 @@ def launched(text, shapes, operands, points):
     return jax.pure_callback(run, shapes, *operands)
 
 
+launch_on_gpu = launch.launch
+
+
+def recorded(text, *rest):
+    """`launch.launch`, whose text is kept."""
+    texts.append(text)
+    return launch_on_gpu(text, *rest)
+
+
 @pytest.fixture
 def threads(monkeypatch):
-    """Loops are lowered for the CPU as they are for CUDA, and their kernels run there: a list of their texts."""
-    monkeypatch.setattr(launch, "launch", launched)
+    """A list of the kernels' texts. Without a GPU loops are lowered for the CPU as they are for CUDA, and run there."""
+    monkeypatch.setattr(launch, "launch", recorded if on_gpu else launched)
     jax.clear_caches()
     texts.clear()
+    if on_gpu:
+        yield texts
+        return
     mlir.register_lowering(loop._loop, mlir.lower_fun(loop._on_cuda, multiple_results=True), platform="cpu")
     yield texts
     mlir.register_lowering(loop._loop, mlir.lower_fun(loop._on_cpu, multiple_results=True), platform="cpu")
