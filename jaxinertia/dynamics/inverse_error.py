@@ -98,7 +98,7 @@ def _log(y: Float[Array, "..."]) -> Float[Array, "..."]:
     shifted = jax.lax.shift_right_logical(beyond + (_BIAS << 52), np.int64(52)) | _UNITS.view(np.int64)
     power = jax.lax.bitcast_convert_type(shifted, jnp.float64) - (_UNITS + np.float64(_BIAS))
     less = jax.lax.bitcast_convert_type(bits - (beyond & np.int64(-(2**52))), jnp.float64) - 1.0
-    s = less / (less + 2.0)
+    s = less * (1.0 / (less + 2.0))  # a quotient that is read twice would be a loop of its own
     square = s * s
     # log(1 + less) = less - s (less - square (...)) keeps the leading term exact.
     return power * _LOG2[0] + ((power * _LOG2[1] - s * (less - square * _polynomial(_SERIES, square))) + less)

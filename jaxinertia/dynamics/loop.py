@@ -30,8 +30,9 @@ from .lanes import in_lanes
 from .scan import checkpointed_scan
 from .vectorised import vectorised
 
-CACHE = 2**15  # bytes: a CPU's first cache, for what a block of points carries
-ROWS = 2**20  # ... its second one, for the rows that a block stores
+CARRIED = 2**11  # numbers in a block of points: in float64 half of a CPU's first cache. Of more, which would fit in
+# float32, XLA hands parts of a step to other threads, each step anew, where it has a sine in it.
+ROWS = 2**20  # bytes: a CPU's second cache, for the rows that a block stores
 SMALLEST = 32  # points in a block: fewer are not worth their own loop
 WIDEST = 512  # ... more cannot be worth much
 COPIES = 2**24  # bytes: what is copied to flatten a vmap into another, at most
@@ -117,7 +118,7 @@ def _program(*operands, points: int | None, mapped, kernel: Wish, block: int | N
 
 def _on_cpu(*operands, body, counts, length, **rest):
     carried, stored = body.out_avals[: counts[1]], body.out_avals[counts[1] :]
-    block = _power_of_two(CACHE, 2 * _bytes(carried))
+    block = _power_of_two(CARRIED, sum(math.prod(aval.shape) for aval in carried))
     run = partial(_program, *operands, body=body, counts=counts, length=length, **rest)
     wide = min(2 * block, WIDEST)  # what is one function goes through its arrays quicker
     if rest["points"] and wide >= SMALLEST:

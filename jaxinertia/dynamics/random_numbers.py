@@ -111,16 +111,28 @@ def _gaussian(seed, first, count, offset, like):
     if not many:
         return _normal(words, like.dtype)
     # In two halves, because XLA would fuse and hash words of 32 bits only as many at once as fit of floats of 64.
-    halves = [word.reshape(2, rows // 2, *word.shape[1:]) for word in words]
-    normal = jax.lax.map(lambda pair: _normal(pair, like.dtype), halves)
+    halves = _packed(words, like.dtype).reshape(2, rows // 2, *words[0].shape[1:])
+    normal = jax.lax.map(lambda half: _normal(_unpacked(half), like.dtype), halves)
     return normal.reshape(rows, *normal.shape[2:])[:count]
+
+
+def _packed(words: Sequence[Words], dtype: jnp.dtype) -> Array:
+    """The words that a number is made of as one array: of two, XLA would hash anew for each."""
+    if dtype != jnp.float64:
+        return words[0]
+    return jax.lax.complex(*(jax.lax.bitcast_convert_type(word, jnp.float32) for word in words))
+
+
+def _unpacked(packed: Array) -> list[Words]:
+    parts = [jnp.real(packed), jnp.imag(packed)] if jnp.iscomplexobj(packed) else [packed]
+    return [jax.lax.bitcast_convert_type(part, jnp.uint32) for part in parts]
 
 
 def _normal(words: Sequence[Words], dtype: jnp.dtype) -> Array:
     """sqrt(2) erf_inv x at the middle x of a cell of (-1, 1)."""
-    high, low = words
+    high, *low = words
     if dtype == jnp.float64:  # 32 + 20 bits, exactly
-        cell = high.astype(jnp.float64) * 2.0**20 + (low >> np.uint32(12)).astype(jnp.float64)
+        cell = high.astype(jnp.float64) * 2.0**20 + (low[0] >> np.uint32(12)).astype(jnp.float64)
         x = (cell + 0.5) * 2.0**-51 - 1.0
     else:
         x = ((high >> np.uint32(9)).astype(jnp.float32) + 0.5) * np.float32(2.0**-22) - 1.0

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,6 +59,21 @@ def test_bits_depend_on_the_step_alone_however_many_are_drawn(law):
         assert all(np.array_equal(mapped[name][i, j], one[name]) for name in LIKE)
     moving = jax.vmap(lambda first: numbers(law, first, 12))(jnp.arange(4, dtype=jnp.uint32))
     assert all(np.array_equal(moving[name][3], whole[name][3:15]) for name in LIKE)
+
+
+@pytest.mark.parametrize(("dtype", "rotations", "quotients"), [(jnp.float64, 20, 2), (jnp.float32, 19, 1)])
+def test_each_counter_is_hashed_once(dtype, rotations, quotients):
+    """In the compiled program of many numbers, which inverts in one kernel. The first word lacks the last rotation."""
+    seed = jnp.arange(64, dtype=jnp.uint32)
+
+    def many(seed):
+        source = eqx.tree_at(lambda source: source.seed, RandomNumbers(KEY, 1, "gaussian"), (seed, seed))
+        return source.steps(jnp.uint32(3), 44, 0, jnp.zeros((), dtype))
+
+    text = jax.jit(jax.vmap(many)).lower(seed).compile().as_text()
+    inverts = [part for part in text.split("\n\n") if " sqrt(" in part]
+    assert text.count(" shift-left(") == rotations
+    assert [part.count(" divide(") for part in inverts] == [quotients]
 
 
 def test_float32_numbers_are_those_of_float64():
