@@ -50,7 +50,7 @@ class System(Shown, eqx.Module):
     noise: AbstractNoise | None
     kinetic: AbstractKinetic
     force: Callable | None
-    read: Hashable = eqx.field(static=True)  # from outside, by its functions, when a run began; of a user's system ()
+    read: Hashable = eqx.field(static=True, init=False)  # from outside, when a run began; of a user's system ()
 
     def __init__(
         self,
@@ -104,11 +104,11 @@ class System(Shown, eqx.Module):
     def reading(self, *others: Any) -> "System":
         """The system with what its functions, and these, read now: no program that they made of other numbers is its
         own."""
-        return _with_read(self, reads(self.potential, self.damping, self.noise, self.kinetic, self.force, *others))
+        return _with(self, read=reads(self.potential, self.damping, self.noise, self.kinetic, self.force, *others))
 
     def without_read(self) -> "System":
         """The system as a user makes one."""
-        return _with_read(self, ())
+        return _with(self, read=())
 
     def _card(self) -> Card:
         parts = {"potential": self.potential, "damping": self.damping, "noise": self.noise, "kinetic": self.kinetic}
@@ -147,13 +147,20 @@ class System(Shown, eqx.Module):
         return self.noise is None or self.noise.is_zero
 
 
-def _with_read(system: System, read: Hashable) -> System:
+def _with(system: System, **changed: Any) -> System:
     """A copy of which nothing else differs."""
     copy = object.__new__(System)
-    for name, value in vars(system).items():
+    for name, value in (vars(system) | changed).items():
         object.__setattr__(copy, name, value)
-    object.__setattr__(copy, "read", read)
     return copy
+
+
+def _of_arrays(system: System) -> System:
+    """The system, also where someone put Python floats in place of its laws' arrays."""
+    laws = {name: getattr(system, name) for name in ("damping", "noise", "kinetic")}
+    if not any(isinstance(x, float) for x in jax.tree.leaves(laws)):
+        return system
+    return _with(system, **{name: _numbers_as_arrays(law) for name, law in laws.items()})
 
 
 def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System, Position, Position, Any]:
@@ -167,7 +174,7 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
             potential does not return a scalar.
     """
     check_system(system)
-    system = system.reading()
+    system = _of_arrays(system).reading()
     position = as_arrays("position", position)
     moving, rest = eqx.partition(position, eqx.is_inexact_array)
     leaves = jax.tree.leaves(moving)
