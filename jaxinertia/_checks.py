@@ -90,8 +90,15 @@ def is_key(x: Any) -> bool:
     return x.shape == () if typed else bool(x.ndim == 1 and jnp.issubdtype(x.dtype, jnp.unsignedinteger))
 
 
+def check_unmasked(name: str, x: Any) -> None:
+    """ValueError for an array of NumPy some of whose entries are masked: what stands behind the mask is no number."""
+    if np.ma.is_masked(x):
+        raise ValueError(f"{name} has masked entries; leave them out, or fill them: x.filled(0.0)")
+
+
 def as_float(name: str, x: Any) -> jax.Array:
     """A number, an array or nested lists of numbers as a float array; ValueError for anything else."""
+    check_unmasked(name, x)
     try:
         if isinstance(x, (bool, int, float, np.generic, np.ndarray, list, tuple)):
             x = np.asarray(x)

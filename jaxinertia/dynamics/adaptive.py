@@ -65,6 +65,7 @@ def run(
 ) -> Trajectory:
     """Integrate a prepared system and state."""
     events.check(options.event, system)
+    system = system.reading(options.event)
     if system.is_quiet:
         system = system.without_noise()
     given = options.stepsize_controller

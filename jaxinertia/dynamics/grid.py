@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .. import _host
-from .._checks import check_step, is_traced, require, unevenness
+from .._checks import check_step, check_unmasked, is_traced, require, unevenness
 from .._shown import shown
 from . import clock
 
@@ -93,6 +93,7 @@ def check_times(ts: Any) -> np.ndarray:
 
     Times in float32 that are evenly spaced within their rounding become exactly even.
     """
+    check_unmasked("ts", ts)
     try:
         host = np.asarray(ts, np.float64)
     except (TypeError, ValueError) as error:

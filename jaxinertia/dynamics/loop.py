@@ -192,7 +192,8 @@ def refusal(reason: str) -> ValueError:
 
 @_loop.def_impl
 def _(*operands, **params):
-    return jax.jit(partial(_loop.bind, **params))(*operands)
+    run = partial(_program if jax.config.jax_disable_jit else _loop.bind, **params)
+    return jax.jit(run)(*operands)
 
 
 @_loop.def_abstract_eval
@@ -207,6 +208,8 @@ def _(*operands, body, counts, length, points, mapped, kernel):
 def _batched(operands, axes, *, points, mapped, **loop):
     """Another vmap: its points times those there are."""
     new = [isinstance(axis, int) for axis in axes]
+    for x, axis in zip(compress(operands, new), compress(axes, new), strict=True):
+        _check_whole(jax.typeof(x), axis)
     moved = [jnp.moveaxis(x, axis, 0) if is_new else x for x, axis, is_new in zip(operands, axes, new, strict=True)]
     (count,) = {x.shape[0] for x, is_new in zip(moved, new, strict=True) if is_new}
     if points is None:
@@ -226,6 +229,15 @@ def _batched(operands, axes, *, points, mapped, **loop):
     wide = [_flattened(*x, count, points) for x in zip(moved, new, mapped, strict=True)]
     out = _loop.bind(*wide, **flat, **loop)
     return [x.reshape(count, points, *x.shape[1:]) for x in out], [0] * len(out)
+
+
+def _check_whole(aval: Any, axis: int) -> None:
+    """ValueError for points that a mesh with explicit axes holds apart: JAX's own loops do not take them either."""
+    if (sharding := getattr(aval, "sharding", None)) is not None and sharding.spec[axis] is not None:
+        raise ValueError(
+            f"jax.vmap over an axis that is sharded as {sharding.spec} on a mesh with explicit axes: make the mesh "
+            "with axis_types=(jax.sharding.AxisType.Auto,), or map inside jax.shard_map, or with ji.sweep"
+        )
 
 
 def _is_kernel(**loop) -> bool:

@@ -40,7 +40,7 @@ def one_fit(checked: Checked, i: int, data: Observations) -> Fit:
     unit, step = records.reading_unit[0], float(records.units.time[0])
     late = float(records.delay[0] + np.sum(search.u[delay])) * step
     first = flat[parameters.flat_index[0]]
-    system = with_input(parameters.local.put(records.system, first), data, late)
+    system = with_input(parameters.local.put(records.system, first), data, late).without_read()
     posed = Posed(records, likelihood, reading, search.u, search.x, cost, bool(ended.fine[i]))
     diagnostics = _diagnostics(posed, search, data, flat, jacobian, [covariance, natural[0]], ends)
     errors_of_u, spread = np.sqrt(np.diag(in_u)), np.sqrt(np.diag(covariance))
@@ -198,7 +198,7 @@ def many_fits(
         failures=dict(sorted(why.items())),
         parameters=parameters,
         ends=ends,
-        system=groups[0].stand.ended.records.system,
+        system=groups[0].stand.ended.records.system.without_read(),
         one=partial(_one_of_many, data, where, refused, finish),
     )
 

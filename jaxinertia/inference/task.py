@@ -53,7 +53,7 @@ def prepare(
     check_loss(loss, method == LEAST_SQUARES)
     system = system.without_noise() if method == LEAST_SQUARES and system.noise is not None else system
     units.check(system)
-    system = with_input(_tree.cast(system, np.dtype(np.float64)), data)
+    system = with_input(_tree.cast(system, np.dtype(np.float64)), data).reading(data.read)
     chosen = free_leaves.choose(system, free, bounds, each)
     if any(name.startswith("noise") for name in chosen.names) and system.noise is None:
         raise ValueError("free returns noise, but the system has none; pass noise=1.0")

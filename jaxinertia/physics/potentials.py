@@ -327,15 +327,22 @@ def _takes(fn: Callable, count: int) -> bool:
     return True
 
 
+_ASKS = (
+    jax.errors.TracerArrayConversionError,
+    jax.errors.ConcretizationTypeError,
+    jax.errors.NonConcreteBooleanIndexError,
+)
+
+
 @contextmanager
 def refusing_numpy(name: str) -> Iterator[None]:
     """Inside, what asks a traced array for its numbers raises a ValueError with the remedy."""
     try:
         yield
-    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError) as error:
+    except _ASKS as error:
         raise ValueError(
-            f"{name} asks for numbers that are not there yet, as NumPy, math, float(x) and `if x > 0` do: write it "
-            "with jax.numpy (import jax.numpy as jnp: jnp.sin, jnp.where)"
+            f"{name} asks for numbers that are not there yet, as NumPy, math, float(x), x[x > 0] and `if x > 0` do: "
+            "write it with jax.numpy (import jax.numpy as jnp: jnp.sin, jnp.where)"
         ) from error
 
 

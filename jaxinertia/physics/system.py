@@ -1,6 +1,6 @@
 """The system: theta'' + Gamma theta' + grad L(theta) = F(t) + sigma dW/dt."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _host, _tree
 from .._checks import as_float, is_traced
+from .._reads import reads
 from .._shown import Card, Shown, module, shown
 from .._types import ArrayLike, Position, Scalar
 from .damping import AbstractDamping, Linear
@@ -49,6 +50,7 @@ class System(Shown, eqx.Module):
     noise: AbstractNoise | None
     kinetic: AbstractKinetic
     force: Callable | None
+    read: Hashable = eqx.field(static=True, init=False)  # from outside, when a run began; of a user's system ()
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class System(Shown, eqx.Module):
         self.noise = _numbers_as_arrays(noise) if isinstance(noise, AbstractNoise) or noise is None else White(noise)
         self.kinetic = Euclidean() if kinetic is None else _numbers_as_arrays(kinetic)
         self.force = None if force is None else as_module("force", force, "t")
+        self.read = ()
 
     def level(self, position: Position, t: Scalar | None = None) -> Scalar:
         """L(q), or L(q, t) where the potential depends on time."""
@@ -97,6 +100,15 @@ class System(Shown, eqx.Module):
     def without_noise(self) -> "System":
         """The same system with noise=None."""
         return eqx.tree_at(lambda s: s.noise, self, None, is_leaf=lambda x: x is None)
+
+    def reading(self, *others: Any) -> "System":
+        """The system with what its functions, and these, read now: no program that they made of other numbers is its
+        own."""
+        return _with(self, read=reads(self.potential, self.damping, self.noise, self.kinetic, self.force, *others))
+
+    def without_read(self) -> "System":
+        """The system as a user makes one."""
+        return _with(self, read=())
 
     def _card(self) -> Card:
         parts = {"potential": self.potential, "damping": self.damping, "noise": self.noise, "kinetic": self.kinetic}
@@ -135,6 +147,22 @@ class System(Shown, eqx.Module):
         return self.noise is None or self.noise.is_zero
 
 
+def _with(system: System, **changed: Any) -> System:
+    """A copy of which nothing else differs."""
+    copy = object.__new__(System)
+    for name, value in (vars(system) | changed).items():
+        object.__setattr__(copy, name, value)
+    return copy
+
+
+def _of_arrays(system: System) -> System:
+    """The system, also where someone put Python floats in place of its laws' arrays."""
+    laws = {name: getattr(system, name) for name in ("damping", "noise", "kinetic")}
+    if not any(isinstance(x, float) for x in jax.tree.leaves(laws)):
+        return system
+    return _with(system, **{name: _numbers_as_arrays(law) for name, law in laws.items()})
+
+
 def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System, Position, Position, Any]:
     """Bring a system and a state to one dtype, float32 or finer, and part what moves from what does not.
 
@@ -146,6 +174,7 @@ def prepare(system: System, position: Any, momentum: Any = None) -> tuple[System
             potential does not return a scalar.
     """
     check_system(system)
+    system = _of_arrays(system).reading()
     position = as_arrays("position", position)
     moving, rest = eqx.partition(position, eqx.is_inexact_array)
     leaves = jax.tree.leaves(moving)

@@ -144,6 +144,6 @@ def check_writable(option: str, path: Path) -> None:
 def stem_of(path: Path, out: Path | None, ending: str) -> Path:
     """What the names of a record's results begin with; ValueError if one with this ending could not be written."""
     name = Path("record") if str(path) == STDIN else path
-    stem = name.with_suffix("") if out is None else out
+    stem = name.parent / name.stem if out is None else out
     check_writable("out", stem.parent / f"{stem.name}{ending}" if stem.name else stem)
     return stem

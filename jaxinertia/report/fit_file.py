@@ -103,7 +103,7 @@ def check_files(paths: Sequence[Path], together: bool, out: Path | None) -> None
         raise ValueError(f"--together is for several files, and there is {len(paths)}; leave it out, or name more")
     if len(paths) > 1 and out is not None and not together:
         raise ValueError(f"out = {str(out)!r} names one result, and there are {len(paths)} files; leave it out")
-    stems = [path.with_suffix("") for path in paths]
+    stems = [path.parent / path.stem for path in paths]
     twice = next((path for i, path in enumerate(paths) if stems[i] in stems[:i]), None)
     if twice is not None:
         raise ValueError(f"{twice}: two files would have their results in {twice.stem}.fit.json; name each file once")

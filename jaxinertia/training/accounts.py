@@ -236,8 +236,13 @@ def _wide(x: Any) -> jnp.dtype:
 
 
 def _over(moved: Parameters, dt: Scalar) -> Parameters:
-    h = jnp.where(dt > 0, dt, 1.0)  # before the first call nothing moved, in no time
-    return jax.tree.map(lambda x: x / h.astype(real_type(x.dtype)), moved)
+    """The velocity; NaN of what moved in no time."""
+    h = jnp.where(dt == 0, 1.0, dt)  # before the first call, and at the start of a warm-up, nothing moved
+
+    def one(x):
+        return jnp.where((dt == 0) & (x != 0), jnp.nan, x / h.astype(real_type(x.dtype)))
+
+    return jax.tree.map(one, moved)
 
 
 def along(x: Array, y: Array) -> Array:

@@ -62,7 +62,8 @@ def monitor(
         optimizer: any `optax.GradientTransformation` whose updates are added to the parameters, or an
             `optax.MultiSteps`.
         dt: the physical step, a number in the unit of time: sqrt(learning_rate), see `to_physical`; or a schedule, a
-            function count -> dt.
+            function count -> dt, that may be 0 where nothing moves. Energies are NaN where a schedule is negative, or 0
+            while parameters move.
         weight_decay: a number, as in `optax.adamw`: a part -dt^2 weight_decay theta of the update moves theta without
             being velocity, and is booked as work. Needs `params`, and `value`.
         depth: how many levels of the parameters' tree name a group in `readout(state).groups`.
@@ -102,7 +103,7 @@ def monitor(
             extra = extra | {"value": value}
         moved, after = inner.update(updates, state.inner, params, **extra)
         made = taken.taken(several, updates, value, state, _trained(moved), after)
-        h = jnp.asarray(step(state.count), state.dt.dtype)
+        h = _length(step(state.count), state.dt.dtype)
         decayed = _decayed(_trained(params), value, h * h * decay, state.moved) if decay > 0 else None
         displacement, moved = _stored(moved, decayed, state.moved)
         taken_step = Step(made.gradient, made.value, displacement, decayed, h)
@@ -119,6 +120,14 @@ def _schedule(dt: Any) -> Schedule:
         return dt
     h = dt if isinstance(dt, jax.core.Tracer) else check_step(dt)
     return lambda count: h
+
+
+def _length(h: Any, dtype: Any) -> Scalar:
+    """One step of a schedule; NaN if it is none."""
+    h = jnp.asarray(h, dtype)
+    if h.shape != ():
+        raise ValueError(f"dt = a schedule that returned the shape {h.shape}; let it return one number")
+    return jnp.where(jnp.isfinite(h) & (h >= 0), h, jnp.nan)
 
 
 def _trained(tree: Any) -> Parameters:

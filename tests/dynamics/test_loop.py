@@ -224,3 +224,18 @@ def test_second_derivatives_of_a_sine():
     x = jnp.linspace(0.1, 3.0, 7)
     sine = jax.vmap(jax.grad(jax.grad(vectorised._sine.bind)))(x)
     np.testing.assert_allclose(sine, -np.sin(x), rtol=1e-14)
+
+
+def test_without_jit_it_is_the_plain_loop():
+    with jax.disable_jit():
+        found = energy(0.3)
+    np.testing.assert_allclose(found, energy(0.3), rtol=ROUNDING)
+
+
+def test_points_that_an_explicit_mesh_holds_apart_are_refused_with_the_remedy():
+    mesh = jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Explicit,))
+    starts = jax.device_put(STARTS, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("d")))
+    with pytest.raises(ValueError, match=r"explicit axes.*AxisType\.Auto"):
+        jax.jit(jax.vmap(lambda start: energy(0.3, start)))(starts)
+    with jax.set_mesh(mesh), pytest.raises(ValueError, match=r"jax\.set_mesh.*outside"):
+        ji.sweep(energy, {"gamma": [1.0]})

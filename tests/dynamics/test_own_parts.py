@@ -1,6 +1,9 @@
 """A law, a kinetic energy, a noise and a letter as users write them: each in ten lines, in all that takes them."""
 
+import dataclasses
+
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,6 +92,16 @@ def test_a_noise_that_is_a_push_is_the_matrix_that_it_is(word):
     np.testing.assert_allclose(own.balance.noise, given.balance.noise, rtol=0, atol=64 * EPS)
     assert np.abs(own.balance.noise).min() == 0  # at the start
     assert np.abs(own.balance.noise[1:]).min() > 1e-3
+
+
+def test_a_float_in_place_of_a_laws_array_is_that_number():
+    """As by `eqx.tree_at` or `dataclasses.replace`."""
+    made, other = (ji.System(ji.potentials.Quadratic(2.0), damping=gamma) for gamma in (0.3, 0.1))
+    replaced = eqx.tree_at(lambda s: s.damping.gamma, other, 0.3)
+    again = dataclasses.replace(other, damping=0.3)
+    expected, *found = (ji.simulate(s, [0.0, 1.0], Q0, dt=0.1).position for s in (made, replaced, again))
+    for position in found:
+        np.testing.assert_allclose(position, expected, rtol=1e-14)
 
 
 def test_all_three_in_an_ensemble():

@@ -134,6 +134,15 @@ def test_files_together_are_one_record_and_by_themselves_are_each_fitted(tmp_pat
         assert message in run(*options)
 
 
+@pytest.mark.parametrize("folder", [".", "/"])
+@pytest.mark.parametrize("command", ["fit", "modes"])
+def test_a_folder_is_no_file(command, folder):
+    """Also one without a name of its own."""
+    result = RUNNER.invoke(cli.app, [command, folder])
+    assert result.exit_code == 2
+    assert f"path = '{folder}' cannot be read" in result.output
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

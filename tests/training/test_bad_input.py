@@ -37,6 +37,11 @@ def charges(inner=(4, 5), outer=(3, 4), velocity=None, **bias):
 
 
 CASES = {
+    "a schedule of steps for each parameter": (
+        lambda: update(T.monitor(SGD, lambda count: jnp.ones(3)), value=1.0),
+        "dt",
+        r"\(3,\)",
+    ),
     "learning rate zero": (lambda: T.to_physical(0.0, 0.9), "learning_rate", "0.0"),
     "learning rate a word": (lambda: T.to_physical("fast", 0.9), "learning_rate", "fast"),
     "learning rate NaN": (lambda: T.to_physical(NAN, 0.9), "learning_rate", "nan"),

@@ -248,6 +248,32 @@ def test_a_schedule_of_steps_books_the_change_of_the_step_as_friction():
     np.testing.assert_allclose(readouts.effective_gamma[2:], taken / (2 * h[2:]), rtol=1e-9)
 
 
+def test_a_schedule_that_begins_at_zero_begins_the_run_where_it_leaves_it():
+    """A warm-up's call of no step moves nothing in no time: the books are those of the run without it."""
+
+    def books(first):
+        rate = lambda count: 0.005 * jnp.minimum(count + first, 4)  # noqa: E731
+        optimizer = T.monitor(optax.sgd(rate), dt=lambda count: jnp.sqrt(rate(count)))
+        return train(optimizer, PARAMS, 8)[1][0]
+
+    both = jax.vmap(books)(jnp.arange(2))
+    for name in ("time", "kinetic", "potential", *ACCOUNTS):
+        warm, late = getattr(both, name)
+        np.testing.assert_allclose(warm[1:], late[:-1], rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("h", [0.0, -0.1, np.inf, np.nan])
+def test_energies_in_no_time_are_not_a_number(h):
+    """Parameters move by 0.05 g in the time that a schedule says."""
+    optimizer = T.monitor(optax.sgd(0.05), dt=lambda count: h)
+    state = optimizer.init(PARAMS)
+    for _ in range(2):
+        _, state = optimizer.update(PARAMS, state, PARAMS, value=1.0)
+    read = T.readout(state)
+    assert np.isnan(read.kinetic)
+    assert np.isnan(read.friction)
+
+
 def test_under_vmap_every_run_has_its_own_accounts():
     starts = jax.tree.map(lambda x: jnp.stack([x, 0.5 * x]), PARAMS)
     optimizer = T.monitor(OPTIMIZERS["momentum"], dt=0.02**0.5)

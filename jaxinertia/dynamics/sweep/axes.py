@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ..._checks import check_unmasked
 from ..._shown import shown
 from .chunks import unravel
 
@@ -139,6 +140,7 @@ def _values(name: str, array: Any) -> np.ndarray | Progression:
     if isinstance(array, range) and array:
         values: Any = Progression(array.start, array.step, len(array), np.dtype(int))
         return _of_32_bits(name, values, min(array[0], array[-1]), max(array[0], array[-1]))
+    check_unmasked(f"axes[{name!r}]", array)
     try:
         values = np.asarray(array)
     except TypeError as error:

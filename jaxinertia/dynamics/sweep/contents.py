@@ -12,48 +12,23 @@ import dis
 import enum
 import functools
 import os
-import site
 import sys
-import sysconfig
 import types
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from ..._reads import Held, is_empty, is_library, is_library_module
 from .digest import digest
 
 # The derivative rules of a function: used up when the program is traced, and made afresh at each trace.
 _USED_UP = {"jvp_jaxpr_fun", "jvp_fun", "jvp", "fwd_jaxpr_thunk", "fwd", "bwd", "out_trees"}
 _TEXTS = (type(None), bool, int, float, complex, str, bytes, np.dtype, np.generic, enum.Enum, range, type(...))
-_PACKAGE = Path(__file__).parents[2]
-_LIBRARIES = tuple(
-    str(folder) + os.sep
-    for folder in {
-        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-        *site.getsitepackages(),
-        site.getusersitepackages(),
-        _PACKAGE,
-    }
-)
 _PROGRAMMING = ("jax", "jaxlib", "equinox", "jaxinertia")  # what makes programs, and prints whole what is in them
 _RAISES = os.path.join("equinox", "_errors.py")  # raises an error or not, and gives no number
-
-
-class Held:
-    """An object known by its identity; held, so that no other object can take its place in memory."""
-
-    def __init__(self, value: Any):
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Held) and self.value is other.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
 
 
 class Contents:
@@ -163,7 +138,7 @@ class Contents:
     def _function(self, x: types.FunctionType) -> None:
         """By identity or code if it is the user's, a library's by its name; and by what it closes over."""
         code = x.__code__
-        installed = _is_library(code.co_filename)
+        installed = is_library(code.co_filename)
         if not (installed or self.deep):
             self._hold(x)
             return
@@ -176,7 +151,7 @@ class Contents:
         self._objects.append(f"function {x.__module__} {x.__qualname__} {_version(x) if installed else ''}")
         if not (installed and self.deep) or "<lambda>" in x.__qualname__:
             self._code(code)
-        cells = [_NOTHING if _is_empty(cell) else cell.cell_contents for cell in x.__closure__ or ()]
+        cells = [_NOTHING if is_empty(cell) else cell.cell_contents for cell in x.__closure__ or ()]
         self._take((x.__defaults__, x.__kwdefaults__, cells, {} if installed else vars(x)))
         if not installed:
             for name in sorted(set(_globals_of(code))):
@@ -203,7 +178,7 @@ class Contents:
 
     def _container(self, x: Any) -> None:
         self._objects.append(f"{type(x).__module__} {type(x).__qualname__} {len(x)}")
-        if self.deep and not _is_library_module(type(x).__module__):
+        if self.deep and not is_library_module(type(x).__module__):
             self._take(type(x))
         if isinstance(x, set | frozenset):
             entries: Any = sorted(x, key=repr)
@@ -217,14 +192,14 @@ class Contents:
                 self._take(entry)
 
     def _module(self, x: types.ModuleType) -> None:
-        if _is_library_module(x.__name__):
+        if is_library_module(x.__name__):
             self._objects.append(f"module {x.__name__} {_version(x)}")
         else:
             self._unknown(x)
 
     def _class(self, x: type) -> None:
         """A library's by its name; a user's by all that it defines."""
-        if _is_library_module(x.__module__):
+        if is_library_module(x.__module__):
             self._objects.append(f"class {x.__module__} {x.__qualname__}")
         elif self.deep:
             skipped = ("__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "_abc_impl")
@@ -236,7 +211,7 @@ class Contents:
     def _instance(self, x: Any) -> None:
         """By its class and attributes; by what it prints only where a library made it for the program itself."""
         kind = type(x)
-        if not _is_library_module(kind.__module__):
+        if not is_library_module(kind.__module__):
             if self.deep and hasattr(x, "__dict__"):
                 self._take((kind, _attributes(x)))
             else:
@@ -313,17 +288,9 @@ def _why_not(name: str) -> str:
     return "fn calls compiled code by name (jax.ffi), and a name does not tell that code from another version of it"
 
 
-def _is_empty(cell: types.CellType) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return True
-    return False
-
-
 def _attributes(x: Any) -> dict[str, Any]:
     """What the object keeps, by name; if it wraps a function, as a jitted one does, that function."""
-    if hasattr(x, "__wrapped__") and _is_library_module(type(x).__module__):
+    if hasattr(x, "__wrapped__") and is_library_module(type(x).__module__):
         return {"__wrapped__": x.__wrapped__}
     slots = [name for kind in type(x).__mro__ for name in _slots(kind) if not name.startswith("__")]
     found = {name: getattr(x, name) for name in slots if hasattr(x, name)}
@@ -355,28 +322,10 @@ def _global(name: str, known: dict[str, Any]) -> Any:
     return known[name] if name in known else builtins.get(name, _NOTHING)
 
 
-@functools.lru_cache(maxsize=4096)
-def _is_library(file: str) -> bool:
-    """Whether a file came installed: into this Python, or beside it, as the modules of a cluster bring it."""
-    return file.startswith(_LIBRARIES) or not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
-
-
-def _is_library_module(name: str) -> bool:
-    """Whether it came installed: its content is the version's, not the user's."""
-    file = getattr(sys.modules.get(name), "__file__", None)
-    if file is not None:
-        return _is_library(str(file))
-    top = name.partition(".")[0]  # compiled into another, as jaxlib._jax.pytree is, or into Python itself
-    if top in sys.builtin_module_names:
-        return True
-    file = getattr(sys.modules.get(top), "__file__", None)
-    return file is not None and name != "__main__" and _is_library(str(file))
-
-
 def _version(x: Any) -> str:
     """Of the library that a module or function is of; this one's programs are known by what they compute."""
     top = str(getattr(x, "__module__", None) or x.__name__).partition(".")[0]
-    return "" if top == _PACKAGE.name else str(getattr(sys.modules.get(top), "__version__", ""))
+    return "" if top == "jaxinertia" else str(getattr(sys.modules.get(top), "__version__", ""))
 
 
 def _is_of_a_library(x: Any) -> bool:
@@ -384,7 +333,7 @@ def _is_of_a_library(x: Any) -> bool:
     module, name = getattr(x, "__module__", None), getattr(x, "__qualname__", None)
     if not (isinstance(module, str) and isinstance(name, str)):
         return False
-    return _is_library_module(module) and getattr(sys.modules.get(module), name, None) is x
+    return is_library_module(module) and getattr(sys.modules.get(module), name, None) is x
 
 
 def _short(x: Any) -> str:

@@ -16,10 +16,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..._checks import nan_for_bad_values
 from ..._origin import watched
+from ..._reads import Held
 from ..._shown import shown
 from ..random_numbers import threefry
 from .axes import Axes
-from .contents import Contents, Held
+from .contents import Contents
 from .labels import Timed, name_of, timed
 
 LANES = "points"

@@ -129,6 +129,8 @@ def _worker(shard: Any, objects: Any) -> Worker:
 
 
 def _devices(given: Any) -> list[jax.Device]:
+    if not (mesh := jax.sharding.get_abstract_mesh()).empty:
+        raise ValueError(f"devices: jax.set_mesh holds {mesh}, and a sweep has a mesh of its own; call it outside")
     devices = jax.local_devices() if given is None else list(given) if isinstance(given, list | tuple) else []
     if not devices or not all(isinstance(device, jax.Device) for device in devices):
         raise ValueError(f"devices = {shown(given)} must be a list of JAX devices, e.g. jax.devices()[:2]")
