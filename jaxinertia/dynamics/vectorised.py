@@ -5,7 +5,7 @@ The inverse of the error function has a file of its own; here are sine and cosin
 (7e-10). pi is taken in parts, of which all but the last have 33 (8) bits, so that their products with k are exact for
 |x| < 3e6 (1e5). Beyond, float64's absolute error grows as 1e-16 |x| / 3e6, a millionth of what the rounding of x itself
 makes of the sine; float32's is up to as much as that, and 1.2e-7 still where XLA fuses products and sums. Past 1e15
-(1e6), where a turn is no longer resolved, it is NaN. Other dtypes and machines keep JAX's own.
+(1e6), where a turn has less than a hundred places, it is NaN. Other dtypes and machines keep JAX's own.
 
 Source of the reduction: W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980.
 """
