@@ -297,9 +297,8 @@ def of_statistic(output: str, statistic: str) -> str:
 
 
 def _bad(leaves: list[np.ndarray]) -> tuple[int, list[int]]:
-    """How many points have an output that is not finite, and the places of the first few."""
-    bad = np.zeros(len(leaves[0]), bool)
-    for leaf in leaves:
-        if np.issubdtype(leaf.dtype, np.inexact) and not (finite := np.isfinite(leaf)).all():  # rows are slow to ask
-            bad |= ~finite.reshape(len(leaf), -1).all(1)
+    """How many points have an output that is not finite, and the places of the first few; from outputs with such."""
+    if not leaves:
+        return 0, []
+    bad = ~np.all([np.isfinite(leaf).reshape(len(leaf), -1).all(1) for leaf in leaves], axis=0)
     return int(bad.sum()), np.flatnonzero(bad)[:LISTED].tolist()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from . import reductions
@@ -19,6 +20,7 @@ SHARE = 2**26  # bytes that several chunks kept together may have
 MOST = 10**6  # shares in a store: the mark of each is read when it is opened
 STATES = 2**29  # bytes that the states of all shares may have, before there are fewer shares
 STATES_OF = f"{HIDDEN}/states"  # the array that holds them
+PIECE = 2**18  # bytes copied at a time
 SPREAD = (256, 128, 64, 32)  # shares of a sweep of statistics: among so many processes its work can be spread
 
 
@@ -36,7 +38,10 @@ class Kept(abc.ABC):
 
     @abc.abstractmethod
     def add(self, data: Any, share: Share, chunk: Chunk, leaves: list[jax.Array]) -> list[np.ndarray]:
-        """A finished chunk: one array for each output, of the chunk's points and more; returns those of its points."""
+        """A finished chunk: one array for each output, of the chunk's points and more.
+
+        Returns the outputs that are not all finite, cut to its points.
+        """
 
     @abc.abstractmethod
     def sealed(self, data: Any, points: int) -> Iterator[np.ndarray]:
@@ -104,13 +109,14 @@ class Values(Kept):
         return data
 
     def add(self, data, share, chunk, leaves):
-        start = chunk.start - share.start
-        rows = [array[start : start + chunk.count] for array in data]
-        for row, leaf in zip(rows, leaves, strict=True):
+        start, bad = chunk.start - share.start, []
+        for array, leaf in zip(data, leaves, strict=True):
+            row, good = array[start : start + chunk.count], True
             for shard in leaf.addressable_shards:  # each to its place: whole, they would be copied twice
                 at = shard.index[0].start or 0
-                row[at : at + len(shard.data)] = np.asarray(shard.data)[: max(chunk.count - at, 0)]
-        return rows
+                good &= _copy(np.asarray(shard.data)[: max(chunk.count - at, 0)], row[at:])
+            bad += [] if good else [row]
+        return bad
 
     def sealed(self, data, points):
         return (array[:points] for array in data)
@@ -181,7 +187,7 @@ class States(Kept):
             values = values.reshape(-1, *values.shape[len(self.over) :])
             for statistic, state in zip(self.statistics, states, strict=True):
                 _merge_into(statistic, state, within, statistic.of(values))
-        return rows
+        return [row for row in rows if not _finite(row)]
 
     def total(self) -> list[list[reductions.State]]:
         """The states of no values, over all cells."""
@@ -216,6 +222,25 @@ class States(Kept):
 
     def objects(self, share, slot):
         return [STATES_OF], (share.number, slot)
+
+
+def _copy(rows: np.ndarray, to: np.ndarray) -> bool:
+    """Copy to the first rows there; returns whether all are finite, asked of each piece while it is in the cache."""
+    count = max(PIECE // max(rows[:1].nbytes, 1), 1)
+    good = True
+    for at in range(0, len(rows), count):
+        piece = to[at : min(at + count, len(rows))]
+        piece[...] = rows[at : at + count]
+        good &= _finite(piece)
+    return good
+
+
+def _finite(x: np.ndarray) -> bool:
+    """Of what a program has returned: there NaN stands for the infinite, and any NaN is the largest of all."""
+    if not (jnp.issubdtype(x.dtype, np.inexact) and x.size):
+        return True
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(x.max()))
 
 
 def _packed(data: Any) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The compiled part of a sweep: one chunk of points, over all devices of this process."""
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -22,6 +23,9 @@ from .contents import Contents, Held
 from .labels import Timed, name_of, timed
 
 LANES = "points"
+# Bytes: parameters of a chunk that take no more are looked up for all its points at once. XLA shares out a look-up in a
+# large array among threads and waits for them, though each has points of its own to do: here once, not in each block.
+TAKEN = 2**24
 
 
 class Outputs(NamedTuple):
@@ -120,21 +124,33 @@ def compile_chunk(program: Program, box: tuple[int, ...], names: tuple, mesh: Me
     """
     share = width // mesh.size
 
+    def taken(arrays, offset):
+        """The parameters in these arrays at an offset into the chunk's box."""
+        found, rest = {}, offset
+        for length, of_axis in zip(reversed(box), reversed(names), strict=True):
+            place, rest = jax.lax.rem(rest, jnp.int32(length)), jax.lax.div(rest, jnp.int32(length))
+            found |= {name: arrays[name][place] for name in of_axis if name in arrays}
+        return found
+
     def on_one_device(chunk, arrays, key):
         high, low, count = chunk
         lane = jax.lax.axis_index(LANES).astype(jnp.int32)
-        offset = jnp.minimum(lane * share + jnp.arange(share, dtype=jnp.int32), count.astype(jnp.int32) - 1)
+        offsets = jnp.minimum(lane * share + jnp.arange(share, dtype=jnp.int32), count.astype(jnp.int32) - 1)
+        small = {name: x for name, x in arrays.items() if share * math.prod(x.shape[1:]) * x.dtype.itemsize <= TAKEN}
+        large = {name: x for name, x in arrays.items() if name not in small}
 
-        def at(offset):
+        def at(point):
+            offset, known = point
             index = low + offset.astype(jnp.uint32)
-            parameters, rest = {}, offset
-            for length, of_axis in zip(reversed(box), reversed(names), strict=True):
-                place, rest = rest % length, rest // length
-                parameters |= {name: arrays[name][place] for name in of_axis}
             carried = high + (index < low).astype(jnp.uint32)
+            parameters = known | taken(large, offset)
             return jaxpr_as_fun(program.jaxpr)(*jax.tree.leaves((parameters, (carried, index), key)))
 
-        return jax.vmap(at)(offset) if share == block else jax.lax.map(at, offset, batch_size=block)
+        points = offsets, jax.vmap(partial(taken, small))(offsets)
+        if share == block:
+            return jax.vmap(at)(points)
+        blocks = jax.tree.map(lambda x: x.reshape(share // block, block, *x.shape[1:]), points)
+        return jax.tree.map(lambda x: x.reshape(share, *x.shape[2:]), jax.lax.map(jax.vmap(at), blocks))
 
     everywhere, split = PartitionSpec(), PartitionSpec(LANES)
     inputs = (everywhere, everywhere, everywhere)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxinertia as ji
+from jaxinertia.dynamics.sweep.axes import parse
 from jaxinertia.dynamics.sweep.chunks import plan
-from jaxinertia.dynamics.sweep.program import compile_chunk
+from jaxinertia.dynamics.sweep.program import compile_chunk, mesh_of, trace, words
 
 pytestmark = pytest.mark.optimised
 
@@ -92,6 +93,45 @@ def test_zipped_axes_and_rows():
     labelled = runs.to_xarray()
     assert labelled["value"].dims == ("q0_p0", "start")
     np.testing.assert_array_equal(labelled["q0"], [1.0, 2.0])
+
+
+def test_parameters_that_fit_are_looked_up_once_a_chunk_and_not_in_its_blocks(monkeypatch):
+    axes = {"row": np.arange(12.0).reshape(6, 2), "q0": np.linspace(0.0, 1.0, 300)}
+    parsed, mesh = parse(axes), mesh_of(jax.devices()[:1])
+    program = trace(lambda row, q0: row.sum() + q0, parsed, None)
+
+    def run():
+        """Values, and how many look-ups the loop over blocks has in it."""
+        compile_chunk.cache_clear()
+        chunk = compile_chunk(program, parsed.shape, (("row",), ("q0",)), mesh, 2048, 512)
+        told = jax.make_jaxpr(chunk)(words(0, 1800), axes, None)
+        within = told.eqns[0].params["jaxpr"].eqns[0].params["jaxpr"]
+        (loop,) = [equation for equation in within.eqns if equation.primitive.name == "scan"]
+        return chunk(words(0, 1800), axes, None)[0][:1800], str(loop.params["jaxpr"]).count("gather[")
+
+    values, in_blocks = run()
+    assert in_blocks == 0
+    np.testing.assert_array_equal(values, np.add.outer(axes["row"].sum(1), axes["q0"]).reshape(-1))
+    monkeypatch.setattr("jaxinertia.dynamics.sweep.program.TAKEN", 2048 * 8)
+    values_by_rows_in_blocks, in_blocks = run()
+    assert in_blocks == 1  # the rows alone are larger
+    np.testing.assert_array_equal(values_by_rows_in_blocks, values)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16, np.float32, np.float64, np.complex128])
+def test_failures_of_every_type_are_counted_in_their_place(dtype):
+    bad = [0, 700, 1333, 1999]  # in the first, the last and other pieces that are copied at a time
+
+    def rows(number):
+        row = jnp.full(300, number).astype(dtype)
+        poison = jnp.where(jnp.isin(number, jnp.array(bad)), jnp.inf, 0.0).astype(dtype)
+        return {"row": row.at[17].add(-poison), "none": row[:0], "whole": number}
+
+    runs = ji.sweep(rows, {"number": np.arange(2000)}, chunk_size=1100)
+    assert runs.failed == len(bad)
+    assert [point["number"] for point in runs.failures] == bad
+    assert np.isnan(runs.values["row"][bad, 17]).all()
+    assert np.isnan(runs.values["row"]).sum() == len(bad)
 
 
 def test_gradients_of_every_point():
