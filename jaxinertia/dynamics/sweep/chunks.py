@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 MEMORY = 2**28  # bytes of output that one chunk may take
-REUSED = 2**24  # bytes: a CPU's larger outputs come in new memory each time, and clearing it costs more than filling it
+REUSED = 2**23  # bytes of output on a CPU: few chunks' memory serves all, so that less of it is taken anew and cleared
 LARGEST = 2**17  # points: small enough that progress shows and a crash costs little
 # Points that a CPU works on at a time. The loop of `simulate` makes blocks of its own, but fn may be anything: without
 # these, all points at once hold what each computes on the way (rows of 500 numbers and their spectrum: three times as

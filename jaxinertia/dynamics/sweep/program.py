@@ -116,11 +116,13 @@ def _binder(fn: Callable, axes: Axes, key: Any) -> Callable[[dict[str, Any]], in
 
 @lru_cache(maxsize=16)
 def compile_chunk(program: Program, box: tuple[int, ...], names: tuple, mesh: Mesh, width: int, block: int) -> Callable:
-    """A function (chunk, arrays, key) -> leaves of leading size `width`, computed in one share per device.
+    """A function (chunk, arrays, key, into) -> leaves of leading size `width`, computed in one share per device.
 
     Arguments:
         box: the shape of a full chunk; names: the parameters of each of its axes.
-        chunk (of the function): `words` of its first point and its count; arrays: the parameters in its box.
+        chunk (of the function): `words` of its first point and its count; arrays: the parameters in its box; into:
+            `room` for the leaves, or those of a chunk that is done with, whose memory they take: new memory for each
+            chunk would be cleared twice, by the system and by XLA, and that costs more than to fill it.
     """
     share = width // mesh.size
 
@@ -132,7 +134,7 @@ def compile_chunk(program: Program, box: tuple[int, ...], names: tuple, mesh: Me
             found |= {name: arrays[name][place] for name in of_axis if name in arrays}
         return found
 
-    def on_one_device(chunk, arrays, key):
+    def on_one_device(chunk, arrays, key, into):
         high, low, count = chunk
         lane = jax.lax.axis_index(LANES).astype(jnp.int32)
         offsets = jnp.minimum(lane * share + jnp.arange(share, dtype=jnp.int32), count.astype(jnp.int32) - 1)
@@ -147,14 +149,26 @@ def compile_chunk(program: Program, box: tuple[int, ...], names: tuple, mesh: Me
             return jaxpr_as_fun(program.jaxpr)(*jax.tree.leaves((parameters, (carried, index), key)))
 
         points = offsets, jax.vmap(partial(taken, small))(offsets)
-        if share == block:
-            return jax.vmap(at)(points)
-        blocks = jax.tree.map(lambda x: x.reshape(share // block, block, *x.shape[1:]), points)
-        return jax.tree.map(lambda x: x.reshape(share, *x.shape[2:]), jax.lax.map(jax.vmap(at), blocks))
+
+        def write(number, into):
+            start = number * block
+            here = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, block), points)
+            new = jax.vmap(at)(here)
+            return [jax.lax.dynamic_update_slice_in_dim(x, y, start, 0) for x, y in zip(into, new, strict=True)]
+
+        return write(0, into) if share == block else jax.lax.fori_loop(0, share // block, write, into)
 
     everywhere, split = PartitionSpec(), PartitionSpec(LANES)
-    inputs = (everywhere, everywhere, everywhere)
-    return jax.jit(jax.shard_map(on_one_device, mesh=mesh, in_specs=inputs, out_specs=split, check_vma=False))
+    inputs = (everywhere, everywhere, everywhere, split)
+    mapped = jax.shard_map(on_one_device, mesh=mesh, in_specs=inputs, out_specs=split, check_vma=False)
+    return jax.jit(mapped, donate_argnums=3)
+
+
+def room(outputs: Outputs, mesh: Mesh, width: int) -> list[jax.Array]:
+    """Memory on the devices for the leaves of one chunk."""
+    split = NamedSharding(mesh, PartitionSpec(LANES))
+    empty = [np.zeros((width, *x.shape), x.dtype) for x in outputs.shapes.values()]
+    return [jax.device_put(x, split, may_alias=False) for x in empty]  # donated: it must not be NumPy's own
 
 
 def words(start: int, count: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from .collect import Collector, Worker, collector
 from .fingerprint import fingerprint
 from .objects import locate
 from .processes import OtherFailed, Processes
-from .program import Program, compile_chunk, mesh_of, on_every_device, trace, words
+from .program import Program, compile_chunk, mesh_of, on_every_device, room, trace, words
 from .result import Sweep
 
 IN_FLIGHT = 2  # chunks computed ahead of the one being stored
@@ -158,6 +158,7 @@ def _compute(
     key = on_every_device(key, mesh)
     found = sum(target.points(number, chunks) for number, chunks in done.items())
     waiting: deque[tuple[Share, Chunk, Any]] = deque()
+    done_with: list[list[jax.Array]] = []  # leaves of chunks that were taken
     with _Count(others, worker, layout, found, progress) as count:
 
         def finish_one():
@@ -165,6 +166,7 @@ def _compute(
             others.until(lambda: _ready(leaves))
             target.take(share, chunk, jax.block_until_ready(leaves))  # if they fail, before any is taken
             waiting.popleft()
+            done_with.append(leaves)
             count.add(chunk.count)
 
         try:
@@ -173,7 +175,8 @@ def _compute(
                     others.check()
                     chunk = layout.chunk(number)
                     arrays = axes.within(chunk.place, layout.points.box)
-                    waiting.append((share, chunk, run(words(chunk.start, chunk.count), arrays, key)))
+                    into = done_with.pop() if done_with else room(program.outputs, mesh, layout.width)
+                    waiting.append((share, chunk, run(words(chunk.start, chunk.count), arrays, key, into)))
                     if len(waiting) > IN_FLIGHT:
                         finish_one()
             while waiting:

@@ -15,7 +15,7 @@ from jaxinertia.dynamics.sweep import axes as axes_module
 from jaxinertia.dynamics.sweep.axes import Progression
 from jaxinertia.dynamics.sweep.chunks import plan
 from jaxinertia.dynamics.sweep.kept import FILES, every_point, statistics_of
-from jaxinertia.dynamics.sweep.program import compile_chunk, mesh_of, trace, words
+from jaxinertia.dynamics.sweep.program import compile_chunk, mesh_of, room, trace, words
 
 WIDE = 1_000_003  # no power of two: a chunk crosses 2^32 in its midst
 INDICES = [0, 5, 2**31, 2**32 - 2, 2**32 - 1, 2**32, 2**32 + 1, 2**32 + 2, 2**40]
@@ -26,13 +26,15 @@ def found_at(key, indices):
     axes = axes_module.parse({"a": range(2**21), "b": range(WIDE)})
     program = trace(lambda a, b, key: {"a": a, "b": b, "key": jax.random.key_data(key)}, axes, key)
     layout = plan(axes.shape, 8, 24, 1, cpu=True)
-    run = compile_chunk(program, layout.points.box, (("a",), ("b",)), mesh_of(jax.devices()[:1]), layout.width, 8)
+    mesh = mesh_of(jax.devices()[:1])
+    run = compile_chunk(program, layout.points.box, (("a",), ("b",)), mesh, layout.width, 8)
     per_row = layout.points.counts[1]
     for index in indices:
         a, b = divmod(index, WIDE)
         chunk = layout.chunk(a * per_row + b // layout.points.box[1])
         assert chunk.start <= index < chunk.start + chunk.count
-        leaves = run(words(chunk.start, chunk.count), axes.within(chunk.place, layout.points.box), key)
+        arrays = axes.within(chunk.place, layout.points.box)
+        leaves = run(words(chunk.start, chunk.count), arrays, key, room(program.outputs, mesh, layout.width))
         yield (a, b), [np.asarray(leaf)[index - chunk.start] for leaf in leaves]
 
 

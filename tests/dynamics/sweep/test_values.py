@@ -1,5 +1,7 @@
 """A sweep is the plain loop over its points, whatever the chunks; its statistics are those of all values."""
 
+from typing import ClassVar
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 import jaxinertia as ji
 from jaxinertia.dynamics.sweep.axes import parse
 from jaxinertia.dynamics.sweep.chunks import plan
-from jaxinertia.dynamics.sweep.program import compile_chunk, mesh_of, trace, words
+from jaxinertia.dynamics.sweep.collect import Collector
+from jaxinertia.dynamics.sweep.program import compile_chunk, mesh_of, room, trace, words
 
 pytestmark = pytest.mark.optimised
 
@@ -104,10 +107,10 @@ def test_parameters_that_fit_are_looked_up_once_a_chunk_and_not_in_its_blocks(mo
         """Values, and how many look-ups the loop over blocks has in it."""
         compile_chunk.cache_clear()
         chunk = compile_chunk(program, parsed.shape, (("row",), ("q0",)), mesh, 2048, 512)
-        told = jax.make_jaxpr(chunk)(words(0, 1800), axes, None)
-        within = told.eqns[0].params["jaxpr"].eqns[0].params["jaxpr"]
+        given = (words(0, 1800), axes, None, room(program.outputs, mesh, 2048))
+        within = jax.make_jaxpr(chunk)(*given).eqns[0].params["jaxpr"].eqns[0].params["jaxpr"]
         (loop,) = [equation for equation in within.eqns if equation.primitive.name == "scan"]
-        return chunk(words(0, 1800), axes, None)[0][:1800], str(loop.params["jaxpr"]).count("gather[")
+        return chunk(*given)[0][:1800], str(loop.params["jaxpr"]).count("gather[")
 
     values, in_blocks = run()
     assert in_blocks == 0
@@ -132,6 +135,44 @@ def test_failures_of_every_type_are_counted_in_their_place(dtype):
     assert [point["number"] for point in runs.failures] == bad
     assert np.isnan(runs.values["row"][bad, 17]).all()
     assert np.isnan(runs.values["row"]).sum() == len(bad)
+
+
+@pytest.mark.parametrize("chunk_size", [32, 4096])  # a block of each device, and several
+def test_chunks_are_written_into_the_memory_of_those_done_with(chunk_size, monkeypatch):
+    taken, take = [], Collector.take
+
+    def noting(self, share, chunk, leaves):
+        take(self, share, chunk, leaves)
+        taken.extend(leaves)
+
+    monkeypatch.setattr(Collector, "take", noting)
+    x = np.arange(10.0 * chunk_size)
+    runs = ji.sweep(lambda x: x + np.arange(3.0), {"x": x}, chunk_size=chunk_size)
+    np.testing.assert_array_equal(runs.values, np.add.outer(x, np.arange(3.0)))
+    assert [leaf.is_deleted() for leaf in taken] == [True] * 7 + [False] * 3
+
+
+def test_what_a_statistic_keeps_of_a_chunk_is_not_written_over():
+    class Kept(ji.reductions.Statistic):
+        name = "kept"
+        seen: ClassVar[list[np.ndarray]] = []
+
+        def empty(self, cells):
+            return {"value": np.zeros(cells)}
+
+        def of(self, values):
+            self.seen.append(values)
+            return {"value": values[0]}
+
+        def merge(self, a, b):
+            return b
+
+        def finish(self, state):
+            return state["value"]
+
+    axes = {"x": np.arange(160.0), "y": np.arange(2.0)}
+    ji.sweep(lambda x, y: x - y, axes, chunk_size=32, reduce={"x": Kept()}, devices=jax.devices()[:1])
+    np.testing.assert_array_equal(np.concatenate(Kept.seen), np.subtract.outer(axes["x"], axes["y"]))
 
 
 def test_gradients_of_every_point():
