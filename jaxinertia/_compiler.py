@@ -15,7 +15,7 @@ Options: TypeAlias = tuple[tuple[str, Any], ...]
 SOONER: Options = (("xla_cpu_use_fusion_emitters", False), ("xla_cpu_parallel_codegen_split_count", 1))
 PLAIN: Options = (*SOONER, ("xla_backend_optimization_level", 0), ("xla_llvm_disable_expensive_passes", True))
 
-_refused: set[Options] = set()  # by the compiler of this process: their names are XLA's own affair
+_refused: set[str] = set()  # names that the compiler of this process does not know: they are XLA's own affair
 
 
 def compiled_under(options: Options, fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,14 +24,15 @@ def compiled_under(options: Options, fn: Callable[..., Any]) -> Callable[..., An
     plain, special = eqx.filter_jit(fn), eqx.filter_jit(fn, **under)
 
     def call(*args: Any) -> Any:
-        if options in _refused or jax.default_backend() != "cpu":
+        if any(name in _refused for name in under["compiler_options"]) or jax.default_backend() != "cpu":
             return plain(*args)
         try:
             return special(*args)
         except jax.errors.JaxRuntimeError as error:
-            if not any(name in str(error) for name, _ in options):
+            refused = {name for name in under["compiler_options"] if name in str(error)}
+            if not refused:
                 raise
-        _refused.add(options)
+        _refused.update(refused)
         return plain(*args)
 
     return call
