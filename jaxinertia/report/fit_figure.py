@@ -28,7 +28,7 @@ SHOWN = 4000  # readings of the first run that are drawn
 SMOOTH = 2000  # points, at least, of the fit's curve
 SWINGS = 3  # turning points, at least, of what is given an envelope
 FLAT, SHORT = 6.0, 100.0  # greatest over least: below the one a linear axis does; below the other, decades are too few
-LINE, ABREAST = 0.14, 5  # inches of a heading's further lines, and how many values one has
+LINE, ABREAST = 0.14, 3  # inches of a heading's further lines, and how many values one has
 SYMBOLS = {
     "damping.gamma": r"$\gamma$",
     "damping.linear": "linear drag",

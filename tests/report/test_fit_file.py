@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 import jaxinertia as ji
-from jaxinertia.report import cli, fit_figure, fit_file
+from jaxinertia.report import cli, fit_figure, fit_file, style
 
 from ..inference.records import damped
 
@@ -224,3 +224,17 @@ def test_a_figure_says_what_the_table_warns_of(ringdown):
     ):
         other = replace(result, diagnostics=replace(result.diagnostics, warnings=warnings, converged=converged))
         assert list(fit_figure.headed("viscous", other, None)) == [first, fit_figure.values(result)]
+
+
+def test_a_heading_of_many_numbers_is_no_wider_than_its_figure(ringdown, monkeypatch):
+    labels = ("damping.linear", "damping.quadratic", "damping.dry", "potential.cubic")
+    numbers, errors = np.array([0.016934, 0.0026705, 0.033336, -0.00095893]), np.array([2.2e-3, 1.1e-4, 3.5e-3, 9.6e-5])
+    told = {"natural_frequency": (0.52064, 1.4e-4), "quality_factor": (249.51, 8.2)}
+    data = ji.Observations.from_csv(ringdown, time="t", position="y", offset=None)
+    result = ji.fit(ji.System(ji.potentials.Quadratic()), data, lambda s: (s.damping.gamma, s.potential.stiffness))
+    many = replace(result, labels=labels, flat=numbers, covariance=np.diag(errors**2))
+    monkeypatch.setattr(type(result), "derived", told)
+    fig = Figure(figsize=(style.PAGE, 4.6))
+    said = fig.suptitle(fit_figure.values(many), fontsize=8)
+    assert said.get_text().count("=") == 6
+    assert said.get_window_extent().width < fig.bbox.width
