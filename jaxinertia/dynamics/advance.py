@@ -10,7 +10,7 @@ from .._words import LETTERS, SubFlow
 from ..physics.system import System
 from .letters import Maps, Scene, time
 from .phase import Phase
-from .repeats import Repeat, points_last, unstacked
+from .repeats import Repeat, unstacked
 from .stages import Stage
 
 
@@ -32,7 +32,7 @@ def _repeated(scene: Scene, repeat: Repeat, phase: Phase, table: Mapping[str, Su
         return advance(scene._replace(maps=maps), stages, phase, None, table)
 
     columns, last = scene.maps[repeat]
-    phase, _ = jax.lax.scan(lambda p, x: (pattern(p, x)[0], None), phase, jax.tree.map(points_last, columns))
+    phase, _ = jax.lax.scan(lambda p, x: (pattern(p, x)[0], None), phase, columns)
     return pattern(phase, last)
 
 

@@ -112,26 +112,20 @@ def _scan(eqn: JaxprEqn, lanes: list[Lane], count: int) -> list[Lane]:
     """A scan whose carry is mapped where what it carries becomes so."""
     params, inside = eqn.params, _inside(eqn)
     fixed, carried = _counts(dict(params))
-    mapped = [is_mapped for _, is_mapped in lanes]
-    while True:
-        found = _mapped(inside.jaxpr, mapped)
-        more = [a or b for a, b in zip(mapped[fixed : fixed + carried], found[:carried], strict=True)]
-        if more == mapped[fixed : fixed + carried]:
-            break
-        mapped[fixed : fixed + carried] = more
+    mapped, found = _settled(eqn, [is_mapped for _, is_mapped in lanes])
     values = [_wide(lane, count) if is_mapped else lane[0] for lane, is_mapped in zip(lanes, mapped, strict=True)]
     consts, carry, xs = values[:fixed], values[fixed : fixed + carried], values[fixed + carried :]
 
     def row(carry: list[Array], x: list[Array]) -> tuple[list[Array], list[Array]]:
         out = _run(inside.jaxpr, inside.consts, list(zip([*consts, *carry, *x], mapped, strict=True)), count)
-        ends = [_wide(lane, count) if m else lane[0] for lane, m in zip(out[:carried], more, strict=True)]
+        ends = [_wide(lane, count) if m else lane[0] for lane, m in zip(out[:carried], found[:carried], strict=True)]
         return ends, [x for x, _ in out[carried:]]
 
     # One copy of what K reads before it serves all turns written out: the loop in C has room for more of them.
     more_turns = 2 if params["unroll"] > 1 and len(inside.jaxpr.eqns) <= SHORT else 1
     unroll = more_turns * params["unroll"]
     ends, rows = jax.lax.scan(row, carry, xs, params["length"], params["reverse"], unroll)
-    return list(zip([*ends, *rows], [*more, *found[carried:]], strict=True))
+    return list(zip([*ends, *rows], found, strict=True))
 
 
 def _mapped(jaxpr: Jaxpr, mapped: Sequence[bool]) -> list[bool]:
@@ -152,12 +146,17 @@ def _results_mapped(eqn: JaxprEqn, mapped: list[bool]) -> list[bool]:
         return _mapped(_inside(eqn).jaxpr, mapped)
     if eqn.primitive.name != "scan":
         return [any(mapped)] * len(eqn.outvars)
+    return _settled(eqn, mapped)[1]
+
+
+def _settled(eqn: JaxprEqn, mapped: list[bool]) -> tuple[list[bool], list[bool]]:
+    """Which operands of a scan are mapped, those too that its rows make so, and which results."""
     fixed, carried = _counts(dict(eqn.params))
     while True:
         found = _mapped(_inside(eqn).jaxpr, mapped)
         more = [a or b for a, b in zip(mapped[fixed : fixed + carried], found[:carried], strict=True)]
         if more == mapped[fixed : fixed + carried]:
-            return found
+            return mapped, [*more, *found[carried:]]
         mapped = [*mapped[:fixed], *more, *mapped[fixed + carried :]]
 
 

@@ -91,7 +91,7 @@ def stacked(repeat: Repeat, maps: Any, h: Scalar, t: Scalar) -> Any:
             return numbers, None
         return numbers, jax.tree.map(lambda *leaves: jnp.stack(leaves), *(maps[stage.flow] for stage in stages))
 
-    columns = [column(stages) for stages in zip(*repeat.patterns, strict=True)]
+    columns = jax.tree.map(points_last, [column(stages) for stages in zip(*repeat.patterns, strict=True)])
     return jax.tree.map(lambda x: x[:-1], columns), jax.tree.map(lambda x: x[-1], columns)
 
 

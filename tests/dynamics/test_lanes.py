@@ -97,6 +97,9 @@ def moved(x, shared):
     yield jax.lax.dynamic_update_slice(shared, x[:1], (jnp.array(1), jnp.array(0)))
     yield jax.lax.scan(lambda c, row: (c + jnp.sum(row), (c, jnp.arange(3))), shared[0, 0], x, reverse=True, unroll=2)
     yield jax.lax.scan(lambda c, _: ((c[1], c[0] + x[0, 0], c[2] + 1), None), (0.0, 1.0, 2), None, 5)
+    emptied = jax.lax.scan(lambda c, _: (jnp.zeros(()), None), x[0, 0], None, 2)[0]
+    yield jax.lax.scan(lambda c, _: (c, jax.lax.scan(lambda d, _: (0 * c, None), x[0, 0], None, 2)[0]), 1.0, None, 3)
+    yield emptied
     yield jax.checkpoint(lambda y: jnp.sin(y) * shared)(x)
     yield 2.0 * shared
 
