@@ -1,7 +1,10 @@
-"""Options of XLA's compiler under which it is done sooner: nearly all the time of a first run or a first fit is its.
+"""Options of XLA's compiler for CPUs: under which it is done sooner, and what it makes is faster.
 
-On CPUs XLA has two ways to make a loop of a fusion. The newer one compiles two to three times longer, and longer still
-in pieces; of few numbers both run as fast, and say the same to the last bit.
+Nearly all the time of a first run or a first fit is the compiler's. XLA has two ways to make a loop of a fusion. The
+newer one compiles two to three times longer, and longer still in pieces; of few numbers both run as fast, and say the
+same to the last bit.
+
+Of vectors of 512 bits XLA uses halves, for the sake of old processors that run slower with whole ones.
 """
 
 from collections.abc import Callable
@@ -15,21 +18,24 @@ Options: TypeAlias = tuple[tuple[str, Any], ...]
 SOONER: Options = (("xla_cpu_use_fusion_emitters", False), ("xla_cpu_parallel_codegen_split_count", 1))
 PLAIN: Options = (*SOONER, ("xla_backend_optimization_level", 0), ("xla_llvm_disable_expensive_passes", True))
 
+WIDE: Options = (("xla_cpu_prefer_vector_width", 512),)
+
 _refused: set[str] = set()  # names that the compiler of this process does not know: they are XLA's own affair
 
 
-def compiled_under(options: Options, fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`eqx.filter_jit(fn)` under these options where the default device is a CPU and its compiler knows them."""
-    under: dict[str, Any] = {"compiler_options": dict(options)}
-    plain, special = eqx.filter_jit(fn), eqx.filter_jit(fn, **under)
+def compiled_under(
+    options: Options, fn: Callable[..., Any], jit: Callable[..., Any] = eqx.filter_jit
+) -> Callable[..., Any]:
+    """`jit(fn)` under these options where the default device is a CPU and its compiler knows them."""
+    plain, special = jit(fn), jit(fn, compiler_options=dict(options))
 
     def call(*args: Any) -> Any:
-        if any(name in _refused for name in under["compiler_options"]) or jax.default_backend() != "cpu":
+        if any(name in _refused for name, _ in options) or jax.default_backend() != "cpu":
             return plain(*args)
         try:
             return special(*args)
         except jax.errors.JaxRuntimeError as error:
-            refused = {name for name in under["compiler_options"] if name in str(error)}
+            refused = {name for name, _ in options if name in str(error)}
             if not refused:
                 raise
         _refused.update(refused)

@@ -15,6 +15,7 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..._checks import nan_for_bad_values
+from ..._compiler import WIDE, compiled_under
 from ..._origin import watched
 from ..._reads import Held
 from ..._shown import shown
@@ -162,7 +163,7 @@ def compile_chunk(program: Program, box: tuple[int, ...], names: tuple, mesh: Me
     everywhere, split = PartitionSpec(), PartitionSpec(LANES)
     inputs = (everywhere, everywhere, everywhere, split)
     mapped = jax.shard_map(on_one_device, mesh=mesh, in_specs=inputs, out_specs=split, check_vma=False)
-    return jax.jit(mapped, donate_argnums=3)
+    return compiled_under(WIDE, mapped, partial(jax.jit, donate_argnums=3))
 
 
 def room(outputs: Outputs, mesh: Mesh, width: int) -> list[jax.Array]:
