@@ -8,7 +8,7 @@ themselves; a call that says that it is small becomes one function, loops includ
 
 import math
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import cache, reduce
 from typing import Any, TypeAlias
 
 import jax
@@ -104,8 +104,14 @@ def _results(eqn: JaxprEqn, lanes: list[Lane], count: int) -> list[Lane]:
 def _alone(eqn: JaxprEqn) -> Callable[..., list[Array]]:
     """The operation by itself."""
     places = {v: i for i, v in enumerate(eqn.invars) if not isinstance(v, Literal)}
-    one = jaxpr_as_fun(ClosedJaxpr(Jaxpr((), list(places), eqn.outvars, [eqn]), ()))
+    one = jaxpr_as_fun(ClosedJaxpr(Jaxpr((), list(places), eqn.outvars, [eqn], debug_info=_nameless()), ()))
     return lambda *operands: one(*(operands[i] for i in places.values()))
+
+
+@cache
+def _nameless() -> Any:
+    """What JAX wants to be told of a program's names."""
+    return jax.make_jaxpr(lambda: ())().jaxpr.debug_info._replace(arg_names=None, result_paths=None)
 
 
 def _scan(eqn: JaxprEqn, lanes: list[Lane], count: int) -> list[Lane]:
