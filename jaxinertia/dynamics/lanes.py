@@ -18,7 +18,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 from jaxtyping import Array
 
 from .kernel.arithmetic import ELEMENTWISE
-from .kernel.components import _counts
+from .kernel.components import scan_counts
 from .kernel.program import Unsupported
 
 Lane: TypeAlias = tuple[Array, bool]  # a value, and whether it has the points as its last axis
@@ -117,7 +117,7 @@ def _nameless() -> Any:
 def _scan(eqn: JaxprEqn, lanes: list[Lane], count: int) -> list[Lane]:
     """A scan whose carry is mapped where what it carries becomes so."""
     params, inside = eqn.params, _inside(eqn)
-    fixed, carried = _counts(dict(params))
+    fixed, carried = scan_counts(dict(params))
     mapped, found = _settled(eqn, [is_mapped for _, is_mapped in lanes])
     values = [_wide(lane, count) if is_mapped else lane[0] for lane, is_mapped in zip(lanes, mapped, strict=True)]
     consts, carry, xs = values[:fixed], values[fixed : fixed + carried], values[fixed + carried :]
@@ -157,7 +157,7 @@ def _results_mapped(eqn: JaxprEqn, mapped: list[bool]) -> list[bool]:
 
 def _settled(eqn: JaxprEqn, mapped: list[bool]) -> tuple[list[bool], list[bool]]:
     """Which operands of a scan are mapped, those too that its rows make so, and which results."""
-    fixed, carried = _counts(dict(eqn.params))
+    fixed, carried = scan_counts(dict(eqn.params))
     while True:
         found = _mapped(_inside(eqn).jaxpr, mapped)
         more = [a or b for a, b in zip(mapped[fixed : fixed + carried], found[:carried], strict=True)]

@@ -10,8 +10,6 @@ import pytest
 
 from .table import MUTANTS, Mutant
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
 LIMIT = 900  # seconds; a mutant needs ten or twenty, and all the tests as they stand a few minutes
 
@@ -62,6 +60,7 @@ def copy(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_mutant_is_noticed(copy):
     survivors = [name for name, mutant in MUTANTS.items() if not is_noticed(copy, mutant)]
     assert survivors == []

@@ -120,7 +120,7 @@ class Machine:
     def scan(self, eqn: Equation, arguments: list[Cells]) -> list[Cells]:
         """A scan: written out where it is short, else a loop."""
         params = eqn.params
-        (fixed, carried), length = _counts(params), params["length"]
+        (fixed, carried), length = scan_counts(params), params["length"]
         constants, carry, xs = arguments[:fixed], arguments[fixed : fixed + carried], arguments[fixed + carried :]
         body, order = params["jaxpr"], range(length)[:: -1 if params["reverse"] else 1]
         stored = [var.aval for var in eqn.outvars[carried:]]
@@ -298,7 +298,7 @@ def _size(jaxpr: Jaxpr) -> int:
     return own + sum(_size(getattr(x, "jaxpr", x)) for x in inside)
 
 
-def _counts(params: dict[str, Any]) -> tuple[int, int]:
+def scan_counts(params: dict[str, Any]) -> tuple[int, int]:
     """How many operands of a scan are constant, and how many carried; by JAX's version."""
     if "num_consts" in params:
         return params["num_consts"], params["num_carry"]
