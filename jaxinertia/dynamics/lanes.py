@@ -8,18 +8,18 @@ themselves; a call that says that it is small becomes one function, loops includ
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 from jaxtyping import Array
 
 from .kernel.arithmetic import ELEMENTWISE
 from .kernel.components import scan_counts
 from .kernel.program import Unsupported
+from .one_function import compiles_as_one, small_call, whole
 
 Lane: TypeAlias = tuple[Array, bool]  # a value, and whether it has the points as its last axis
 
@@ -39,6 +39,7 @@ _FOLDS = {
     "reduce_or": jnp.bitwise_or,
 }
 FEW = 8  # numbers that are joined in a line
+PRODUCTS = 512  # of a matrix that all points share: with 32 x 32 a library takes half the time
 
 
 def in_lanes(fn: Callable[..., list[Array]], mapped: Sequence[bool]) -> Callable[..., Any]:
@@ -55,10 +56,7 @@ def in_lanes(fn: Callable[..., list[Array]], mapped: Sequence[bool]) -> Callable
         found = _run(closed.jaxpr, closed.consts, lanes, count)
         return [jnp.moveaxis(_wide(lane, count), -1, 0) for lane in found]
 
-    def small(*operands: Array) -> Any:
-        return set_xla_metadata(jax.jit(many, inline=False)(*operands), inlineable="false", xla_cpu_small_call="true")
-
-    return small
+    return partial(small_call, whole(many))
 
 
 def _inside(eqn: JaxprEqn) -> ClosedJaxpr:
@@ -96,7 +94,7 @@ def _results(eqn: JaxprEqn, lanes: list[Lane], count: int) -> list[Lane]:
     if name not in _RULES or (for_all and name in (*_FOLDS, "dot_general")):
         raise Unsupported(f"it has {name}")
     if for_all:
-        return [(x, False) for x in _alone(eqn)(*(x for x, _ in lanes))]
+        return [(x, False) for x in _checked(_alone(eqn), [x for x, _ in lanes])]
     found = _RULES[name](eqn, lanes, count)
     return [(x, True) for x in (found if isinstance(found, list | tuple) else [found])]
 
@@ -112,6 +110,14 @@ def _alone(eqn: JaxprEqn) -> Callable[..., list[Array]]:
 def _nameless() -> Any:
     """What JAX wants to be told of a program's names."""
     return jax.make_jaxpr(lambda: ())().jaxpr.debug_info._replace(arg_names=None, result_paths=None)
+
+
+def _checked(fn: Callable[..., list[Array]], operands: Sequence[Array]) -> list[Array]:
+    """fn(*operands), of which only JAX knows what it does."""
+    program = jax.make_jaxpr(fn)(*operands)
+    if not compiles_as_one(program):
+        raise Unsupported("it has an operation with a rule of its own for a vmap, which does what no such function can")
+    return jaxpr_as_fun(program)(*operands)
 
 
 def _scan(eqn: JaxprEqn, lanes: list[Lane], count: int) -> list[Lane]:
@@ -232,7 +238,7 @@ def _own(eqn: JaxprEqn, lanes: list[Lane], count: int) -> list[Array]:
     """By the operation's own rule."""
     del count
     axes = [-1 if is_mapped else None for _, is_mapped in lanes]
-    return jax.vmap(_alone(eqn), axes, -1)(*(x for x, _ in lanes))
+    return _checked(jax.vmap(_alone(eqn), axes, -1), [x for x, _ in lanes])
 
 
 def _dynamic_slice(eqn: JaxprEqn, lanes: list[Lane], count: int) -> Array:
@@ -248,8 +254,9 @@ def _fold(eqn: JaxprEqn, lanes: list[Lane], count: int) -> Array:
     del count
     (x, _), axes = lanes[0], eqn.params["axes"]
     rest = [i for i in range(x.ndim) if i not in axes]
-    rows = jnp.transpose(x, (*axes, *rest)).reshape(-1, *(x.shape[i] for i in rest))
-    return _joined(_FOLDS[eqn.primitive.name], rows, lambda row: row)
+    joined, kept = ([x.shape[i] for i in part] for part in (axes, rest))
+    rows = jnp.transpose(x, (*axes, *rest)).reshape(math.prod(joined), *kept)
+    return _joined(_FOLDS[eqn.primitive.name], rows.astype(_summed_in(x.dtype)), lambda row: row).astype(x.dtype)
 
 
 def _dot(eqn: JaxprEqn, lanes: list[Lane], count: int) -> Array:
@@ -261,11 +268,18 @@ def _dot(eqn: JaxprEqn, lanes: list[Lane], count: int) -> Array:
         free = [i for i in range(len(shape)) if i not in (*inner, *outer)]
         parts = [math.prod(shape[i] for i in part) for part in (inner, outer, free)]
         lane = x if is_mapped else x[..., None]
-        sides.append(jnp.transpose(lane, (*inner, *outer, *free, len(shape))).reshape(*parts, -1).astype(aval.dtype))
+        ordered = jnp.transpose(lane, (*inner, *outer, *free, len(shape)))
+        sides.append(ordered.reshape(*parts, lane.shape[-1]).astype(_summed_in(aval.dtype)))
     left, right = sides
-    return _joined(jnp.add, (left[:, :, :, None], right[:, :, None]), lambda pair: pair[0] * pair[1]).reshape(
-        *aval.shape, count
-    )
+    if lanes[0][1] != lanes[1][1] and math.prod(left.shape[:3]) * right.shape[2] > PRODUCTS:
+        raise Unsupported("it has a large matrix, which a library multiplies with all points at once")
+    total = _joined(jnp.add, (left[:, :, :, None], right[:, :, None]), lambda pair: pair[0] * pair[1])
+    return total.reshape(*aval.shape, count).astype(aval.dtype)
+
+
+def _summed_in(dtype: Any) -> Any:
+    """Of short numbers a long sum stands still: float32, as in XLA."""
+    return jnp.float32 if jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize < 4 else dtype
 
 
 def _joined(by: Callable[[Any, Any], Any], rows: Any, of: Callable[[Any], Array]) -> Array:
@@ -285,7 +299,7 @@ _RULES: dict[str, Callable[..., Any]] = (
     | dict.fromkeys(_FOLDS, _fold)
     | {
         "broadcast_in_dim": _broadcast,
-        "reshape": _with(new_sizes=_longer),
+        "reshape": _with(new_sizes=_longer, dimensions=lambda x, n: None if x is None else (*x, len(x))),
         "tile": _with(reps=lambda x, n: (*x, 1)),
         "slice": _with(
             start_indices=lambda x, n: (*x, 0),

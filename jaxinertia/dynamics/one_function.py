@@ -61,19 +61,44 @@ def as_one_function(fn: Callable[..., Any]) -> Callable[..., Any]:
             others.append(other)
             return found
 
-        one = jax.jit(numbers)
-        program, found = jax.make_jaxpr(one)(arrays), one(arrays)  # traced once
-        if _can_be_one(program):
-            found = set_xla_metadata(found, xla_cpu_small_call="true", inlineable="false")
+        one = whole(numbers)
+        can_be = _can_be_one(jax.make_jaxpr(one)(arrays))
+        found = small_call(one, arrays) if can_be else one(arrays)[0]  # traced once
         return eqx.combine(found, others[0])
 
     return run
 
 
+def whole(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn` of pytrees of arrays as one call, which returns a number of each array too."""
+
+    @wraps(fn)
+    def and_first(*args: Any) -> Any:
+        return fn(*args), [jax.lax.slice(x, (0,) * x.ndim, [min(1, n) for n in x.shape]) for x in jax.tree.leaves(args)]
+
+    return jax.jit(and_first, inline=False)
+
+
+def small_call(one: Callable[..., Any], *args: Any) -> Any:
+    """What `fn` returns, where `one` is `whole(fn)`, as one function of machine code.
+
+    XLA's compiler of such functions ends the process where an argument is not read at all: once it has found out that
+    a product is zero, a branch is never taken, an argument is a constant. So it must not know, and all are read.
+    """
+    found = one(*jax.lax.optimization_barrier(args))
+    found = set_xla_metadata(found, xla_cpu_small_call="true", inlineable="false")
+    return jax.lax.optimization_barrier(found)[0]
+
+
+def compiles_as_one(program: ClosedJaxpr) -> bool:
+    """Whether it has nothing but what XLA's compiler of such functions is known to do."""
+    eqns = [eqn for jaxpr in inside(program) for eqn in jaxpr.eqns]
+    nested = any(eqn.primitive.name == "rows" and eqn.params["points"] is not None for eqn in eqns)  # has its own
+    return not program.effects and not nested and {eqn.primitive.name for eqn in eqns} <= _KNOWN
+
+
 def _can_be_one(program: ClosedJaxpr) -> bool:
-    jaxprs = list(inside(program))
-    names = {eqn.primitive.name for jaxpr in jaxprs for eqn in jaxpr.eqns}
-    return not program.effects and names <= _KNOWN and max(map(largest, jaxprs)) <= MOST
+    return compiles_as_one(program) and max(map(largest, inside(program))) <= MOST
 
 
 def largest(jaxpr: Jaxpr) -> int:

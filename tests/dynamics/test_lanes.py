@@ -100,6 +100,7 @@ def moved(x, shared):
     emptied = jax.lax.scan(lambda c, _: (jnp.zeros(()), None), x[0, 0], None, 2)[0]
     yield jax.lax.scan(lambda c, _: (c, jax.lax.scan(lambda d, _: (0 * c, None), x[0, 0], None, 2)[0]), 1.0, None, 3)
     yield emptied
+    yield from (jax.lax.reshape(x, (6,), dimensions=(1, 0)), jnp.sum(x[:0], 1), x[:0] @ x.T)
     yield jax.checkpoint(lambda y: jnp.sin(y) * shared)(x)
     yield 2.0 * shared
 
@@ -107,6 +108,48 @@ def moved(x, shared):
 @pytest.mark.optimised
 def test_what_moves_and_joins_compiles_in_one_function():
     same_as_vmap(lambda x, y: jax.tree.leaves(list(moved(x, y))), X, X[0] + 1, mapped=(True, False))
+
+
+@pytest.mark.optimised
+def test_operands_that_turn_out_not_to_be_read_compile():
+    """XLA ends the process where such an operand is left, so this one cannot fail by a wrong number alone."""
+
+    def unread(x, y, z):
+        return [2 * x + jax.lax.select_n(True, y, jnp.ones_like(y)) + jnp.where(False, z, 0.0)]
+
+    same_as_vmap(unread, X, X + 1, jnp.ones((2, 3)), mapped=(True, True, False))
+    same_as_vmap(lambda x: [jax.lax.select_n(True, x, jnp.ones_like(x))], X)
+
+    def run(coupling):
+        system = ji.System(lambda q: jnp.sum(q**2) + jnp.where(jnp.asarray(False), coupling * q[0] * q[1], 0.0))
+        return ji.simulate(system, np.linspace(0.0, 1.0, 3), jnp.asarray([0.3, 0.2]), dt=0.1).position
+
+    found = jax.jit(jax.vmap(run))(jnp.linspace(0.0, 1.0, COUNT))
+    np.testing.assert_allclose(found, jnp.broadcast_to(run(0.5), found.shape), rtol=1e-14)
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_long_sums_of_short_numbers_do_not_stand_still(dtype):
+    """Added one after another in bfloat16, ones make 256, and in float16 2048."""
+    count = 600 if dtype == jnp.bfloat16 else 3000
+
+    def sums(x):
+        ones = jnp.broadcast_to(x, (count,))
+        return [jax.lax.reduce_sum(ones, (0,)), jnp.dot(ones, ones)]
+
+    for found in jax.jit(lanes.in_lanes(sums, (True,)))(jnp.ones(COUNT, dtype)):
+        np.testing.assert_array_equal(found.astype(jnp.float32), np.float32(count))
+
+
+@jax.custom_batching.custom_vmap
+def ordered(x):
+    return jnp.sin(x)
+
+
+@ordered.def_vmap
+def _(size, batched, x):
+    return jnp.sort(x, -1), True
 
 
 def test_what_has_no_such_form_says_so():
@@ -117,6 +160,8 @@ def test_what_has_no_such_form_says_so():
         lambda x: [jnp.linalg.cholesky(x @ x.T)],
         lambda x: [jax.lax.dynamic_slice(x, (jnp.int32(x[0, 0] > 0.5), jnp.int32(0)), (1, 2))],
         lambda x: [x * jnp.sum(jnp.arange(3.0))],
+        lambda x: [ordered(x)],
+        lambda x: [jnp.ones((32, 32)) @ jnp.tile(x[0], 11)[:32]],
     ):
         with pytest.raises(Unsupported):
             lanes.in_lanes(fn, (True,))(X)

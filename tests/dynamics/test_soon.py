@@ -92,6 +92,14 @@ def test_a_program_becomes_one_function_where_xla_can_make_one():
     assert rest == {"two": 2}
 
 
+@pytest.mark.optimised
+def test_arguments_that_turn_out_not_to_be_read_compile_as_one_function():
+    """XLA ends the process where such an argument is left."""
+    unread = as_one_function(lambda x, y: 2 * x + jax.lax.select_n(True, y, jnp.ones_like(y)))
+    assert np.array_equal(jax.jit(unread)(jnp.ones(3), jnp.zeros(3)), 3 * np.ones(3))
+    assert 'xla_cpu_small_call = "true"' in jax.jit(unread).lower(jnp.ones(3), jnp.zeros(3)).as_text()
+
+
 def test_runs_are_short_where_every_array_is_small():
     data = jnp.ones(FEW + 1)
     hidden = ji.System(lambda q: jnp.sum(data * q**2))
