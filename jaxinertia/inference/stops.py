@@ -13,6 +13,7 @@ moves that place at the least cost: by one standard error of what the readings b
 step of 1. The cost is looked at all along this line, and searches begin at the bottom of other valleys.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,13 +22,16 @@ import numpy as np
 from .least_squares import LeastSquares
 from .loss import SQUARES
 from .normal import Normal
-from .search import SAME, Options, Search, padded, run
+from .parameters import Parameters
+from .search import LEAST, SAME, Options, Search, padded, run
 
 TURNS = 3  # the last ones, that friction a little greater or less does not have, or has more of
 STILL = 1e-9  # of a channel's scatter: a reading that moves by less does not move
 REACH, STEP = 4.0, 0.25  # how far along the line valleys are looked for, and how finely, in standard errors
+MOST = 100  # steps
 OTHERS = 2  # valleys that a search begins in
 ROUNDS = 4  # as long as one finds a lower one: its line is another
+TINY = 1e-6  # of a step, by which the line of values is told
 RIDGE = 1e-12  # on a unit diagonal: what the readings do not tell, goes nowhere
 
 
@@ -48,7 +52,8 @@ def on_their_turns(likelihood: LeastSquares, found: Search, options: Options) ->
     for _ in range(ROUNDS):
         if not left.size:
             break
-        some = padded(left)
+        # Of as many as before, or of a few: few programs serve all counts.
+        some = np.resize(left, min(len(found.u), max(LEAST, len(padded(left)))))
         here = found.at(some)
         better = _lower(likelihood.at(some), here, options)
         lower = (better.cost < here.cost - SAME * np.asarray(here.normal.unit))[: len(left)]
@@ -97,24 +102,39 @@ def _valleys(
     """Coordinates and states of the lowest bottoms of valleys along the line of this run, but for the one where the
     search is: it is put in the place of valleys that a record has too few of."""
     along, away = _line(likelihood, found, last, w, channel)
-    unit = np.sqrt(np.asarray(found.normal.unit))
     u, x, n = np.asarray(found.u), np.asarray(found.x), len(away)
-    steps = unit[:, None] * np.arange(-REACH, REACH + STEP / 2, STEP) + away[:, None]
+    reach = REACH * np.sqrt(np.asarray(found.normal.unit))
+    low, high = np.minimum(away, 0.0) - reach, np.maximum(away, 0.0) + reach
+    count = int(np.ceil(np.max((high - low) / reach * REACH, where=last.stops, initial=0.0) / STEP))
+    steps = np.linspace(low, high, min(count, MOST), axis=1)
     steps = np.sort(np.concatenate([np.where(last.stops[:, None], steps, 0.0), np.zeros((n, 1))], axis=1))
+    go = _along(likelihood.parameters, u, along[:, : u.shape[1]])
 
     def at(k):
         step = steps[np.arange(n), k][:, None]
-        return u + step * along[:, : u.shape[1]], x + (step * along[:, u.shape[1] :]).reshape(x.shape)
+        return go(step), x + (step * along[:, u.shape[1] :]).reshape(x.shape)
 
     cost = np.stack([_evaluated(likelihood, *at(np.full(n, k))).cost for k in range(steps.shape[1])], axis=1)
     cost = np.where(np.isfinite(cost), cost, np.inf)
     edge = np.full((n, 1), np.inf)
-    bottom = (cost < np.append(edge, cost[:, :-1], 1)) & (cost <= np.append(cost[:, 1:], edge, 1))
+    bottom = (cost < np.append(edge, cost[:, :-1], 1)) & (cost <= np.append(cost[:, 1:], edge, 1)) & (steps != 0)
     here = np.argmin(np.abs(steps), axis=1)
-    bottom &= np.abs(np.arange(steps.shape[1]) - here[:, None]) > 1
     ranks = np.argsort(np.where(bottom, cost, np.inf), axis=1)[:, :OTHERS]
     taken = np.where(np.take_along_axis(bottom, ranks, 1), ranks, here[:, None])
     return [at(k) for k in taken.T if np.any(k != here)]
+
+
+def _along(parameters: Parameters, u: np.ndarray, along: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Coordinates after steps (r, 1) on a straight line of values, of which the motion is more nearly a linear function
+    than of their logs."""
+    p = parameters.size
+    values = parameters.loosen(u[:, :p])
+    each = (parameters.loosen(u[:, :p] + TINY * along[:, :p]) - values) / TINY
+
+    def go(step):
+        return np.concatenate([parameters.tighten(values + step * each, u[:, :p]), (u + step * along)[:, p:]], axis=1)
+
+    return go
 
 
 def _line(
