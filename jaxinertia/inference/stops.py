@@ -15,7 +15,7 @@ step of 1. The cost is looked at all along this line, and searches begin at the 
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -137,9 +137,7 @@ def _along(parameters: Parameters, u: np.ndarray, along: np.ndarray) -> Callable
     return go
 
 
-def _line(
-    likelihood: LeastSquares, found: Search, last: Last, w: int, channel: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _line(likelihood: LeastSquares, found: Search, last: Last, w: int, channel: int) -> tuple[np.ndarray, np.ndarray]:
     """v (r, coordinates and states), and how far along it (r,) readings before the last turns have their optimum."""
     weight = np.asarray(likelihood.windows.weight)
     early, rest = weight.copy(), np.zeros_like(weight)
@@ -168,7 +166,7 @@ def _weighed(likelihood: LeastSquares, weight: np.ndarray, found: Search) -> Nor
     return _evaluated(replace(likelihood, windows=windows), found.u, found.x).normal
 
 
-def _evaluated(likelihood: LeastSquares, u: np.ndarray, x: np.ndarray) -> Search:
+def _evaluated(likelihood: LeastSquares, u: Any, x: Any) -> Search:
     """The cost there, by the search's own program: another takes longer to compile than this one to run."""
     return run(likelihood, u, x, Options(1))
 
