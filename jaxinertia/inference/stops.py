@@ -103,10 +103,11 @@ def _valleys(
     search is: it is put in the place of valleys that a record has too few of."""
     along, away = _line(likelihood, found, last, w, channel)
     u, x, n = np.asarray(found.u), np.asarray(found.x), len(away)
-    reach = REACH * np.sqrt(np.asarray(found.normal.unit))
+    reach = np.maximum(REACH * np.sqrt(np.asarray(found.normal.unit)), 1e-150)
+    away = np.where(np.isfinite(away), away, 0.0)
     low, high = np.minimum(away, 0.0) - reach, np.maximum(away, 0.0) + reach
-    count = int(np.ceil(np.max((high - low) / reach * REACH, where=last.stops, initial=0.0) / STEP))
-    steps = np.linspace(low, high, min(count, MOST), axis=1)
+    count = np.max((high - low) / reach * REACH / STEP, where=last.stops, initial=0.0)
+    steps = np.linspace(low, high, int(np.ceil(min(count, MOST))), axis=1)
     steps = np.sort(np.concatenate([np.where(last.stops[:, None], steps, 0.0), np.zeros((n, 1))], axis=1))
     go = _along(likelihood.parameters, u, along[:, : u.shape[1]])
 
