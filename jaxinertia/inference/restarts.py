@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import evidence as errors
-from . import linear, shooting, starts
+from . import linear, shooting, starts, stops
 from .between import LINE
 from .coordinates import ABOVE, MATRICES, REAL
 from .parameters import Parameters
@@ -47,6 +47,7 @@ def restarted(stand: Standing, options: Options, loss: str) -> Standing:
         best = best.better(run(likelihood, u, x, options, "from another start"))
     if np.array_equal(best.cost, found.cost):
         return stand
+    best = stops.on_their_turns(likelihood, best, options)
     return Standing(ended._replace(search=ended.search.put(rows, best)))
 
 

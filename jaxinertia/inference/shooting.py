@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from . import delay, linear, starts
+from . import delay, linear, starts, stops
 from .between import BAND, INPUTS, Ways, most_likely
 from .least_squares import LeastSquares, pose, rates_of_all
 from .likelihood import Likelihood, innovations_of_all
@@ -66,6 +66,7 @@ def fit(rows: np.ndarray, ways: Ways, options: Options, loss: str = SQUARES.name
     records, likelihood, found = _begun(ways[first], options, _smooth(first, whole), near)
     looked = records.looked
     likelihood, found, fine = shorten(records, likelihood, found, options)
+    found = stops.on_their_turns(likelihood, found, options)
     best = np.full(len(records), first)
     if others:
         records, likelihood, found, best, apart = _choose(ways, records.delay, likelihood, found, options)
