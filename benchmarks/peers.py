@@ -4,7 +4,9 @@ import ctypes
 import math
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,30 @@ from scipy.integrate import DOP853
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC")
 
 
-@cache
+_whole = ContextVar("whole", default=False)
+
+
+@contextmanager
+def whole_vectors() -> Iterator[None]:
+    """C with vectors of 512 bits: gcc by itself takes half of them, as XLA does."""
+    token = _whole.set(True)
+    try:
+        yield
+    finally:
+        _whole.reset(token)
+
+
 def c_library(threads: bool) -> ctypes.CDLL:
     """oscillators.c, compiled here and now; with OpenMP if `threads`."""
+    return _compiled(threads, _whole.get())
+
+
+@cache
+def _compiled(threads: bool, whole: bool) -> ctypes.CDLL:
     target = Path(tempfile.mkdtemp()) / "oscillators.so"
     source = Path(__file__).with_name("oscillators.c")
-    openmp = ("-fopenmp",) if threads else ()
-    subprocess.run(["gcc", *FLAGS, *openmp, "-Wno-unknown-pragmas", str(source), "-o", str(target), "-lm"], check=True)
+    more = [*(["-fopenmp"] if threads else []), *(["-mprefer-vector-width=512"] if whole else [])]
+    subprocess.run(["gcc", *FLAGS, *more, "-Wno-unknown-pragmas", str(source), "-o", str(target), "-lm"], check=True)
     return ctypes.CDLL(str(target))
 
 
