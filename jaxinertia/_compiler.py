@@ -26,11 +26,11 @@ _refused: set[str] = set()  # names that the compiler of this process does not k
 def compiled_under(
     options: Options, fn: Callable[..., Any], jit: Callable[..., Any] = eqx.filter_jit
 ) -> Callable[..., Any]:
-    """`jit(fn)` under these options where the default device is a CPU and its compiler knows them."""
+    """`jit(fn)` under these options where it runs now, the default device is a CPU and its compiler knows them."""
     plain, special = jit(fn), jit(fn, compiler_options=dict(options))
 
     def call(*args: Any) -> Any:
-        if any(name in _refused for name, _ in options) or jax.default_backend() != "cpu":
+        if any(name in _refused for name, _ in options) or jax.default_backend() != "cpu" or not at_top():
             return plain(*args)
         try:
             return special(*args)
