@@ -26,18 +26,8 @@ _ARITHMETIC = {
     *(f"reduce_{name}" for name in ("sum", "prod", "max", "min", "and", "or")),
 }
 _PLACES = {
-    *(
-        "reshape",
-        "squeeze",
-        "expand_dims",
-        "broadcast_in_dim",
-        "transpose",
-        "rev",
-        "concatenate",
-        "stack",
-        "split",
-        "pad",
-    ),
+    *("reshape", "squeeze", "expand_dims", "broadcast_in_dim", "transpose", "rev", "concatenate", "stack", "split"),
+    "pad",
     *("slice", "dynamic_slice", "dynamic_update_slice", "gather", "iota", "points_last", "empty", "empty2"),
 }
 _NUMBERS = {"random_wrap", "random_unwrap", "random_bits", "random_fold_in", "random_seed", "threefry2x32"}

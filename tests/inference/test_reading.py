@@ -236,6 +236,7 @@ def test_encodings(encoding, tmp_path):
     path = tmp_path / "record.csv"
     path.write_text(table(head=("t,angle (°)",)), encoding=encoding)
     data = ji.Observations.from_csv(path, position="angle (°)", angle="deg", position_error=0.5, offset=2.0)
+    assert data.labels[1] == "angle (rad)"  # a figure names what it shows
     np.testing.assert_allclose(data.position, np.radians(Y), rtol=1e-15)
     np.testing.assert_allclose([data.position_error, data.offset], np.radians([0.5, 2.0]), rtol=1e-15)
     assert any("degrees to radians" in line for line in data.reading)

@@ -108,7 +108,14 @@ def read(
         lines = ", ".join(str(table.lines[k]) for k in (np.flatnonzero(np.diff(runs)) + 1)[:4])
         said.append(f"times start anew at line {lines}: {runs[-1] + 1} runs, each a segment")
     first = chosen["position"][0]
-    return Found(arrays, tuple(said), (label, table.columns[first].name or f"column {first}"), table)
+    name = table.columns[first].name or f"column {first}"
+    return Found(arrays, tuple(said), (label, _in_radians(name) if angle == "deg" else name), table)
+
+
+def _in_radians(name: str) -> str:
+    """What a column in degrees is called after it was converted."""
+    quantity = split_unit(name)[0].strip()
+    return f"{'angle' if quantity.casefold() in ('', *DEGREES) else quantity} (rad)"
 
 
 def _chosen(table: Table, roles: dict[str, Any]) -> dict[str, list[int]]:
